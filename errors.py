@@ -1,0 +1,116 @@
+"""Every way a request can fail, and what to do next.
+
+ProxyError
++- BadRequest 400                         the client's own doing; nobody else is asked
+|  +- Unauthorized 401, NotFound 404, MethodNotAllowed 405, TooLarge 413
++- UpstreamError 502                      a provider failed
+|  +- ConnectFailed                       surely not received: go on in the chain
+|  +- HeadTimeout 504                     no content in time: go on
+|  +- UpstreamStatus                      408, 429 and 5xx go on; other 4xx are passed back as they came
+|  +- StreamBroken                        broken before the head: go on; after it: tell the client
++- ChainExhausted 503                     nobody could serve; carries what was tried
++- Cancelled 499                          our own hang-up; never held against a provider
+ConfigError                               stops the start; names file, line and key
+
+This module knows nothing of HTTP libraries: foreign exceptions become these in `upstream.py`.
+"""
+
+
+class ProxyError(Exception):
+    """A request that cannot be answered as asked. `status` is the HTTP status the client gets."""
+
+    status = 500
+    type = "server_error"
+
+    def __init__(self, message, param=None, code=None):
+        """message: what happened, for the client's eyes. param: the request field to blame, if one is."""
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class BadRequest(ProxyError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthorized(BadRequest):
+    status = 401
+    type = "authentication_error"
+
+
+class NotFound(BadRequest):
+    status = 404
+
+
+class MethodNotAllowed(BadRequest):
+    status = 405
+
+
+class TooLarge(BadRequest):
+    status = 413
+
+
+class UpstreamError(ProxyError):
+    """A provider failed. `may_go_on` tells whether the next provider of the chain may be asked."""
+
+    status = 502
+    type = "upstream_error"
+    may_go_on = True
+
+
+class ConnectFailed(UpstreamError):
+    """The provider could not be reached, so it has surely not seen the request."""
+
+
+class HeadTimeout(UpstreamError):
+    """The provider was reached but sent no content within its time."""
+
+    status = 504
+
+
+class UpstreamStatus(UpstreamError):
+    """The provider answered with an error status.
+
+    status: as the provider sent it. body: its error object (a dict in OpenAI's shape), passed back for a 4xx of the client's making.
+    """
+
+    GO_ON = (408, 429)
+
+    def __init__(self, status, body, provider):
+        super().__init__(body.get("message") or f"provider '{provider}' answered {status}", body.get("param"), body.get("code"))
+        self.status = status
+        self.type = body.get("type") or UpstreamError.type
+        self.may_go_on = status in self.GO_ON or status >= 500 or status in (401, 403)  # a refused key is the owner's mishap, not the client's
+
+
+class StreamBroken(UpstreamError):
+    """The provider's answer ended before it was complete."""
+
+
+class ChainExhausted(ProxyError):
+    """No provider of the route could serve. `tried` is a list of (provider, reason)."""
+
+    status = 503
+    type = "service_unavailable"
+
+    def __init__(self, route, tried):
+        told = "; ".join(f"{provider}: {reason}" for provider, reason in tried) or "every provider is disabled"
+        super().__init__(f"no provider of route '{route}' could answer ({told})", code="no_provider_available")
+        self.tried = tried
+
+
+class Cancelled(ProxyError):
+    """We hung up ourselves: the client left, or the decision was for another route."""
+
+    status = 499
+    type = "cancelled"
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: `file:line: key: message`."""
+
+    def __init__(self, file, line, key_path, message):
+        super().__init__(f"{file}:{line}: {key_path}: {message}")
+        self.file, self.line, self.key_path, self.message = file, line, key_path, message
