@@ -1,0 +1,367 @@
+"""The settings: one list, read once, checked in full, frozen.
+
+Each class below is one section of config.yaml, each field one key with its default and a sentence. A mistake names
+file, line and key (`config.yaml:14: providers.xai.timeout: unknown key, did you mean timeouts?`) and nothing starts.
+Secrets come from the environment (`${NAME}`, `${NAME:-default}`) or from a `.env` file beside the config, the environment first.
+
+This module opens no connection and loads no model; it only says what was asked for.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+import types
+import typing
+import zoneinfo
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from dotenv import dotenv_values
+
+from errors import ConfigError
+
+DECISIONS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, minimum=None, secret=False):
+    """A field of a section: its default, what it means, and what it may be."""
+    metadata = {"doc": doc, "choices": choices, "minimum": minimum}
+    return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True)
+class Server:
+    host: str = setting("127.0.0.1", "address to listen on; HOST overrides")
+    port: int = setting(8002, "port to listen on; PORT overrides", minimum=0)
+    threads: int = setting(64, "requests served at once; each open stream holds one", minimum=1)
+    max_body_mb: int = setting(32, "largest request body, in MB", minimum=1)
+    api_keys: list[str] = setting(factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    backend: str = setting("mlx", "mlx: in process; openai: any chat model", choices=("mlx", "openai"))
+    model: str = setting("builtin", "the model's name; builtin is the one that comes along")
+    timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1)
+    on_failure: str = setting("MODERATE", "the decision when the classifier fails or is late", choices=DECISIONS[:4])
+    base_url: str | None = setting(None, "openai backend: where, with /v1")
+    api_key: str | None = setting(None, "openai backend: its key", secret=True)
+    prompt: str | None = setting(None, "openai backend: file with the instructions")
+    max_tokens: int = setting(512, "openai backend: longest reply, thoughts included", minimum=1)
+
+
+@dataclass(frozen=True)
+class Speculation:
+    enabled: bool = setting(True, "start the primary call before the decision is known")
+    max_in_flight: int = setting(8, "undecided speculative calls at once; beyond it requests go without", minimum=0)
+
+
+@dataclass(frozen=True)
+class Params:
+    drop: list[str] = setting(factory=list, doc="fields removed from the request")
+    min: dict[str, typing.Any] = setting(factory=dict, doc="lowest value of a number the client sent")
+    set: dict[str, typing.Any] = setting(factory=dict, doc="fields set whatever the client sent")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    connect_s: float = setting(5.0, "until the connection stands", minimum=0.001)
+    first_byte_s: float = setting(120.0, "until the first content; generous, since a long prefill is silent", minimum=0.001)
+    idle_s: float = setting(120.0, "longest silence within an answer", minimum=0.001)
+    total_s: float | None = setting(None, "the whole call; unset: as long as it takes", minimum=0.001)
+
+
+@dataclass(frozen=True)
+class Prices:
+    input: float = setting(doc="USD per million prompt tokens", minimum=0)
+    output: float = setting(doc="USD per million completion tokens", minimum=0)
+
+
+@dataclass(frozen=True)
+class Provider:
+    kind: str = setting(doc="openai: any OpenAI-compatible server; mlx: an embedded model", choices=("openai", "mlx"))
+    model: str = setting("", "model name sent upstream; empty: disabled")
+    base_url: str = setting("", "with /v1; empty: disabled")
+    api_key: str | None = setting(None, "sent as Bearer; its variable unset: disabled", secret=True)
+    headers: dict[str, str] = setting(factory=dict, doc="sent with every request", secret=True)
+    extra_body: dict[str, typing.Any] = setting(factory=dict, doc="merged into every request body")
+    params: Params = setting(factory=Params, doc="what to drop, raise or set in the request")
+    timeouts: Timeouts = setting(factory=Timeouts, doc="in seconds")
+    prices: Prices | None = setting(None, "for cost_usd; unset: unknown")
+    health_path: str | None = setting(None, "path for /health below base_url; unset: /models")
+    disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
+
+    def __post_init__(self):
+        if self.kind == "openai" and not self.disabled:
+            missing = "base_url" if not self.base_url else "model" if not self.model else None
+            object.__setattr__(self, "disabled", missing and f"{missing} is not set")
+
+
+@dataclass(frozen=True)
+class Route:
+    chain: list[str] = setting(factory=list, doc="providers in the order they are tried")
+    slow_ms: int = setting(5000, "beyond this a request is logged as SLOW_REQUEST", minimum=0)
+    system_prompt: str | None = setting(None, "file whose text is added to the system message")
+    context: str | None = setting(None, "enrich: the provider that searches")
+    answer: str | None = setting(None, "enrich: the route that answers with the context")
+    tools: list[str] = setting(factory=list, doc="enrich: the context provider's search tools")
+
+
+@dataclass(frozen=True)
+class Sessions:
+    dir: str = setting("sessions", "where the records go")
+    max_count: int = setting(5000, "more than these are removed, oldest first", minimum=0)
+    max_age_days: float = setting(7.0, "older than this are removed", minimum=0)
+    clean_every: int = setting(100, "saves between two clean-ups", minimum=1)
+    clean_period_s: float = setting(60.0, "and the longest time between two", minimum=0.1)
+
+
+@dataclass(frozen=True)
+class Log:
+    file: str = setting("app.log", "the log file")
+    max_mb: float = setting(5.0, "size at which it is rotated", minimum=0.001)
+    backups: int = setting(3, "rotated files kept", minimum=0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration. `path` is the file it came from; paths inside it are relative to that file."""
+
+    server: Server = setting(factory=Server)
+    virtual_model: str = setting("auto", "the model name that is classified")
+    timezone: str = setting("local", "IANA name, or local")
+    classifier: Classifier = setting(factory=Classifier)
+    speculation: Speculation = setting(factory=Speculation)
+    decisions: dict[str, str] = setting(factory=dict, doc="decision -> route")
+    providers: dict[str, Provider] = setting(factory=dict)
+    routes: dict[str, Route] = setting(factory=dict)
+    sessions: Sessions = setting(factory=Sessions)
+    log: Log = setting(factory=Log)
+    path: Path = dataclasses.field(default=Path("config.yaml"), init=False)
+
+    def resolve(self, name):
+        """The absolute path of a file named in the configuration."""
+        return (self.path.parent / name).resolve()
+
+
+def load(path=None, environ=None):
+    """Read and check a configuration file and return a Config.
+
+    path: the file; None takes HEADSTART_CONFIG, else config.yaml beside this module.
+    environ: variables to expand from; None takes the process's own, completed by the `.env` beside the file.
+    Raises ConfigError for the first mistake found.
+    """
+    environ = os.environ if environ is None else environ
+    path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).parent / "config.yaml").resolve()
+    variables = {**{k: v for k, v in dotenv_values(path.parent / ".env").items() if v is not None}, **environ}
+    config = _Reader(path, variables).read()
+    object.__setattr__(config, "path", path)
+    server = _overridden(config.server, path, HOST=variables.get("HOST"), PORT=variables.get("PORT"))
+    return _with(config, server=server)
+
+
+def _overridden(server, path, HOST, PORT):
+    if PORT and not (PORT.isdigit() and int(PORT) < 65536):
+        raise ConfigError(path.name, 0, "PORT", f"'{PORT}' is not a port number")
+    return dataclasses.replace(server, host=HOST or server.host, port=int(PORT) if PORT else server.port)
+
+
+def _with(frozen, **changes):
+    for name, value in changes.items():
+        object.__setattr__(frozen, name, value)
+    return frozen
+
+
+class _Unset(Exception):
+    """A variable without default is not set."""
+
+
+class _Reader:
+    """Turns YAML nodes into the sections above; nodes, since only they remember their lines."""
+
+    def __init__(self, path, variables):
+        self.path = path
+        self.variables = variables
+        self.lines = {}
+
+    def read(self):
+        try:
+            node = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except FileNotFoundError:
+            raise ConfigError(self.path, 0, "config", "no such file") from None
+        except (yaml.MarkedYAMLError, yaml.reader.ReaderError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            raise ConfigError(self.path.name, mark.line + 1 if mark else 1, "yaml", getattr(error, "problem", None) or str(error)) from error
+        if node is None:
+            raise ConfigError(self.path.name, 1, "config", "the file is empty")
+        config = self.section(Config, node, "")
+        self.check(config)
+        return config
+
+    def fail(self, where, key, message):
+        line = where if isinstance(where, int) else where.start_mark.line + 1
+        raise ConfigError(self.path.name, line, key, message)
+
+    def pairs(self, node, key):
+        """The (name, name node, value node) of a mapping, each name once."""
+        if not isinstance(node, yaml.MappingNode):
+            self.fail(node, key or "config", f"expected a mapping, found {_described(node)}")
+        seen = set()
+        for name_node, value in node.value:
+            name = str(name_node.value)
+            here = f"{key}.{name}" if key else name
+            if name in seen:
+                self.fail(name_node, here, "stands here twice")
+            seen.add(name)
+            self.lines[here] = name_node.start_mark.line + 1
+            yield name, name_node, value
+
+    def section(self, cls, node, key):
+        fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+        hints = typing.get_type_hints(cls)
+        values, unset = {}, None
+        for name, name_node, value in self.pairs(node, key):
+            here = f"{key}.{name}" if key else name
+            if name not in fields:
+                near = difflib.get_close_matches(name, fields, 1, 0.6)
+                self.fail(name_node, here, "unknown key" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"))
+            try:
+                values[name] = self.value(hints[name], value, here)
+            except _Unset as variable:
+                if cls is not Provider or name != "api_key":
+                    self.fail(value, here, f"the variable {variable} is not set")
+                unset = f"{variable} is not set"
+                continue
+            self.bounds(fields[name], values[name], value, here)
+        for name, field in fields.items():
+            if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                self.fail(node, f"{key}.{name}", "is required")
+        built = cls(**values)
+        return _with(built, disabled=unset) if unset else built
+
+    def bounds(self, field, value, node, key):
+        choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+        if choices and value not in choices:
+            self.fail(node, key, f"'{value}' is none of {', '.join(choices)}")
+        if minimum is not None and isinstance(value, (int, float)) and value < minimum:
+            self.fail(node, key, f"{value} is less than {minimum}")
+
+    def value(self, hint, node, key):
+        if isinstance(hint, types.UnionType):  # "X | None": null, or an X
+            inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+            return None if self.plain(node, key) is None else self.value(inner, node, key)
+        if dataclasses.is_dataclass(hint):
+            return self.section(hint, node, key)
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin is dict:
+            return {name: self.value(args[1], child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
+        if origin is list:
+            if not isinstance(node, yaml.SequenceNode):
+                self.fail(node, key, f"expected a list, found {_described(node)}")
+            return [self.value(args[0], child, f"{key}[{i}]") for i, child in enumerate(node.value)]
+        return self.scalar(hint, node, key)
+
+    def scalar(self, hint, node, key):
+        value = self.plain(node, key)
+        if hint is typing.Any:
+            return value
+        if hint is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(node.value)
+        if not isinstance(value, hint) or (hint in (int, float) and isinstance(value, bool)):
+            self.fail(node, key, f"expected {_TYPE_NAMES[hint]}, found {_described(node)}")
+        return value
+
+    def plain(self, node, key):
+        """The Python value of a node with its variables expanded. Raises _Unset."""
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(child, f"{key}[{i}]") for i, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return {name: self.plain(child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
+        if _VARIABLE.search(node.value):
+            text = _VARIABLE.sub(self.variable, node.value)
+            tag = "tag:yaml.org,2002:str" if node.style in ("'", '"') else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+            node = yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            self.fail(node, key, str(error))
+
+    def variable(self, match):
+        name, default = match.group(1), match.group(2)
+        value = self.variables.get(name)
+        if default is not None:
+            return value or default  # as in a shell, ":-" also replaces an empty value
+        if not value:
+            raise _Unset(name)
+        return value
+
+    # What the types cannot say.
+
+    def check(self, config):
+        line = lambda key: self.lines.get(key, 1)  # noqa: E731
+        if config.timezone != "local":
+            try:
+                zoneinfo.ZoneInfo(config.timezone)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+                self.fail(line("timezone"), "timezone", f"'{config.timezone}' is no IANA time zone")
+        if config.classifier.backend == "openai" and not config.classifier.base_url:
+            self.fail(line("classifier"), "classifier.base_url", "is required for the openai backend")
+        self.check_file(line("classifier.prompt"), "classifier.prompt", config.classifier.prompt)
+        for decision, route in config.decisions.items():
+            key = f"decisions.{decision}"
+            if decision not in DECISIONS:
+                self.fail(line(key), key, f"unknown decision; known: {', '.join(DECISIONS)}")
+            if route not in config.routes:
+                self.fail(line(key), key, f"there is no route '{route}'")
+        missing = [decision for decision in DECISIONS if decision not in config.decisions]
+        if missing:
+            self.fail(line("decisions"), "decisions", f"no route for {', '.join(missing)}")
+        for name, provider in config.providers.items():
+            self.check_url(line(f"providers.{name}"), f"providers.{name}.base_url", provider)
+            for param, floor in provider.params.min.items():
+                if not isinstance(floor, (int, float)) or isinstance(floor, bool):
+                    key = f"providers.{name}.params.min.{param}"
+                    self.fail(line(key), key, "expected a number")
+        for name, route in config.routes.items():
+            self.check_route(config, name, route, line(f"routes.{name}"))
+
+    def check_route(self, config, name, route, line):
+        key = f"routes.{name}"
+        if name == config.virtual_model:
+            self.fail(line, key, "has the name of the virtual model")
+        for i, provider in enumerate(route.chain):
+            if provider not in config.providers:
+                self.fail(self.lines.get(f"{key}.chain", line), f"{key}.chain[{i}]", f"there is no provider '{provider}'")
+        if bool(route.chain) == bool(route.answer):
+            self.fail(line, key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
+        if route.answer:
+            target = config.routes.get(route.answer)
+            if target is None or not target.chain:
+                self.fail(self.lines[f"{key}.answer"], f"{key}.answer", f"there is no route '{route.answer}' with a chain")
+            if route.context not in config.providers:
+                self.fail(self.lines.get(f"{key}.context", line), f"{key}.context", f"there is no provider '{route.context}'")
+        self.check_file(self.lines.get(f"{key}.system_prompt", line), f"{key}.system_prompt", route.system_prompt)
+
+    def check_file(self, line, key, name):
+        if name and not (self.path.parent / name).is_file():
+            self.fail(line, key, f"there is no file '{name}'")
+
+    def check_url(self, line, key, provider):
+        if provider.base_url and not re.match(r"https?://[^/\s]+", provider.base_url):
+            self.fail(self.lines.get(key, line), key, f"'{provider.base_url}' is no http(s) URL")
+
+
+_TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _described(node):
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    return f"'{node.value}'" if node.value else "nothing"

@@ -1,0 +1,273 @@
+"""Connections to providers whose socket can be cut from another thread.
+
+`requests` does the HTTP; what is ours is the lever. A call that blocks (connecting, in the TLS handshake, waiting for headers through a
+silent prefill, between two tokens) cannot be ended by closing its response from elsewhere: only shutting its socket down frees both sides at once.
+So each connection keeps a second handle on its socket and a `Line` pulls it.
+
+This module knows nothing of chat, routes or retries. Foreign exceptions become those of `errors.py` here and nowhere else.
+"""
+
+import os
+import socket
+import threading
+import time
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
+
+READ_BYTES = 65536  # one read takes what has arrived, up to this
+POOL_SIZE = 128  # idle connections kept per provider; as many as there can be streams
+_calling = threading.local()  # the Line for which this thread is just now dialling
+
+
+class Line:
+    """One call's hold on the connection it uses, from the first dial to the last byte.
+
+    `cut()` may come from any thread, at any time and more than once; `was_cut` then tells our own hang-up from the upstream's failure.
+    """
+
+    def __init__(self):
+        self.was_cut = False
+        self.reused = False  # the connection had served another call before
+        self.connected_at = None  # monotonic, when the connection was ready to take the request
+        self._connection = None
+
+    def take(self, connection):
+        """Called by the connection when this call begins to use it. Raises Cancelled if the call is already off."""
+        with connection.lever_lock:
+            connection.line = self
+            self._connection = connection
+        if self.was_cut:
+            self.cut()
+            raise Cancelled("hung up")
+
+    def cut(self):
+        """Hang up: shut the socket down, both ways. The upstream sees it at once, and so does the thread that blocks on it."""
+        self.was_cut = True
+        connection = self._connection
+        if connection is None:
+            return
+        with connection.lever_lock:
+            if connection.line is self:  # else the connection went back to the pool and serves somebody else
+                connection.pull_lever()
+
+
+class _Lever:
+    """What a connection needs so that a Line can cut it; mixed into urllib3's two connection classes."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.lever_lock = threading.Lock()
+        self.line = None
+        self._lever = None
+
+    def _new_conn(self):
+        """Connect as urllib3 does, but have the socket in hand while it is still connecting."""
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, 0, socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, error) from error
+        last = None
+        for family, kind, protocol, _, address in addresses:
+            try:
+                return self._dial(socket.socket(family, kind, protocol), address)
+            except TimeoutError as error:
+                last = ConnectTimeoutError(self, f"connection to {self.host} timed out (connect timeout={self.timeout})")
+                last.__cause__ = error
+            except OSError as error:
+                last = NewConnectionError(self, str(error))
+                last.__cause__ = error
+        raise last or NewConnectionError(self, "the name has no address")
+
+    def _dial(self, sock, address):
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            # A handle of its own: the TLS layer takes the first one away, and an answered call closes it under us.
+            with self.lever_lock:
+                self._drop_lever()
+                self._lever = sock.dup()
+            _calling.line.take(self)
+            sock.settimeout(self.timeout)
+            sock.connect(address)
+            return sock
+        except BaseException:
+            sock.close()
+            raise
+
+    def connect(self):
+        super().connect()
+        if self.line.was_cut:
+            raise Cancelled("hung up")  # a TLS handshake may have ended before it noticed
+        self.line.connected_at = time.monotonic()
+
+    def request(self, *args, **kwargs):
+        line = _calling.line
+        line.reused = self.sock is not None and self.line is not line
+        line.take(self)
+        if line.reused:
+            line.connected_at = time.monotonic()
+        return super().request(*args, **kwargs)
+
+    def pull_lever(self):
+        if self._lever is not None:
+            try:
+                self._lever.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was quicker
+
+    def _drop_lever(self):
+        if self._lever is not None:
+            self._lever.close()
+            self._lever = None
+
+    def close(self):
+        with self.lever_lock:
+            self._drop_lever()
+        super().close()
+
+
+class _PlainConnection(_Lever, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Lever, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy, **kwargs):
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class Upstream:
+    """One server we dial: its address, its headers and its pool of connections, settled once."""
+
+    def __init__(self, headers):
+        """headers: sent with every request (authorization among them); never logged."""
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "headstart", **headers}
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=POOL_SIZE)
+        # requests' own per-call look-ups (environment, .netrc) cost more than the call on loopback; once is enough.
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._proxies = {}
+
+    def call(self, line, method, url, body=None, *, connect_s, read_s):
+        """Send one request and return its `requests.Response` as soon as the headers are there.
+
+        line: the Line by which another thread may hang up. body: bytes or None.
+        connect_s: until the connection stands; read_s: longest silence after that, in seconds (between bytes, not for the whole answer).
+        Raises Cancelled after `line.cut()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
+        came within read_s, StreamBroken if the connection ended first.
+        """
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, url, body
+        request.headers = requests.structures.CaseInsensitiveDict(self._headers)
+        if body is not None:
+            request.headers["Content-Length"] = str(len(body))
+        for last_try in (False, True):
+            _calling.line = line
+            try:
+                return self._adapter.send(request, stream=True, timeout=(connect_s, read_s), verify=self._verify, proxies=self._proxy_for(url))
+            except requests.exceptions.ConnectionError as error:
+                # A kept-alive connection that the server closed just as we took it: it saw nothing, so ask again on a fresh one.
+                if not last_try and line.reused and not line.was_cut and _closed_unanswered(error):
+                    continue
+                raise _ours(error, line) from error
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                raise _ours(error, line) from error
+            finally:
+                _calling.line = None
+
+    def _proxy_for(self, url):
+        origin = url.split("/", 3)[2]
+        if origin not in self._proxies:
+            environment = get_environ_proxies(url)
+            proxy = select_proxy(url, environment)
+            self._proxies[origin] = {url.split(":", 1)[0]: proxy} if proxy else None
+        return self._proxies[origin]
+
+
+def read_some(response, line):
+    """The next bytes of an answer as they arrive, b"" at its end.
+
+    Raises Cancelled after `line.cut()`, HeadTimeout when nothing came within the socket's timeout, StreamBroken when the
+    connection ended too early.
+    """
+    try:
+        data = response.raw.read1(READ_BYTES, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise _ours(error, line) from error
+    if not data and line.was_cut:
+        raise Cancelled("hung up")  # an answer without a length just ends when its socket is shut down
+    return data
+
+
+def set_silence(response, silence_s):
+    """Set how long the next read may block, in seconds."""
+    connection = response.raw.connection
+    if connection is not None and connection.sock is not None:
+        connection.sock.settimeout(silence_s)
+
+
+def _ours(error, line):
+    """One of errors.py for an exception of requests, urllib3 or the socket: by type, never by text."""
+    if line.was_cut:
+        return Cancelled("hung up")
+    causes = list(_causes(error))
+    if any(isinstance(cause, Cancelled) for cause in causes):
+        return Cancelled("hung up")
+    if any(isinstance(cause, NameResolutionError) for cause in causes):
+        return ConnectFailed("its name could not be resolved")
+    if any(isinstance(cause, (ConnectTimeoutError, requests.exceptions.ConnectTimeout)) for cause in causes):
+        return ConnectFailed("no connection in time")
+    if any(isinstance(cause, (urllib3.exceptions.SSLError, requests.exceptions.SSLError)) for cause in causes):
+        return ConnectFailed("the TLS handshake failed")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return ConnectFailed("connection refused")
+    if any(isinstance(cause, (NewConnectionError, requests.exceptions.ProxyError)) for cause in causes):
+        return ConnectFailed("no connection")
+    if any(isinstance(cause, (urllib3.exceptions.ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError)) for cause in causes):
+        return HeadTimeout("it stayed silent too long")
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, ValueError)):
+        return ConnectFailed("its address or headers are not usable")
+    return StreamBroken("it closed the connection before the answer was complete")
+
+
+def _closed_unanswered(error):
+    return any(isinstance(cause, (ConnectionResetError, BrokenPipeError)) for cause in _causes(error))  # RemoteDisconnected is a reset
+
+
+def _causes(error):
+    """The exception, what it wraps and what caused it: requests and urllib3 nest the real reason in arguments and attributes."""
+    seen, todo = set(), [error]
+    while todo:
+        current = todo.pop()
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        todo += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]

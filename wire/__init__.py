@@ -1,0 +1,4 @@
+"""The formats: bytes and dicts in, values out.
+
+What may not come in here: sockets, threads, clocks, configuration, logging, Flask.
+"""

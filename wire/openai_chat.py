@@ -1,0 +1,223 @@
+"""OpenAI's chat and text completions: whole answers and their streams, one made from the other.
+
+An upstream is always asked to stream. `Assembly` puts a stream's chunks together to the answer the client would have got without;
+`Relay` passes a stream on and keeps its promises: one finish_reason per choice, usage only for those who asked, [DONE] at the end.
+Reference: platform.openai.com/docs/api-reference/chat/streaming, and what vLLM, Ollama, OpenRouter and xAI add to it.
+"""
+
+import json
+
+from wire import sse
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_WHOLE = {"role", "id", "type", "name", "object", "index", "format", "signature"}  # sent once or repeated, never in pieces
+_CONTENT_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls", "function_call", "refusal", "audio", "images")
+
+
+def dumps(value):
+    """Compact JSON as bytes; anything json.loads gave (huge integers, NaN, lone surrogates) survives."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def error_body(message, type, param=None, code=None):
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def error_of(payload):
+    """The error object in a provider's reply in OpenAI's shape, or None.
+
+    Understands {"error": {...}}, {"error": "text"}, {"detail": ...} and {"message": "text"}, since the last three lose their text in most clients.
+    """
+    if not isinstance(payload, dict):
+        return None
+    error = payload.get("error")
+    if isinstance(error, dict):
+        return {"message": str(error.get("message") or "unknown error"), **{key: error.get(key) for key in ("type", "param", "code")}}
+    if error:
+        return {"message": str(error)}
+    if payload.get("object") == "error" or (payload.keys() & {"detail", "message"} and "choices" not in payload):
+        told = payload.get("message") or payload.get("detail")
+        return {"message": told if isinstance(told, str) else json.dumps(told)}
+    return None
+
+
+def text_of(content):
+    """The text of a message's content: a string, a list of parts, or None."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+def has_content(chunk):
+    """Whether a chunk brings the answer itself: text, reasoning, a tool call or an end; not just a role."""
+    for choice in chunk.get("choices") or ():
+        if choice.get("finish_reason") or choice.get("text"):
+            return True
+        delta = choice.get("delta")
+        if delta:
+            for key in _CONTENT_KEYS:
+                if delta.get(key):
+                    return True
+    return False
+
+
+def parse_chunk(data):
+    """A stream event's data as a chunk. Raises ValueError when it is none."""
+    chunk = json.loads(data)
+    if not isinstance(chunk, dict) or not all(isinstance(choice, dict) for choice in chunk.get("choices") or ()):
+        raise ValueError("not a completion chunk")
+    return chunk
+
+
+class Assembly:
+    """A whole answer, put together from chunks."""
+
+    def __init__(self):
+        self._top = {}
+        self._choices = {}
+
+    def add(self, chunk):
+        for key, value in chunk.items():
+            if key != "choices" and (value is not None or key not in self._top):
+                self._top[key] = value
+        for choice in chunk.get("choices") or ():
+            self._add_choice(choice)
+
+    def _add_choice(self, choice):
+        index = choice.get("index") or 0
+        whole = self._choices.setdefault(index, {"index": index})
+        for key, value in choice.items():
+            if key == "delta":
+                _merge(whole.setdefault("message", {"role": "assistant", "content": None}), value or {})
+            elif key == "text":
+                whole["text"] = whole.get("text", "") + (value or "")
+            elif key == "logprobs" and isinstance(value, dict):
+                whole[key] = whole.get(key) or {}
+                _merge(whole[key], value)
+            elif value is not None or key not in whole:
+                whole[key] = value
+
+    def answer(self):
+        """The completion object, choices in order, finish_reason always set."""
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        for choice in choices:
+            for call in choice.get("message", {}).get("tool_calls") or ():
+                call.pop("index", None)
+            choice["finish_reason"] = choice.get("finish_reason") or _ended(choice.get("message", {}).get("tool_calls"))
+        kind = self._top.get("object")
+        answer = {**self._top, "object": "chat.completion" if kind in (None, "chat.completion.chunk") else kind, "choices": choices}
+        if not answer.get("usage"):
+            answer.pop("usage", None)
+        return answer
+
+
+def _merge(whole, piece):
+    """Add a delta to what came before: text grows, lists grow (by index where they have one), the rest is replaced."""
+    for key, value in piece.items():
+        old = whole.get(key)
+        if value is None:
+            whole.setdefault(key, None)
+        elif isinstance(value, str) and isinstance(old, str):
+            whole[key] = (value or old) if key in _WHOLE else old + value
+        elif isinstance(value, dict):
+            whole[key] = old if isinstance(old, dict) else {}
+            _merge(whole[key], value)
+        elif isinstance(value, list):
+            whole[key] = old if isinstance(old, list) else []
+            for item in value:
+                _merge_item(whole[key], item)
+        else:
+            whole[key] = value
+
+
+def _merge_item(items, item):
+    if isinstance(item, dict) and ("index" in item or (items and "function" in item and not item.get("id"))):
+        same = [old for old in items if old.get("index") == item["index"]] if "index" in item else items[-1:]
+        if same:
+            _merge(same[0], item)
+            return
+        items.append({})
+        _merge(items[-1], item)
+        return
+    items.append(item)
+
+
+def _ended(has_tool_calls):
+    return "tool_calls" if has_tool_calls else "stop"
+
+
+class Relay:
+    """A stream on its way to a client: which bytes to send for each event, and what was said.
+
+    include_usage: the client asked for the usage chunk (it is always asked for upstream).
+    """
+
+    def __init__(self, include_usage):
+        self._include_usage = include_usage
+        self._last = {}
+        self._tool_callers = set()
+        self.finish_reasons = {}  # choice index -> reason, None while it goes on
+        self.usage = None
+
+    def pass_on(self, event, chunk):
+        """The bytes to send for one event: as received, changed where a promise demands it, or b""."""
+        if chunk.get("usage"):
+            self.usage = chunk["usage"]
+        choices = chunk.get("choices")
+        if not choices:
+            return b"" if chunk.get("usage") and not self._include_usage else event.raw
+        self._last = chunk
+        repeated = False
+        for choice in choices:
+            index = choice.get("index") or 0
+            reason = choice.get("finish_reason")
+            if (choice.get("delta") or {}).get("tool_calls"):
+                self._tool_callers.add(index)
+            if reason and self.finish_reasons.get(index):
+                choice["finish_reason"] = None
+                repeated = True
+            elif reason or index not in self.finish_reasons:
+                self.finish_reasons[index] = reason or None
+        return sse.event(dumps(chunk)) if repeated else event.raw
+
+    @property
+    def finished(self):
+        """Whether every choice that began has ended."""
+        return bool(self.finish_reasons) and all(self.finish_reasons.values())
+
+    def ending(self):
+        """What is missing at a proper end: a finish_reason for each choice that got none, and [DONE]."""
+        missing = [index for index, reason in self.finish_reasons.items() if not reason] or ([] if self.finish_reasons else [0])
+        sent = b""
+        for index in missing:
+            reason = self.finish_reasons[index] = _ended(index in self._tool_callers)
+            empty = {"text": ""} if self._last.get("object") == "text_completion" else {"delta": {}}
+            top = {key: value for key, value in self._last.items() if key not in ("choices", "usage")}
+            sent += sse.event(dumps({**top, "choices": [{"index": index, **empty, "finish_reason": reason}]}))
+        return sent + sse.DONE
+
+
+def chunk_of(answer):
+    """One chunk that says all of a whole answer, for an upstream that did not stream although it was asked to."""
+    choices = []
+    for choice in answer.get("choices") or ():
+        choice = dict(choice)
+        message = choice.pop("message", None)
+        if message is not None:
+            calls = message.get("tool_calls")
+            choice["delta"] = {**message, **({"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {})}
+        choices.append(choice)
+    kind = answer.get("object")
+    return {**answer, "object": "chat.completion.chunk" if kind in (None, "chat.completion") else kind, "choices": choices}
+
+
+def spoken(chunk):
+    """The answer text a chunk brings for its first choice: content, else nothing."""
+    choices = chunk.get("choices")
+    if not choices:
+        return ""
+    first = choices[0]
+    said = first.get("text") or (first.get("delta") or {}).get("content")
+    return said if isinstance(said, str) else ""
