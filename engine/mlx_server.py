@@ -1,0 +1,158 @@
+"""mlx_lm.server, made fit to run unattended: the same HTTP API and batching, without the ways a request can end it.
+
+As it comes, one exception in its generation thread leaves a process that accepts requests and never answers; a token id outside the
+vocabulary crashes it; a prompt of any length is taken until memory ends; and it logs what it could not parse. Here everything
+that depends on the model is checked inside the `try` that turns into an error for this one request, and the process ends
+when the thread does, so that the supervisor sees it at once. `guard` has looked at the body before; this is the second lock.
+
+Leans on names private to mlx_lm 0.32.2 (`_tokenize`, `_run_generate`), which is why requirements.txt pins it exactly.
+Imports MLX: the BLAS must be loaded and the environment set before.
+"""
+
+import json
+import logging
+import sys
+import threading
+from http.server import ThreadingHTTPServer
+
+from mlx_lm import server
+
+from engine import blas
+
+log = logging.getLogger("headstart.engine")
+
+PREFILL_STEP_TOKENS = 512  # a CPU takes some 2 s for these; others decode in between
+PROMPT_CACHE_BYTES = 1 << 30  # prefixes kept for the next turn; 46 kB per token for SmolLM2 in float32
+DECODE_CONCURRENCY = 16
+# Where a body says nothing. A small model that repeats itself would hold a CPU for minutes.
+MAX_TOKENS = {"cpu": 512, "metal": 4096, "cuda": 4096}
+REASON_CHARS = 300  # a hub's error can be a page long
+CONTEXT_TOKENS_UNKNOWN = 32768  # for a config.json that does not say
+
+
+class Refused(ValueError):
+    """This one request cannot be served; the message is for the client."""
+
+
+class Generation(server.ResponseGenerator):
+    """The thread that owns the model. `progress` counts what it has sent to anyone: it grows as long as the engine really works."""
+
+    def __init__(self, model_provider, prompt_cache):
+        self.progress = 0
+        self.failure = "the generation thread ended"
+        super().__init__(model_provider, prompt_cache)
+
+    def _run_generate(self):
+        try:
+            self._generate()
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:REASON_CHARS]
+            self._generation_failed = True
+            if self.model_provider.model is not None:  # a model that cannot be loaded is the supervisor's to tell, in a line
+                log.exception("the generation thread died")
+
+    def _tokenize(self, tokenizer, request, args):
+        """Called inside the `try` that answers this request alone with an error, so whatever can fail for a request is tried here."""
+        tokenized = super()._tokenize(tokenizer, request, args)
+        prompt_tokens = len(tokenized[0])
+        context_tokens = self._context_tokens()
+        if prompt_tokens == 0:
+            raise Refused("the prompt is empty")
+        if prompt_tokens >= context_tokens:
+            raise Refused(f"the prompt has {prompt_tokens} tokens, the model's context holds {context_tokens}")
+        args.max_tokens = min(args.max_tokens, context_tokens - prompt_tokens)
+        vocab_size = self._vocab_size()
+        if args.sampling.top_k >= vocab_size:
+            args.sampling.top_k = 0  # "the k most likely of fewer than k": all of them
+        for token_id in args.logits.logit_bias or ():
+            if not 0 <= token_id < vocab_size:
+                raise Refused(f"logit_bias: token {token_id} is outside the vocabulary of {vocab_size}")
+        self._make_state_machine(self.model_provider.model_key, tokenizer, args.stop_words)
+        return tokenized
+
+    def generate(self, request, generation_args, progress_callback=None):
+        def on_prefill(processed, total):
+            self.progress += 1
+            progress_callback(processed, total)
+
+        context, responses = super().generate(request, generation_args, on_prefill)
+        return context, self._counted(responses)
+
+    def _counted(self, responses):
+        for response in responses:
+            self.progress += 1
+            yield response
+
+    def _config(self):
+        model = self.model_provider.model
+        return getattr(model, "args", None)
+
+    def _context_tokens(self) -> int:
+        return getattr(self._config(), "max_position_embeddings", None) or CONTEXT_TOKENS_UNKNOWN
+
+    def _vocab_size(self) -> int:
+        # The width of the logits, not the tokenizer's count: they differ where a vocabulary is padded.
+        return getattr(self._config(), "vocab_size", None) or len(self.model_provider.tokenizer.get_vocab())
+
+
+class Handler(server.APIHandler):
+    def _set_completion_headers(self, status_code=200):
+        """mlx_lm.server says 404 to everything that went wrong with a request."""
+        if status_code == 404 and self.command == "POST":
+            status_code = 400 if self.response_generator.is_healthy else 503
+        super()._set_completion_headers(status_code)
+
+    def handle_health_check(self):
+        healthy = self.response_generator.is_healthy
+        self._set_completion_headers(200 if healthy else 503)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "ok" if healthy else "unavailable", "progress": self.response_generator.progress}).encode())
+
+    def log_message(self, format, *args):
+        """Silent: the proxy has its own line for each request."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # socketserver's 5 makes a burst of clients wait a second for their next SYN
+
+    def handle_error(self, request, client_address):
+        """A client that hung up is how a call is cancelled here; anything else is told by its type and place, never with its text."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):
+            log.warning("a request's handler failed: %s", type(error).__name__)
+
+
+class NoMessageText(logging.Filter):
+    """mlx_lm.server logs bodies that it cannot parse, in full."""
+
+    def filter(self, record):
+        return record.name != "root" or "body" not in str(record.msg).lower()
+
+
+def serve(model: str, on_listening) -> str:
+    """Serve the model on 127.0.0.1 until its generation thread ends, and return why it did.
+
+    model: a directory or a hub's name. on_listening: called with the port; the model is being loaded then, requests wait for it.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(NoMessageText())
+    argv = ["mlx_lm.server", "--model", model, "--log-level", "WARNING", "--prefill-step-size", str(PREFILL_STEP_TOKENS),
+            "--prompt-cache-bytes", str(PROMPT_CACHE_BYTES), "--decode-concurrency", str(DECODE_CONCURRENCY),
+            "--max-tokens", str(MAX_TOKENS[blas.device()])]
+    failures = []
+
+    def run(host, port, model_provider):
+        generation = Generation(model_provider, server.LRUPromptCache(model_provider.cli_args.prompt_cache_size))
+        fingerprint = server.get_system_fingerprint()
+        httpd = Server(("127.0.0.1", 0), lambda *args: Handler(generation, *args, system_fingerprint=fingerprint))
+        threading.Thread(target=httpd.serve_forever, name="http", daemon=True).start()
+        on_listening(httpd.server_address[1])
+        generation.join()
+        failures.append(generation.failure)
+
+    # main() knows every default of this mlx_lm; only the running of it is ours.
+    server.run = run
+    sys.argv = argv
+    server.main()
+    return failures[0]
