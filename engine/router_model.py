@@ -1,0 +1,199 @@
+"""The routing classifier's model: the turns of a conversation in, a probability per decision out.
+
+Two readers look at the last user turn in the light of the two turns before it: MiniLM (engine.encoder) with a trained head, and a lexical one, a linear
+model over hashed characters and words, which knows no meaning but reads every script. A learned mixture of the two is calibrated by one temperature.
+It knows nothing about routes, rules, thresholds or threads: one owner thread calls it, classifier.py decides with what it returns.
+What it was trained on and where it fails: docs/MODEL_CARD.md. The same functions read the rows in training and the turns in service.
+"""
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
+LABELS = ("MODERATE", "COMPLEX", "ENRICH")
+
+Turn = tuple[str, str]  # role, text
+
+# Time is linear in tokens, and a decision rarely hides in the middle: what is read of a conversation.
+HEAD_CHARS, TAIL_CHARS, BEFORE_CHARS = 700, 300, 400
+HEAD_TOKENS, TAIL_TOKENS = 64, 24
+BEFORE_USER_TOKENS, BEFORE_ASSISTANT_TOKENS = 24, 16
+
+LEXICAL_BUCKETS = 1 << 16
+LONGEST_CHARACTER_GRAM = 5
+BEFORE_WEIGHT = 0.5  # a turn before the last counts half in the lexical reading
+_BASE = np.uint32(0x01000193)
+_WORD = re.compile(r"\w+|[^\w\s]")
+_CODE = re.compile(r"[{}();=<>\[\]_|&$#\\/]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model reads of one conversation: its last turn, cut, and the user's and the other's turn right before it."""
+
+    last: str
+    before_user: str
+    before_assistant: str
+    last_chars: int
+    turns: int
+
+    @classmethod
+    def of(cls, turns: list[Turn]) -> "Reading":
+        """turns: (role, text), oldest first; the last one is classified. An empty conversation reads as an empty turn."""
+        last = turns[-1][1].strip() if turns else ""
+        before = {"user": "", "assistant": ""}
+        for role, text in turns[:-1][-2:]:
+            before["user" if role == "user" else "assistant"] = _sound(text[:BEFORE_CHARS])
+        cut = last if len(last) <= HEAD_CHARS + TAIL_CHARS else f"{last[:HEAD_CHARS]} … {last[-TAIL_CHARS:]}"
+        return cls(_sound(cut), before["user"], before["assistant"], len(last), len(turns))
+
+
+def _sound(text: str) -> str:
+    """The text without lone surrogates and null bytes, which JSON may carry and no tokenizer accepts."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+
+
+def token_sequence(reading: Reading, token_ids) -> tuple[list[int], int]:
+    """The encoder's input `[CLS] last [SEP] before [SEP]` and how many of its tokens belong to the last turn. token_ids: text -> word pieces."""
+    from engine.encoder import CLS, SEP  # the optional engine: imported once the owner has loaded a BLAS
+
+    last = token_ids(reading.last)
+    if len(last) > HEAD_TOKENS + TAIL_TOKENS:
+        last = last[:HEAD_TOKENS] + last[-TAIL_TOKENS:]
+    sequence = [CLS, *last, SEP]
+    own = len(sequence)
+    if reading.before_user or reading.before_assistant:
+        user, assistant = token_ids(reading.before_user), token_ids(reading.before_assistant)
+        sequence += [*user[:BEFORE_USER_TOKENS], SEP, *assistant[:BEFORE_ASSISTANT_TOKENS], SEP]
+    return sequence, own
+
+
+def shape(reading: Reading) -> np.ndarray:
+    """A dozen numbers about the last turn's outer shape, float32, unscaled."""
+    text = reading.last
+    chars = max(1, len(text))
+    return np.array([
+        np.log1p(reading.last_chars),
+        np.log1p(text.count("\n")),
+        np.log1p(len(text.split())),
+        float("```" in text),
+        sum(map(str.isdigit, text)) / chars,
+        sum(character > "\x7f" for character in text) / chars,
+        len(_CODE.findall(text)) / chars,
+        float("http" in text or "www." in text),
+        float("?" in text or "？" in text),
+        np.log1p(text.count("\\") + text.count("$")),
+        np.log1p(reading.turns),
+        float(bool(reading.before_user)),
+    ], np.float32)
+
+
+def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Buckets and weights of the reading's words, word pairs and character grams; the weights have length 1 together."""
+    parts = [(reading.last, 0, 1.0), (reading.before_user, 1, BEFORE_WEIGHT), (reading.before_assistant, 2, BEFORE_WEIGHT)]
+    hashed = [(_hashes(text, salt), weight) for text, salt, weight in parts if text or salt == 0]
+    buckets = np.concatenate([hashes % LEXICAL_BUCKETS for hashes, _ in hashed])
+    weights = np.concatenate([np.full(len(hashes), weight, np.float32) for hashes, weight in hashed])
+    buckets, owner = np.unique(buckets, return_inverse=True)
+    counts = np.bincount(owner, weights)
+    strength = np.where(counts > 1, 1 + np.log(np.maximum(counts, 1)), counts)
+    return buckets.astype(np.int64), (strength / np.linalg.norm(strength)).astype(np.float32)
+
+
+def _hashes(text: str, salt: int) -> np.ndarray:
+    """32-bit hashes of all grams of one text: the same on every machine, unlike Python's own."""
+    words = _WORD.findall(text.lower())
+    grams = [f"{salt}{word}" for word in words] + [f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"])]
+    of_words = np.array([zlib.crc32(gram.encode()) for gram in grams], np.uint32)
+    points = np.frombuffer(f"  {' '.join(words)}  ".encode("utf-32-le"), np.uint32)
+    points = np.where((points >= 48) & (points < 58), np.uint32(48), points)
+    rolling, of_characters = points + np.uint32(salt * 7919), []
+    for size in range(2, LONGEST_CHARACTER_GRAM + 1):
+        rolling = (rolling[:-1] * _BASE) ^ points[size - 1 :]
+        of_characters.append((rolling ^ (rolling >> np.uint32(15))) * np.uint32(0x85EBCA6B) + np.uint32(size))
+    mixed = np.concatenate([of_words, *of_characters])
+    return mixed ^ (mixed >> np.uint32(13))
+
+
+class RouterModel:
+    """The trained model. Not for several threads at once: whoever owns it calls it from one thread at a time."""
+
+    labels = LABELS
+
+    def __init__(self, encoder, arrays: dict[str, np.ndarray], meta: dict):
+        self._encoder, self._arrays, self.meta = encoder, arrays, meta
+
+    @classmethod
+    def load(cls, models_dir: Path, weights_dir: Path = WEIGHTS_DIR) -> "RouterModel":
+        """Read the encoder from models_dir and the trained parts from weights_dir, in well under a second.
+
+        Call engine.blas.load() first: this imports MLX. Raises FileNotFoundError when either is missing,
+        ValueError when the encoder is not the one the weights were trained on.
+        """
+        from engine.encoder import FOLDER, Encoder, fingerprint
+
+        meta = json.loads((weights_dir / "router.json").read_text())
+        folder = Path(models_dir) / FOLDER
+        if tuple(meta["labels"]) != LABELS:
+            raise ValueError(f"{weights_dir}/router.json: labels {meta['labels']}, expected {list(LABELS)}")
+        encoder = Encoder(folder)
+        if meta["encoder"] != fingerprint(encoder.weights):
+            raise ValueError(f"{folder}: not the encoder that weights/router.npz was trained on; prepare it again")
+        with np.load(weights_dir / "router.npz") as stored:
+            arrays = {name: stored[name].astype(np.float32) for name in stored.files}
+        return cls(encoder, arrays, meta)
+
+    def probabilities(self, turns: list[Turn]) -> dict[str, float]:
+        """How likely each label is for the last turn, read in the light of those before it; the values sum to 1.
+
+        turns: (role, text), oldest first. Any text is accepted, of any length; about 130 tokens of it are read.
+        """
+        return self.batch([turns])[0]
+
+    def batch(self, conversations: list[list[Turn]]) -> list[dict[str, float]]:
+        """`probabilities` of several conversations in one forward pass; [] for none."""
+        if not conversations:
+            return []
+        logits = self.logits([Reading.of(turns) for turns in conversations])
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return [dict(zip(LABELS, map(float, row))) for row in shares]
+
+    def logits(self, readings: list[Reading]) -> np.ndarray:
+        """Calibrated logits, (readings, labels) float64: what `probabilities` takes the softmax of."""
+        arrays = self._arrays
+        pooled = pooled_states(self._encoder, self._encoder.weights, readings)
+        shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays["shape.scale"]
+        by_meaning = np.concatenate([pooled, shapes], axis=1) @ arrays["head.weight"] + arrays["head.bias"]
+        by_letter = np.stack([self._lexical_logits(reading) for reading in readings])
+        mixed = by_meaning * arrays["mix.meaning"] + by_letter * arrays["mix.letter"] + arrays["mix.bias"]
+        return mixed.astype(np.float64)
+
+    def _lexical_logits(self, reading: Reading) -> np.ndarray:
+        buckets, weights = lexical_features(reading)
+        return weights @ self._arrays["lexical.weight"][buckets] + self._arrays["lexical.bias"]
+
+
+def pooled_states(encoder, weights, readings: list[Reading]) -> np.ndarray:
+    """The mean hidden state of each reading's last turn and that of the turns before it (zeros without any), side by side, float32."""
+    return np.array(pooled_pair(weights, [token_sequence(reading, encoder.token_ids) for reading in readings]))
+
+
+def pooled_pair(weights, sequences: list[tuple[list[int], int]]):
+    """`pooled_states` of token sequences as an MLX array, differentiable in the weights."""
+    import mlx.core as mx
+
+    from engine.encoder import hidden_states, masked_mean, padded
+
+    ids, mask = padded([sequence for sequence, _ in sequences])
+    position = mx.arange(ids.shape[1])[None, :]
+    own = mask & (position < mx.array([own for _, own in sequences])[:, None])
+    before = mask & ~own
+    even = len({len(sequence) for sequence, _ in sequences}) == 1
+    states = hidden_states(weights, ids, before.astype(mx.int32), None if even else mask)
+    return mx.concatenate([masked_mean(states, own), masked_mean(states, before)], axis=1)
