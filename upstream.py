@@ -34,10 +34,18 @@ class Line:
     """
 
     def __init__(self):
-        self.was_cut = False
+        self._cut = threading.Event()
         self.reused = False  # the connection had served another call before
         self.connected_at = None  # monotonic, when the connection was ready to take the request
         self._connection = None
+
+    @property
+    def was_cut(self):
+        return self._cut.is_set()
+
+    def wait(self, timeout_s):
+        """Wait until the line is cut, at most timeout_s; returns whether it was."""
+        return self._cut.wait(timeout_s)
 
     def take(self, connection):
         """Called by the connection when this call begins to use it. Raises Cancelled if the call is already off."""
@@ -50,7 +58,7 @@ class Line:
 
     def cut(self):
         """Hang up: shut the socket down, both ways. The upstream sees it at once, and so does the thread that blocks on it."""
-        self.was_cut = True
+        self._cut.set()
         connection = self._connection
         if connection is None:
             return

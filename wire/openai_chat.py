@@ -7,6 +7,7 @@ Reference: platform.openai.com/docs/api-reference/chat/streaming, and what vLLM,
 
 import json
 
+from errors import BadRequest
 from wire import sse
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -71,6 +72,63 @@ def parse_chunk(data):
     return chunk
 
 
+def check_chat(body):
+    """Check the parts of a chat request that the proxy itself relies on; the rest is the provider's to judge. Raises BadRequest naming the field."""
+    _check_envelope(body)
+    messages = body.get("messages")
+    if messages is None:
+        raise BadRequest("'messages' is required", param="messages", code="missing_required_parameter")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("'messages' must be a list with at least one message", param="messages")
+    for i, message in enumerate(messages):
+        _check_message(message, f"messages[{i}]")
+
+
+def check_prompt(body, field):
+    """Check a request whose input is one field: a string, or a list (of strings, tokens or token lists). Raises BadRequest naming the field."""
+    _check_envelope(body)
+    if body.get(field) is None:
+        raise BadRequest(f"'{field}' is required", param=field, code="missing_required_parameter")
+    if not isinstance(body[field], (str, list)):
+        raise BadRequest(f"'{field}' must be a string or a list, not {_kind(body[field])}", param=field)
+
+
+def _check_envelope(body):
+    if not isinstance(body, dict):
+        raise BadRequest(f"the request body must be a JSON object, not {_kind(body)}")
+    for field, type, name in (("model", str, "a string"), ("stream", bool, "true or false"), ("stream_options", dict, "an object")):
+        if body.get(field) is not None and not isinstance(body[field], type):
+            raise BadRequest(f"'{field}' must be {name}, not {_kind(body[field])}", param=field)
+
+
+def _check_message(message, where):
+    if not isinstance(message, dict):
+        raise BadRequest(f"'{where}' must be an object, not {_kind(message)}", param=where)
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or role not in ROLES:
+        raise BadRequest(f"'{where}.role' must be one of {', '.join(ROLES)}", param=f"{where}.role")
+    if content is None and role in ("assistant", "function"):
+        return
+    if isinstance(content, list) and content:
+        for j, part in enumerate(content):
+            _check_part(part, f"{where}.content[{j}]")
+    elif not isinstance(content, str):
+        found = "an empty list" if content == [] else _kind(content)
+        raise BadRequest(f"'{where}.content' must be a string or a list of parts, not {found}", param=f"{where}.content")
+
+
+def _check_part(part, where):
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise BadRequest(f"'{where}' must be an object with a 'type'", param=where)
+    if part["type"] == "text" and not isinstance(part.get("text"), str):
+        raise BadRequest(f"'{where}.text' must be a string, not {_kind(part.get('text'))}", param=f"{where}.text")
+
+
+def _kind(value):
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names[type(value)]
+
+
 class Assembly:
     """A whole answer, put together from chunks."""
 
@@ -98,6 +156,11 @@ class Assembly:
                 _merge(whole[key], value)
             elif value is not None or key not in whole:
                 whole[key] = value
+
+    @property
+    def finished(self):
+        """Whether every choice that began has ended."""
+        return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
     def answer(self):
         """The completion object, choices in order, finish_reason always set."""

@@ -1,0 +1,260 @@
+"""One try at one provider: start it, wait for its head, read its events, or hang up.
+
+The head is the first event that brings content. Whoever calls `head()` or the thread that `start()` was given reads up to there and stops;
+then `events()` reads on from the same response, so an attempt has one reader at a time and what arrives between waits in the socket.
+Cancelling is hanging up: `cancel()` shuts the socket down from any thread and nobody waits for the reader.
+
+It knows nothing of routes, clients or records.
+"""
+
+import threading
+import time
+
+from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
+from providers import MAX_ERROR_BYTES
+from upstream import Line, read_some, set_silence
+from wire import openai_chat, sse
+
+NOTED_CHARS = 2000  # of an answer kept for the record
+DRAIN_S = 0.2  # after [DONE]: how long the end of the response may take before its connection is given up rather than pooled
+
+
+class Attempt:
+    """A streamed call of an OpenAI completion endpoint."""
+
+    def __init__(self, provider, path, client_body):
+        """provider: a providers.Provider. path: such as "/chat/completions". client_body: the request before the provider shapes it."""
+        self.provider = provider
+        self.path = path
+        self.client_body = client_body
+        self.sent_body = None  # what went out, a dict, once it has
+        self.line = Line()
+        self.started_at = time.monotonic()
+        self.head_at = None  # when the first content arrived; None before
+        self.ended_at = None
+        self.status = None  # the provider's HTTP status; None before its headers
+        self.failure = None  # the ProxyError it ended with
+        self.url = None
+        self.usage = None  # as the provider told it
+        self.finish_reason = None  # of the first choice
+        self.saw_done = False
+        self._said = []
+        self._said_chars = 0
+        self._settled = threading.Event()  # head in hand, or failed
+        self._buffered = []  # (event, chunk) up to and including the head
+        self._response = None
+        self._parser = sse.Parser()
+        self._runs_elsewhere = False
+
+    # Before the head.
+
+    def start(self, executor):
+        """Reach for the head on another thread. Returns at once."""
+        self._runs_elsewhere = True
+        executor.submit(self._reach_head)
+        return self
+
+    def head(self):
+        """Wait until the first content is in hand.
+
+        Raises what the attempt failed with: Cancelled after cancel(), ConnectFailed, UpstreamStatus, HeadTimeout when `timeouts.first_byte_s`
+        passed (generous, since a long prefill is silent), StreamBroken; BadRequest if the provider can't be sent such a request.
+        """
+        if self._runs_elsewhere:
+            self._settled.wait()
+        else:
+            self._reach_head()
+        if self.line.was_cut:
+            raise Cancelled("hung up")
+        if self.failure:
+            raise self.failure
+
+    def cancel(self):
+        """Hang up, from any thread. The upstream sees it at once; whoever waits for the head is let go with Cancelled."""
+        self.line.cut()
+        self._settled.set()
+
+    @property
+    def failed(self):
+        return self._settled.is_set() and self.failure is not None and not self.line.was_cut
+
+    def _reach_head(self):
+        try:
+            self._open()
+            self._read_to_head()
+        except ProxyError as error:
+            self._fail(error)
+        except Exception as error:  # the edge of a worker thread: whatever it is, the waiter must hear of it
+            self._fail(StreamBroken("its answer could not be read"))
+            self.failure.__cause__ = error
+        finally:
+            self._settled.set()
+
+    def _open(self):
+        if self.line.was_cut:
+            raise Cancelled("hung up")
+        timeouts = self.provider.settings.timeouts
+        self.sent_body = self.provider.body(self.client_body)
+        payload = openai_chat.dumps(self.sent_body)
+        self.url = self.provider.url(self.path, self.line)
+        self._response = self.provider.upstream.call(
+            self.line, "POST", self.url, payload, connect_s=timeouts.connect_s, read_s=self._left(timeouts.first_byte_s)
+        )
+        self.status = self._response.status_code
+        if self.status >= 300:
+            raise self._refusal()
+
+    def _refusal(self):
+        body = b""
+        while len(body) < MAX_ERROR_BYTES and (more := read_some(self._response, self.line)):
+            body += more
+        try:
+            told = openai_chat.error_of(openai_chat.json.loads(body))
+        except ValueError:
+            told = None
+        return UpstreamStatus(self.status if self.status >= 400 else 502, told or {}, self.provider.name)
+
+    def _read_to_head(self):
+        if "json" in self._response.headers.get("Content-Type", ""):
+            self._buffered = [self._whole_answer()]
+            self.head_at = time.monotonic()
+            return
+        while True:
+            set_silence(self._response, self._left(self.provider.settings.timeouts.first_byte_s))
+            events = self._read()
+            if events is None:
+                raise StreamBroken("it ended its answer without any content")
+            for event in events:
+                chunk = self._parse(event)
+                self._buffered.append((event, chunk))
+                if self.head_at is None and chunk and openai_chat.has_content(chunk):
+                    self.head_at = time.monotonic()
+                if event.is_done and self.head_at is None:
+                    self.head_at = time.monotonic()  # an empty answer is an answer
+            if self.head_at is not None:
+                return
+
+    def _whole_answer(self):
+        """An upstream that does not stream: its answer as if it were one event."""
+        body = b""
+        while more := read_some(self._response, self.line):
+            body += more
+        answer = self._checked(body)
+        if not answer.get("choices"):
+            raise StreamBroken("it answered without choices")
+        chunk = openai_chat.chunk_of(answer)
+        self._note(chunk)
+        return sse.Event(sse.event(openai_chat.dumps(chunk)), b""), chunk
+
+    # From the head on.
+
+    def events(self):
+        """Yield (event, chunk) from the first one on; chunk is None for comments and for [DONE].
+
+        Ends after [DONE] or where the upstream closed; `saw_done` tells which. Raises Cancelled, StreamBroken, HeadTimeout (silence beyond
+        `timeouts.idle_s`, or `timeouts.total_s` passed).
+        """
+        try:
+            yield from self._events()
+        except ProxyError as error:
+            self._fail(error)
+            raise
+        finally:
+            self.ended_at = time.monotonic()
+            if not self.saw_done:
+                self._response.close()
+
+    def _events(self):
+        for event, chunk in self._buffered:
+            yield event, chunk
+            if event.is_done or event.data == b"":
+                return self._finish()
+        timeouts = self.provider.settings.timeouts
+        set_silence(self._response, timeouts.idle_s)
+        while True:
+            if timeouts.total_s:
+                set_silence(self._response, min(timeouts.idle_s, self._left(timeouts.total_s)))
+            events = self._read()
+            if events is None:
+                return None
+            for event in events:
+                yield event, self._parse(event)
+                if event.is_done:
+                    return self._finish()
+
+    def _finish(self):
+        """Read the response to its end so that its connection can serve again."""
+        self.saw_done = True
+        try:
+            set_silence(self._response, DRAIN_S)
+            while read_some(self._response, self.line):
+                pass
+        except UpstreamError:
+            self._response.close()
+
+    def _read(self):
+        """The next events, None at the end of the stream."""
+        data = read_some(self._response, self.line)
+        if data:
+            try:
+                return self._parser.feed(data)
+            except ValueError as error:
+                raise StreamBroken(str(error)) from error
+        last = self._parser.flush()
+        return [last] if last else None
+
+    def _parse(self, event):
+        if event.data is None or event.is_done:
+            return None
+        chunk = self._checked(event.data)
+        self._note(chunk)
+        return chunk
+
+    def _checked(self, data):
+        try:
+            chunk = openai_chat.parse_chunk(data)
+        except (ValueError, RecursionError) as error:
+            raise StreamBroken("it sent something that is no completion") from error
+        error = openai_chat.error_of(chunk)
+        if error:
+            raise _told_in_stream(error, self.provider.name)
+        return chunk
+
+    def _note(self, chunk):
+        """Keep for the record what a chunk says: usage, the first choice's end, the beginning of its text."""
+        self.usage = chunk.get("usage") or self.usage
+        choices = chunk.get("choices")
+        if not choices:
+            return
+        self.finish_reason = choices[0].get("finish_reason") or self.finish_reason
+        if self._said_chars < NOTED_CHARS:
+            said = openai_chat.spoken(chunk)
+            self._said.append(said)
+            self._said_chars += len(said)
+
+    @property
+    def content(self):
+        """The beginning of what was answered, at least NOTED_CHARS of it if there was as much."""
+        return "".join(self._said)
+
+    def _left(self, limit_s):
+        left = self.started_at + limit_s - time.monotonic()
+        if left <= 0:
+            raise HeadTimeout(f"no answer within {limit_s:g} s")
+        return left
+
+    def _fail(self, error):
+        self.failure = error
+        self.ended_at = time.monotonic()
+        if self._response is not None:
+            self._response.close()
+
+
+def _told_in_stream(error, provider):
+    """A provider's error event as an exception; its code is a status where it is one."""
+    code = error.get("code")
+    if isinstance(code, int) and 400 <= code < 600:
+        return UpstreamStatus(code, error, provider)
+    broken = StreamBroken(error["message"], error.get("param"), code)
+    broken.type = error.get("type") or broken.type
+    return broken

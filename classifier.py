@@ -1,0 +1,249 @@
+"""One conversation in, a verdict out: which of SIMPLE, MODERATE, COMPLEX, ENRICH its last turn needs.
+
+Two backends. The embedded MLX model is loaded after the fork and belongs to one thread, to which requests queue up: MLX's graphs are not safe to share,
+and one core computes them. Any chat model that answers with one of the words serves as well. Neither is ever waited for longer than `timeout_ms`.
+
+It does not know routes, and META is none of its words: that is found by structure (`meta.py`).
+"""
+
+import logging
+import queue
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import config as settings_of
+from attempt import Attempt
+from errors import Cancelled, ProxyError
+from logs import fields
+from providers import Provider, ms_since
+from upstream import Line
+from wire import openai_chat
+
+LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
+MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by `on_failure` at once
+MAX_BATCH = 8  # decided in one forward pass
+HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """decision: one of LABELS. confidence, probabilities: None and {} where the backend gives none. raw: what the model said. ms: how long it took."""
+
+    decision: str
+    confidence: float | None
+    probabilities: dict
+    raw: str | None
+    source: str
+    ms: int = 0
+    error: str | None = None
+
+
+class ClassifierFailed(Exception):
+    """No decision, and why."""
+
+
+class _Asked:
+    """A question on its way to the model's thread, and the answer on its way back."""
+
+    def __init__(self, turns):
+        self.turns = turns
+        self.answered = threading.Event()
+        self.probabilities = None
+        self.error = None
+        self.abandoned = False
+
+    def wake(self):
+        self.abandoned = True
+        self.answered.set()
+
+
+class MlxClassifier:
+    """The embedded model. Its thread loads it, so that nothing of MLX exists in the process before the fork."""
+
+    source = "mlx"
+
+    def __init__(self, load_model):
+        """load_model: called in the owner thread; returns an object with `batch(list of turns) -> list of {label: probability}`."""
+        self._load_model = load_model
+        self._questions = queue.Queue(MAX_WAITING)
+        self._ready = threading.Event()
+        self._broken = None
+        threading.Thread(target=self._own, name="classifier", daemon=True).start()
+
+    def probabilities(self, turns, timeout_s, on_hang_up):
+        """({label: probability}, None) for a conversation of (role, text). Raises ClassifierFailed, Cancelled."""
+        asked = _Asked(turns)
+        on_hang_up(asked.wake)
+        try:
+            self._questions.put_nowait(asked)
+        except queue.Full:
+            raise ClassifierFailed(f"{MAX_WAITING} requests are waiting for it") from None
+        if not asked.answered.wait(timeout_s):
+            asked.abandoned = True
+            raise ClassifierFailed(self._broken or ("no answer in time" if self._ready.is_set() else "it is still loading"))
+        if asked.abandoned:
+            raise Cancelled("hung up")
+        if asked.error:
+            raise ClassifierFailed(asked.error)
+        return asked.probabilities, None
+
+    def check(self, timeout_s):
+        """Raises ClassifierFailed unless it decides a trial question in time."""
+        self.probabilities([("user", "hello")], timeout_s, lambda cancel: None)
+
+    def _own(self):
+        try:
+            model = self._load_model()
+        except Exception as error:  # the edge of the worker thread: requests go on with `on_failure`
+            self._broken = f"the model could not be loaded: {error}"
+            log.exception("Classifier not loaded")
+            return
+        self._ready.set()
+        while True:
+            batch = [self._questions.get()]
+            while len(batch) < MAX_BATCH and not self._questions.empty():
+                batch.append(self._questions.get_nowait())
+            batch = [asked for asked in batch if not asked.abandoned]
+            if batch:
+                self._decide(model, batch)
+
+    def _decide(self, model, batch):
+        try:
+            for asked, probabilities in zip(batch, model.batch([asked.turns for asked in batch]), strict=True):
+                asked.probabilities = probabilities
+        except Exception as error:  # the edge of the worker thread: one odd text must not end it
+            log.exception("Classifier failed")
+            for asked in batch:
+                asked.error = f"{type(error).__name__} in the model"
+        for asked in batch:
+            asked.answered.set()
+
+
+class ChatClassifier:
+    """Any chat model behind an OpenAI-compatible endpoint that answers with one of the words, with or without thinking aloud first."""
+
+    def __init__(self, settings, prompt):
+        """settings: config.Classifier. prompt: the instructions."""
+        self.source = settings.model
+        self._prompt = prompt
+        self._max_tokens = settings.max_tokens
+        self._provider = self._provider_within(settings)
+
+    @staticmethod
+    def _provider_within(settings):
+        limit_s = settings.timeout_ms / 1000
+        timeouts = settings_of.Timeouts(connect_s=limit_s, first_byte_s=limit_s, idle_s=limit_s, total_s=limit_s)
+        return Provider(
+            "classifier", settings_of.Provider("openai", model=settings.model, base_url=settings.base_url, api_key=settings.api_key, timeouts=timeouts)
+        )
+
+    def probabilities(self, turns, timeout_s, on_hang_up):
+        """({label: 1.0}, the model's words) for a conversation of (role, text). Raises ClassifierFailed, Cancelled."""
+        attempt = Attempt(self._provider, "/chat/completions", self._question(turns))
+        on_hang_up(attempt.cancel)
+        said = ""
+        try:
+            attempt.head()
+            for _, chunk in attempt.events():
+                said += openai_chat.spoken(chunk) if chunk else ""
+        except Cancelled:
+            raise
+        except ProxyError as error:
+            raise ClassifierFailed(error.message) from error
+        label = word_in(said)
+        if label is None:
+            raise ClassifierFailed("it answered with none of the words")
+        return {label: 1.0}, said
+
+    def _question(self, turns):
+        messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": transcript(turns)}]
+        return {"messages": messages, "max_tokens": self._max_tokens, "temperature": 0}
+
+    def check(self, timeout_s):
+        """Raises ClassifierFailed unless its server answers."""
+        try:
+            self._provider.check(Line(), timeout_s)
+        except ProxyError as error:
+            raise ClassifierFailed(error.message) from error
+
+
+def word_in(said):
+    """The label a chat model answered with, after any <think> block; None if there is none. A thought that was cut off is no answer."""
+    said = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", said, flags=re.S)
+    said = re.sub(r"^.*</think(?:ing)?>", "", said, flags=re.S)  # some templates open the block in the prompt
+    if "<think" in said:
+        return None
+    found = re.findall(r"\b(" + "|".join(LABELS) + r")\b", said.upper())
+    if not found:
+        return None
+    return found[0] if said.strip(" \t\r\n*_`\"'.").upper().startswith(found[0]) else found[-1]
+
+
+def transcript(turns):
+    """A conversation for a chat model to judge: the last turn by its head and tail, the two before it shortened."""
+    last = turns[-1][1] if turns else ""
+    if len(last) > HEAD_CHARS + TAIL_CHARS:
+        last = last[:HEAD_CHARS] + "\n[...]\n" + last[-TAIL_CHARS:]
+    earlier = [f"{role}: {text[:EARLIER_CHARS]}" for role, text in turns[-3:-1]]
+    return "\n\n".join([*earlier, f"The user's last message:\n{last}"])
+
+
+class Classifier:
+    """A backend with its time limit and what holds when it fails."""
+
+    def __init__(self, settings, backend):
+        """settings: config.Classifier."""
+        self._settings = settings
+        self._backend = backend
+
+    def classify(self, turns, on_hang_up=lambda cancel: None):
+        """The Verdict on a conversation of (role, text); `on_failure`, with its error, when there is none in time. Raises Cancelled."""
+        started = time.monotonic()
+        try:
+            probabilities, raw = self._backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up)
+            verdict = self._verdict(probabilities, raw)
+        except ClassifierFailed as failed:
+            log.warning("Classification failed:", extra=fields(source=self._backend.source, error=str(failed)))
+            verdict = Verdict(self._settings.on_failure, None, {}, None, "on_failure", error=str(failed))
+        return replace(verdict, ms=ms_since(started))
+
+    def _verdict(self, probabilities, raw):
+        decision = max(probabilities, key=probabilities.get)
+        if raw is not None:  # a chat model gives a word, not probabilities
+            return Verdict(decision, None, {}, raw, self._backend.source)
+        rounded = {label: round(float(p), 4) for label, p in probabilities.items()}
+        told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
+        return Verdict(decision, rounded[decision], rounded, told, self._backend.source)
+
+    def health(self, timeout_s):
+        """As a provider's: {status, latency_ms, error}. Never raises."""
+        started = time.monotonic()
+        try:
+            self._backend.check(timeout_s)
+        except ClassifierFailed as failed:
+            return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(failed)}
+        return {"status": "healthy", "latency_ms": ms_since(started), "error": None}
+
+
+def build(config):
+    """The configured classifier. The embedded model is loaded in the background."""
+    settings = config.classifier
+    if settings.backend == "openai":
+        prompt = Path(config.resolve(settings.prompt)) if settings.prompt else Path(__file__).parent / "prompts" / "classify.md"
+        return Classifier(settings, ChatClassifier(settings, prompt.read_text(encoding="utf-8").strip()))
+    return Classifier(settings, MlxClassifier(_load_embedded))
+
+
+def _load_embedded():
+    # Imported here and not above: MLX is heavy, must not exist before the fork, and finds its BLAS only if that is loaded first.
+    from engine import blas, models_dir
+
+    blas.load()
+    from engine.router_model import RouterModel
+
+    return RouterModel.load(models_dir())

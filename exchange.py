@@ -1,0 +1,250 @@
+"""One request from arrival to end: its clock, its calls on the line, its books.
+
+Everything the log line, the session file and the headers say about a request is collected here and settled exactly once, however it ends.
+Times are ms from arrival on the monotonic clock; the timestamp is wall-clock.
+"""
+
+import json
+import logging
+import secrets
+import threading
+import time
+from datetime import datetime
+
+from attempt import NOTED_CHARS
+from logs import fields
+from session_logger import RawJSON
+from wire import openai_chat
+
+QUERY_CHARS = 500
+PINNED = "PINNED"  # stands where a decision would, when the client named the route or provider itself
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    def __init__(self, client_ip, api):
+        self.id = secrets.token_hex(4)
+        self.arrived_at = time.monotonic()
+        self.timestamp = datetime.now().astimezone()
+        self.client_ip = client_ip
+        self.api = api
+        self.body = None  # the client's request once it has been checked
+        self.model = None
+        self.stream = False
+        self.client_messages = None  # RawJSON, serialized once at arrival
+        self.user_query = None
+        self.decision = None
+        self.route = None
+        self.slow_ms = None
+        self.provider = None
+        self.verdict = None
+        self.classification_step = None
+        self.enrichment_step = None
+        self.enrichment_ms = None
+        self.speculation_outcome = "off"
+        self.speculative = None  # the speculative Attempt
+        self.cancel_ms = None
+        self.attempts = []
+        self.answering = None  # the Attempt whose answer the client gets
+        self.ttft_ms = None
+        self.total_ms = None
+        self.status = None
+        self.failure = None  # the ProxyError it ended with, before the first byte or in mid-stream
+        self.delivered = False  # the whole answer was handed to the client
+        self.gone = False
+        self._lock = threading.Lock()
+        self._cancels = []
+        self._settled = False
+
+    def ms(self, at=None):
+        """Whole ms from arrival to a monotonic time, None for now."""
+        return round(((time.monotonic() if at is None else at) - self.arrived_at) * 1000)
+
+    # The client's hang-up.
+
+    def on_hang_up(self, cancel):
+        """Have `cancel()` called when the client goes; at once if it has gone already."""
+        with self._lock:
+            if not self.gone:
+                self._cancels.append(cancel)
+                return
+        cancel()
+
+    def hang_up(self):
+        """The client has gone: hang up every call made for it. From any thread."""
+        with self._lock:
+            self.gone = True
+            cancels, self._cancels = self._cancels, []
+        for cancel in cancels:
+            cancel()
+
+    # The books.
+
+    def accepted(self, body):
+        """Note a checked chat request."""
+        self.body = body
+        self.model = body.get("model")
+        self.stream = bool(body.get("stream"))
+        messages = body.get("messages")
+        if messages is not None:
+            self.client_messages = RawJSON(json.dumps(redacted(messages)))
+            texts = [openai_chat.text_of(message.get("content")) for message in messages]
+            self.user_query = next((t[:QUERY_CHARS] for m, t in zip(reversed(messages), reversed(texts), strict=True) if m["role"] == "user"), None)
+            chars = sum(map(len, texts))
+        else:
+            prompt = body.get("prompt", body.get("input"))
+            self.user_query = prompt[:QUERY_CHARS] if isinstance(prompt, str) else None
+            chars = len(prompt) if isinstance(prompt, str) else 0
+        log.info(
+            "Incoming request:",
+            extra=fields(session=self.id, client=self.client_ip, model=self.model, messages=len(messages or ()), total_chars=chars, stream=self.stream),
+        )
+
+    def went(self, way):
+        """Note which way the request goes."""
+        self.route, self.slow_ms = way.route, way.slow_ms
+
+    @property
+    def classification_ms(self):
+        return self.verdict.ms if self.verdict else None
+
+    @property
+    def inference_ms(self):
+        """From the start of the answering call to its end, or to now."""
+        if self.answering is None:
+            return None
+        return self.ms(self.answering.ended_at) - self.ms(self.answering.started_at)
+
+    def settle(self, metrics, sessions, *, keep=True):
+        """Close the books, exactly once: the REQUEST line, SLOW_REQUEST, the metrics and the session file. keep: whether it is worth a file."""
+        with self._lock:
+            if self._settled:
+                return
+            self._settled = True
+        self.total_ms = self.ms()
+        self.status = 499 if self.gone or not (self.delivered or self.failure) else self.failure.status if self.failure else 200
+        enriched = {"enrichment_ms": self.enrichment_ms} if self.enrichment_ms is not None else {}
+        log.info(
+            "REQUEST",
+            extra=fields(
+                session=self.id,
+                client=self.client_ip,
+                decision=self.decision,
+                route=self.route,
+                provider=self.provider,
+                speculation=self.speculation_outcome,
+                classification_ms=self.classification_ms,
+                **enriched,
+                inference_ms=self.inference_ms,
+                ttft_ms=self.ttft_ms,
+                total_ms=self.total_ms,
+                status=self.status,
+                stream=self.stream,
+            ),
+        )
+        if self.slow_ms is not None and self.total_ms > self.slow_ms:
+            log.warning(
+                "SLOW_REQUEST",
+                extra=fields(
+                    session=self.id,
+                    route=self.route,
+                    total_ms=self.total_ms,
+                    classification_ms=self.classification_ms,
+                    **enriched,
+                    inference_ms=self.inference_ms,
+                ),
+            )
+        metrics.settled(self)
+        if keep:
+            sessions.save(self.id, self.timestamp, self.record)
+
+    def record(self):
+        """The session file's content (CONTRACT: sessions/)."""
+        verdict, spoken = self.verdict, self.answering
+        costs = [attempt.provider.cost_usd(attempt.usage) for attempt in self.attempts]
+        return {
+            "id": self.id,
+            "timestamp": self.timestamp.isoformat(timespec="milliseconds"),
+            "client_ip": self.client_ip,
+            "api": self.api,
+            "model": self.model,
+            "stream": self.stream,
+            "user_query": self.user_query,
+            "client_messages": self.client_messages,
+            "decision": self.decision,
+            "route": self.route,
+            "confidence": verdict and verdict.confidence,
+            "probabilities": verdict and verdict.probabilities,
+            "classification_raw": verdict and verdict.raw,
+            "classification_ms": self.classification_ms,
+            "speculation": self._speculation(),
+            "steps": self._steps(),
+            "ttft_ms": self.ttft_ms,
+            "total_ms": self.total_ms,
+            "status": self.status,
+            "usage": spoken and spoken.usage,
+            "cost_usd": round(sum(cost for cost in costs if cost is not None), 8) if any(cost is not None for cost in costs) else None,
+            "error": self.failure and self.failure.message,
+        }
+
+    def _speculation(self):
+        started = self.speculative
+        return {
+            "outcome": self.speculation_outcome,
+            "provider": started and started.provider.name,
+            "started_ms": started and self.ms(started.started_at),
+            "cancel_ms": self.cancel_ms,
+        }
+
+    def _steps(self):
+        steps = [step for step in (self.classification_step, self.enrichment_step) if step]
+        steps += [self._call(attempt) for attempt in self.attempts]
+        return sorted(steps, key=lambda step: step["started_ms"])
+
+    def _call(self, attempt):
+        sent = attempt.sent_body or {}
+        messages = sent.get("messages")
+        same = self.body is not None and messages is not None and messages is self.body.get("messages")
+        ended_at = attempt.ended_at
+        return {
+            "step": "provider_call",
+            "provider": attempt.provider.name,
+            "url": attempt.url,
+            "model": attempt.provider.model,
+            "messages_sent": self.client_messages if same else messages and redacted(messages),
+            "params": {key: value for key, value in sent.items() if key not in ("messages", "prompt")},
+            "started_ms": self.ms(attempt.started_at),
+            "duration_ms": self.ms(ended_at) - self.ms(attempt.started_at),
+            "ttft_ms": attempt.head_at and self.ms(attempt.head_at) - self.ms(attempt.started_at),
+            "status": attempt.status,
+            "finish_reason": attempt.finish_reason,
+            "usage": attempt.usage,
+            "response_content": attempt.content[:NOTED_CHARS] if attempt is self.answering else None,
+            "error": "hung up" if attempt.line.was_cut else attempt.failure and str(attempt.failure),
+        }
+
+
+def redacted(messages):
+    """The messages with images, audio and files replaced by their kind and size, as "[image 512 kB]"."""
+    return [
+        {**message, "content": [_redacted_part(part) for part in message["content"]]} if isinstance(message.get("content"), list) else message
+        for message in messages
+    ]
+
+
+def _redacted_part(part):
+    if not isinstance(part, dict) or part.get("type") == "text":
+        return part
+    return {key: _redacted_value(value, part.get("type")) for key, value in part.items()}
+
+
+def _redacted_value(value, kind):
+    if isinstance(value, dict):
+        return {key: _redacted_value(inner, kind) for key, inner in value.items()}
+    if not isinstance(value, str) or len(value) < 256:
+        return value
+    if value.startswith("data:") or kind in ("input_audio", "file"):
+        name = {"image_url": "image", "input_audio": "audio"}.get(kind, str(kind))
+        return f"[{name} {round((len(value) - value.find(',') - 1) * 3 / 4 / 1024)} kB]"
+    return value

@@ -1,0 +1,70 @@
+"""How gunicorn serves Headstart: one worker with many threads, and beside it one supervisor for the embedded engines.
+
+The master stays light: it checks the configuration, so that a faulty one stops the start, and owns the supervisor, so that engines outlive a worker.
+It never imports MLX, whose state does not survive a fork.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import config as settings
+from engine import state
+from errors import ConfigError
+
+try:
+    _config = settings.load()
+except ConfigError as error:
+    sys.exit(f"headstart: {error}")
+
+SPARE_THREADS = 16  # for health, models and metrics when every stream is taken
+
+wsgi_app = "app:create_app()"
+bind = f"{_config.server.host}:{_config.server.port}"
+worker_class = "gthread"
+workers = 1
+threads = _config.server.threads + SPARE_THREADS
+keepalive = 65  # clients and reverse proxies keep connections for about a minute
+timeout = 120
+graceful_timeout = 10
+loglevel = "warning"
+control_socket_disable = True
+proc_name = "headstart"
+
+_engines = {name: provider.model for name, provider in _config.providers.items() if provider.kind == "mlx" and not provider.disabled}
+_state_dir = tempfile.mkdtemp(prefix="headstart-")
+_supervisor = None
+os.environ["HEADSTART_ENGINES"] = _state_dir
+
+
+def on_starting(server):
+    global _supervisor
+    for name in _engines:
+        state.report(os.path.join(_state_dir, f"{name}.json"), state.Engine(state.STARTING, since=time.time()))
+    if _engines:
+        # Its standard input is a pipe from here: when this process ends, however it ends, the supervisor reads an end and goes too.
+        named = [part for name, model in _engines.items() for part in ("--engine", f"{name}={model}")]
+        _supervisor = subprocess.Popen([sys.executable, "-m", "engine.supervisor", "--state-dir", _state_dir, *named], stdin=subprocess.PIPE)
+
+
+def when_ready(server):
+    print(f"Headstart listens on http://{bind}  (Ctrl-C stops it)", flush=True)
+
+
+def post_fork(server, worker):
+    if _supervisor is not None:
+        os.close(_supervisor.stdin.fileno())  # else this worker would keep the pipe open beyond the master's death
+    if hasattr(os, "sched_setaffinity"):
+        # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[-1]})
+
+
+def on_exit(server):
+    if _supervisor is not None:
+        _supervisor.terminate()
+        _supervisor.wait()
+    shutil.rmtree(_state_dir, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""app.log: one line per event, first words and then `key=value`, made for grep and awk.
+
+An event is logged as `log.info("REQUEST", extra=fields(session=..., status=...))`; the text file gets `REQUEST session=... status=...`, and with
+LOG_FORMAT=json stdout gets the same as a JSON line. Values come from strangers (a model's name, say), so each is kept to one word.
+No secret and no message text is ever logged.
+"""
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+MAX_VALUE_CHARS = 200
+_PLAIN = re.compile(r"[\w.,:;/@+*()\[\]{}<>!?&%$#~^|-]*", re.ASCII)
+
+
+def fields(**values):
+    """The `extra` of a log call: its key=value pairs, in this order; None stands as `-`."""
+    return {"fields": values}
+
+
+def word(value):
+    """A value as one word: no blanks, no line ends, no quotes that would mislead a parser."""
+    if value is None or value == "":
+        return "-"
+    text = str(value)
+    if len(text) > MAX_VALUE_CHARS:
+        text = text[:MAX_VALUE_CHARS] + "..."
+    return text if _PLAIN.fullmatch(text) else json.dumps(text).replace(" ", "\\u0020")
+
+
+class TextFormatter(logging.Formatter):
+    default_msec_format = "%s.%03d"
+
+    def __init__(self):
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record):
+        pairs = getattr(record, "fields", None)
+        line = super().formatMessage(record)
+        return line + "".join(f" {key}={word(value)}" for key, value in pairs.items()) if pairs else line
+
+
+class JsonLines(JsonFormatter):
+    def add_fields(self, log_data, record, message_dict):
+        super().add_fields(log_data, record, message_dict)
+        log_data.update(log_data.pop("fields", None) or {})
+
+
+def set_up(config):
+    """Send everything from INFO on to the configured file, and to stdout as JSON lines when LOG_FORMAT=json."""
+    file = config.resolve(config.log.file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = logging.handlers.RotatingFileHandler(file, maxBytes=int(config.log.max_mb * 1e6), backupCount=config.log.backups, encoding="utf-8", errors="replace")
+    text.setFormatter(TextFormatter())
+    handlers = [text]
+    if os.environ.get("LOG_FORMAT") == "json":
+        stdout = logging.StreamHandler(sys.stdout)
+        renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
+        stdout.setFormatter(JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=renamed))
+        handlers.append(stdout)
+    root = logging.getLogger()
+    root.handlers[:] = handlers
+    root.setLevel(logging.INFO)
+    # urllib3 names URLs and, on errors, exception texts; at WARNING it also reports every hang-up of ours as a full pool or a broken connection.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

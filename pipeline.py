@@ -1,0 +1,348 @@
+"""The story of one chat request, top to bottom.
+
+1 route      META by its markers and pinned models by their name need no decision
+2 speculate  for the rest the primary call starts on another thread
+3 classify   meanwhile this thread asks the classifier; then the speculation is adopted, or hung up at once
+4 head       whoever answers, the first content is in hand before anything is sent; until then the route's chain may go on to the next provider
+5 reply      the stream passed on as it comes, or put together to one answer
+
+It knows no Flask and no socket: it is given an `Exchange` and gives back an answer whose bytes the face sends.
+"""
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import dates
+import meta
+from attempt import Attempt
+from errors import BadRequest, Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
+from exchange import PINNED
+from logs import fields
+from prompts import with_context, with_system
+from upstream import Line, read_some
+from wire import openai_chat, sse
+
+CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
+LINGERING_THREADS = 24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Whole:
+    """An answer in one piece. body: bytes of JSON."""
+
+    body: bytes
+
+
+@dataclass
+class Stream:
+    """An answer that goes on. chunks: iterator of bytes; it never raises for what a provider does."""
+
+    chunks: object
+
+
+class Pipeline:
+    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment):
+        self._config = config
+        self._providers = providers
+        self._router = router
+        self._classifier = classifier
+        self._meta = meta_rules
+        self._prompts = prompts
+        self._enrichment = enrichment
+        limit = config.speculation.max_in_flight if config.speculation.enabled else 0
+        self._free_speculations = threading.BoundedSemaphore(limit) if limit else None
+        self._executor = ThreadPoolExecutor(limit + LINGERING_THREADS, thread_name_prefix="speculation")
+
+    # The road.
+
+    def chat(self, exchange, headers):
+        """Answer a checked chat request: a Whole or a Stream. Raises a ProxyError if nothing was sent yet."""
+        date = dates.date_context(dates.now_in(self._config.timezone))
+        way = self._known_way(exchange, headers)
+        if way is not None:
+            attempt = self._first_head(exchange, way, self._body_for(exchange, way, date))
+        else:
+            attempt = self._decided(exchange, date)
+        return self._reply(exchange, attempt)
+
+    def completion(self, exchange):
+        """Answer a legacy completion: pinned, else by the primary; autocompletion is never classified."""
+        prompt = exchange.body.get("prompt")
+        way = self._router.pin(exchange.model)
+        if way is not None:
+            exchange.decision = PINNED
+        else:
+            marker = self._meta.matches_prompt(prompt) if isinstance(prompt, str) else None
+            exchange.decision = "META" if marker else "MODERATE"
+            way = self._router.by_decision(exchange.decision)
+        exchange.went(way)
+        return self._reply(exchange, self._first_head(exchange, way, exchange.body, COMPLETIONS))
+
+    def embedding(self, exchange):
+        """Answer an embeddings request from the provider that has the model. Raises NotFound when none can."""
+        way = self._router.pin(exchange.model)
+        provider = self._providers.get(way.chain[0]) if way and len(way.chain) == 1 else None
+        if provider is None or provider.disabled or provider.settings.kind != "openai":
+            raise NotFound(f"no provider here serves embeddings for the model '{exchange.model}'", param="model", code="model_not_found")
+        exchange.decision, exchange.provider = PINNED, provider.name
+        exchange.went(way)
+        return self._passed_through(exchange, provider)
+
+    # 1 Route.
+
+    def _known_way(self, exchange, headers):
+        """The way of a request that needs no decision, else None."""
+        way = self._router.pin(exchange.model)
+        if way is not None:
+            exchange.decision = PINNED
+        elif self._meta.match(exchange.body, headers):
+            exchange.decision = "META"
+            way = self._router.by_decision("META")
+        else:
+            return None
+        exchange.went(way)
+        return way
+
+    def _body_for(self, exchange, way, date):
+        """The client's request as this way's providers get it: with the route's system prompt and, when enriched, the context.
+
+        A provider named by its model has neither, so it gets what the client sent.
+        """
+        messages = with_system(exchange.body["messages"], self._prompts.render(way.system_prompt, date_context=date))
+        if way.context:
+            context = self._enrichment.context_for(exchange, way, date)
+            messages = with_context(messages, context) if context else messages
+        return exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
+
+    # 2 Speculate, 3 classify.
+
+    def _decided(self, exchange, date):
+        """The attempt that answers an `auto` request, its head in hand."""
+        primary = self._router.by_decision("MODERATE")
+        speculation = self._speculate(exchange, primary, date)
+        try:
+            verdict = self._classify(exchange)
+        except BaseException:
+            if speculation:
+                self._hang_up(exchange, speculation)
+            raise
+        finally:
+            if speculation:
+                self._free_speculations.release()
+        way = self._router.by_decision(verdict.decision)
+        exchange.went(way)
+        if speculation and way.route == primary.route:
+            adopted = self._adopt(exchange, speculation)
+            if adopted:
+                return adopted
+        elif speculation:
+            self._hang_up(exchange, speculation)
+        return self._first_head(exchange, way, self._body_for(exchange, way, date))
+
+    def _speculate(self, exchange, primary, date):
+        """The primary's first provider, called on another thread; None when there is none or enough are under way already."""
+        provider = next((self._providers[name] for name in primary.chain if not self._providers[name].disabled), None)
+        if provider is None or self._free_speculations is None or not self._free_speculations.acquire(blocking=False):
+            return None
+        attempt = self._attempt(exchange, provider, CHAT, self._body_for(exchange, primary, date))
+        exchange.speculative = attempt
+        return attempt.start(self._executor)
+
+    def _classify(self, exchange):
+        started_ms = exchange.ms()
+        verdict = exchange.verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up)
+        exchange.decision = verdict.decision
+        exchange.classification_step = {
+            "step": "classification",
+            "provider": verdict.source,
+            "url": None,
+            "model": self._config.classifier.model,
+            "messages_sent": None,
+            "params": None,
+            "started_ms": started_ms,
+            "duration_ms": verdict.ms,
+            "ttft_ms": None,
+            "status": None,
+            "finish_reason": None,
+            "usage": None,
+            "response_content": verdict.raw,
+            "error": verdict.error,
+        }
+        route = self._router.by_decision(verdict.decision).route
+        log.info(
+            "Classification completed: %s -> %s in %dms",
+            verdict.decision,
+            route,
+            verdict.ms,
+            extra=fields(confidence=None if verdict.confidence is None else f"{verdict.confidence:.2f}", source=verdict.source),
+        )
+        return verdict
+
+    def _adopt(self, exchange, speculation):
+        """The speculation with its head in hand, or None if it failed in a way that the route's chain may mend."""
+        try:
+            speculation.head()
+        except UpstreamError as error:
+            self._failed(exchange, speculation, error)
+            if error.may_go_on:
+                exchange.speculation_outcome = "failed"
+                return None
+            exchange.speculation_outcome = "adopted"  # its refusal is the answer
+            exchange.provider, exchange.answering = speculation.provider.name, speculation
+            raise
+        except BadRequest:
+            exchange.speculation_outcome = "adopted"
+            exchange.provider = speculation.provider.name
+            raise
+        exchange.speculation_outcome = "adopted"
+        return speculation
+
+    def _hang_up(self, exchange, speculation):
+        if speculation.failed:
+            exchange.speculation_outcome = "failed"
+            return
+        started = time.monotonic()
+        speculation.cancel()
+        speculation.ended_at = time.monotonic()
+        exchange.speculation_outcome = "cancelled"
+        exchange.cancel_ms = round((speculation.ended_at - started) * 1000)
+        log.info("Cancelled speculative primary:", extra=fields(session=exchange.id, route=exchange.route, cancel_ms=exchange.cancel_ms))
+
+    # 4 Head.
+
+    def _first_head(self, exchange, way, body, path=CHAT):
+        """The first attempt along the way's chain that brings content.
+
+        Raises UpstreamStatus for a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted when all have failed, Cancelled.
+        """
+        tried = []
+        for name in way.chain:
+            provider = self._providers[name]
+            if provider.disabled:
+                tried.append((name, f"disabled, {provider.disabled}"))
+                continue
+            attempt = self._attempt(exchange, provider, path, body)
+            exchange.provider = name
+            try:
+                attempt.head()
+                return attempt
+            except UpstreamError as error:
+                self._failed(exchange, attempt, error)
+                if not error.may_go_on or (error.status == 429 and len(way.chain) == 1):
+                    exchange.answering = attempt
+                    raise
+                tried.append((name, error.message))
+        raise ChainExhausted(way.route, tried)
+
+    def _attempt(self, exchange, provider, path, body):
+        attempt = Attempt(provider, path, body)
+        exchange.attempts.append(attempt)
+        exchange.on_hang_up(attempt.cancel)
+        return attempt
+
+    def _failed(self, exchange, attempt, error):
+        log.warning(
+            "Provider failed: %s",
+            exchange.route,
+            # A provider's own words may quote the request, so they go to the session file and not into the log.
+            extra=fields(session=exchange.id, provider=attempt.provider.name, status=attempt.status, error=type(error).__name__),
+        )
+
+    # 5 Reply.
+
+    def _reply(self, exchange, attempt):
+        exchange.answering, exchange.provider = attempt, attempt.provider.name
+        if exchange.stream:
+            self._log_response(exchange, attempt)
+            return Stream(self._relayed(exchange, attempt))
+        whole = self._assembled(attempt)
+        self._log_response(exchange, attempt)
+        exchange.ttft_ms = exchange.ms()
+        return Whole(openai_chat.dumps(whole))
+
+    def _assembled(self, attempt):
+        """The whole answer of an attempt. Raises StreamBroken when it ended too early."""
+        assembly = openai_chat.Assembly()
+        for _, chunk in attempt.events():
+            if chunk is not None:
+                assembly.add(chunk)
+        if not attempt.saw_done and not assembly.finished:
+            raise StreamBroken(f"provider '{attempt.provider.name}' broke off its answer")
+        return assembly.answer()
+
+    def _relayed(self, exchange, attempt):
+        """The bytes of a stream for the client: what came before the head in one go, then as it comes, then a proper end."""
+        relay = openai_chat.Relay(bool((exchange.body.get("stream_options") or {}).get("include_usage")))
+        pending, head_sent = [], False
+        try:
+            for event, chunk in attempt.events():
+                if event.is_done:
+                    continue
+                pending.append(event.raw if chunk is None else relay.pass_on(event, chunk))
+                if head_sent or (chunk and openai_chat.has_content(chunk)):
+                    if not head_sent:
+                        head_sent, exchange.ttft_ms = True, exchange.ms()
+                    sent, pending = b"".join(pending), []
+                    if sent:
+                        yield sent
+            if not attempt.saw_done and not relay.finished:
+                raise StreamBroken(f"provider '{attempt.provider.name}' broke off its answer")
+            yield b"".join(pending) + relay.ending()
+            exchange.delivered = True
+        except Cancelled:
+            return
+        except ProxyError as error:
+            exchange.failure = error
+            self._failed(exchange, attempt, error)
+            yield sse.event(openai_chat.dumps(openai_chat.error_body(error.message, error.type, error.param, error.code))) + sse.DONE
+
+    def _log_response(self, exchange, attempt):
+        started = attempt.started_at
+        if exchange.stream:
+            times = {"connect_ms": _between_ms(started, attempt.line.connected_at), "ttft_ms": _between_ms(started, attempt.head_at)}
+        else:
+            times = {"duration_ms": _between_ms(started, attempt.ended_at), "finish_reason": attempt.finish_reason}
+        log.info(
+            "Provider response: %s session=%s",
+            exchange.route,
+            exchange.id,
+            extra=fields(
+                provider=attempt.provider.name,
+                status=attempt.status,
+                **times,
+                stream=str(exchange.stream).lower(),
+                speculative=str(attempt is exchange.speculative).lower(),
+            ),
+        )
+
+    def _passed_through(self, exchange, provider):
+        """A call that is not streamed, answered by one provider as it is."""
+        line = Line()
+        exchange.on_hang_up(line.cut)
+        timeouts = provider.settings.timeouts
+        url = provider.url(EMBEDDINGS, line)
+        body = openai_chat.dumps(provider.body(exchange.body, stream=False))
+        response = provider.upstream.call(line, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s)
+        answer = b""
+        while more := read_some(response, line):
+            answer += more
+        if response.status_code >= 300:
+            raise UpstreamStatus(response.status_code, _error_in(answer), provider.name)
+        exchange.ttft_ms = exchange.ms()
+        return Whole(answer)
+
+
+def _error_in(answer):
+    try:
+        return openai_chat.error_of(openai_chat.json.loads(answer)) or {}
+    except ValueError:
+        return {}
+
+
+def _between_ms(start, end):
+    return None if end is None else round((end - start) * 1000)

@@ -1,0 +1,143 @@
+"""sessions/: one JSON file per request, written whole or not at all, off the request's path.
+
+A request hands its finished record to a queue and is done with it; one thread writes, renames and cleans up. The folder may hold
+any number of files: nothing on the request's path ever looks into it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import re
+import secrets
+import threading
+import time
+from datetime import datetime, timedelta
+
+from logs import fields
+
+MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped, and said so
+SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
+UNFINISHED = ".part"
+UNFINISHED_S = 60.0  # a part file this old was left by a crash
+_CLOSE = object()
+_PLACEHOLDER = secrets.token_hex(16)  # nobody outside can know it, so no content can hold it
+
+log = logging.getLogger(__name__)
+
+
+class RawJSON:
+    """Text that is JSON already and goes into the file as it is."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text):
+        self.text = text
+
+
+class SessionLogger:
+    def __init__(self, folder, settings):
+        """folder: a pathlib.Path, made if missing. settings: config.Sessions."""
+        self._folder = folder
+        self._settings = settings
+        self._waiting = queue.Queue(MAX_WAITING)
+        self._saves = 0
+        self._cleaned_at = time.monotonic()
+        self._cleanup_ms = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._run, name="sessions", daemon=True)
+        self._thread.start()
+
+    def save(self, session_id, timestamp, make_record):
+        """Queue one record for writing and return at once.
+
+        timestamp: datetime of the request's arrival. make_record: called by the writing thread, returns the record as a dict, which may hold RawJSON.
+        """
+        try:
+            self._waiting.put_nowait((session_id, timestamp, make_record))
+        except queue.Full:
+            log.error("Session dropped, the disk does not keep up", extra=fields(session=session_id))
+
+    def close(self, timeout_s=5.0):
+        """Write what waits, then stop."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(_CLOSE, timeout=timeout_s)
+        self._thread.join(timeout_s)
+
+    def _run(self):
+        remove_unfinished(self._folder)
+        self._clean_safely()
+        while True:
+            try:
+                item = self._waiting.get(timeout=self._settings.clean_period_s)
+            except queue.Empty:
+                self._clean_safely()
+                continue
+            if item is _CLOSE:
+                return
+            try:
+                self._write(*item)
+            except Exception as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
+                log.error("Session not saved: %s %s", item[0], type(error).__name__, extra=fields(error=str(error)))
+
+    def _write(self, session_id, timestamp, make_record):
+        started = time.monotonic()
+        name = f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json"
+        part = self._folder / (name + UNFINISHED)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(to_json(make_record()))
+        os.replace(part, self._folder / name)
+        write_ms = round((time.monotonic() - started) * 1000)
+        self._saves += 1
+        if self._saves % self._settings.clean_every == 0 or time.monotonic() - self._cleaned_at >= self._settings.clean_period_s:
+            self._clean_safely()
+        log.info("Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms))
+        self._cleanup_ms = 0
+
+    def _clean_safely(self):
+        started = time.monotonic()
+        try:
+            clean(self._folder, self._settings.max_count, self._settings.max_age_days)
+        except OSError as error:
+            log.error("Session clean-up failed: %s", error)
+        self._cleaned_at = time.monotonic()
+        self._cleanup_ms = round((self._cleaned_at - started) * 1000)
+
+
+def clean(folder, max_count, max_age_days, now=None):
+    """Remove records older than max_age_days, then the oldest beyond max_count. Goes by the time in their names; other files stay.
+
+    now: local wall-clock time, a naive datetime; None takes the present.
+    """
+    oldest = f"{(now or datetime.now()) - timedelta(days=max_age_days):%Y-%m-%d_%H-%M-%S}"
+    names = sorted(name for name in os.listdir(folder) if SAVED_NAME.fullmatch(name))
+    too_many = max(0, len(names) - max_count)
+    for i, name in enumerate(names):
+        if i >= too_many and name >= oldest:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / name)
+        if i % 100 == 99:
+            time.sleep(0.001)  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
+
+
+def remove_unfinished(folder):
+    """Remove what a crash in the middle of a write has left."""
+    for entry in folder.glob(f"*{UNFINISHED}"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - entry.stat().st_mtime > UNFINISHED_S:
+                entry.unlink()
+
+
+def to_json(record):
+    """JSON of a record; its RawJSON parts stand in it as they are."""
+    raw = []
+
+    def placeholder(value):
+        raw.append(value.text)
+        return _PLACEHOLDER
+
+    pieces = json.dumps(record, default=placeholder).split(f'"{_PLACEHOLDER}"')
+    return pieces[0] + "".join(text + piece for text, piece in zip(raw, pieces[1:], strict=True))

@@ -1,0 +1,262 @@
+"""A scripted provider on a real socket: it streams, stalls, refuses, breaks off, and remembers what it was asked and when it was hung up on.
+
+It speaks HTTP/1.1 over plain TCP or TLS, one thread per connection. Everything it waits for can be awaited from a test by an event.
+"""
+
+import json
+import select
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+HUNG_UP = select.POLLRDHUP if hasattr(select, "POLLRDHUP") else select.POLLHUP
+HANG_GUARD_S = 20
+
+
+class Asked:
+    """One request as the provider saw it."""
+
+    def __init__(self, path, headers, body):
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.at = time.monotonic()
+        self.hung_up_at = None  # monotonic; when the provider saw the caller go
+        self.hung_up = threading.Event()
+        self.tokens_sent = 0
+        self.tokens_after_hang_up = 0
+        self.ended = threading.Event()
+
+    @property
+    def messages(self):
+        return self.body["messages"]
+
+
+class Script:
+    """What the provider does with a request: a list of steps, each a tuple."""
+
+    def __init__(self, *steps, status=200, headers=None, body=None):
+        self.steps = steps
+        self.status = status
+        self.headers = headers or {}
+        self.body = body
+
+
+class FakeUpstream:
+    """`upstream.streams("forty", "-two")` and its like say what it does from then on; `upstream.then(...)` what it does once, before that."""
+
+    def __init__(self, model="fake-model", tls=None):
+        """tls: an ssl.SSLContext for the server side, or None."""
+        self.model = model
+        self.asked = []
+        self._news = threading.Condition()
+        self._default = Script(("token", "ok"), ("finish", "stop"))
+        self._next = []
+        self.release = threading.Event()  # lets go what stalls
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self):
+                fake._handle(self)
+
+            def do_GET(self):
+                fake._handle(self)
+
+            def log_message(self, *args):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def get_request(self):
+                connection, address = super().get_request()
+                return (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address) if tls else (connection, address)
+
+            def handle_error(self, request, client_address):
+                pass  # a caller that hangs up is what we are here for
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self):
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def reset(self):
+        self.release.set()
+        self.release = threading.Event()
+        self._next = []
+        self._default = Script(("token", "ok"), ("finish", "stop"))
+        self.asked.clear()
+
+    # What it shall do.
+
+    def runs(self, *steps, **kwargs):
+        """From now on, do these steps for every request."""
+        self._default = Script(*steps, **kwargs)
+
+    def then(self, *steps, **kwargs):
+        """For the next request not yet spoken for, do these steps."""
+        self._next.append(Script(*steps, **kwargs))
+
+    def streams(self, *tokens, finish="stop", usage=None):
+        self.runs(*(("token", token) for token in tokens), ("finish", finish), *([("usage", usage)] if usage else []))
+
+    def stalls_before_headers(self):
+        self.runs(("stall-before-headers",))
+
+    def stalls_before_head(self):
+        self.runs(("headers",), ("stall",))
+
+    def streams_forever(self, pause_s=0.005):
+        self.runs(("forever", pause_s))
+
+    def refuses(self, status, message="scripted refusal", headers=None, **error):
+        self.runs(status=status, headers=headers, body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}})
+
+    def answers(self, body, status=200):
+        self.runs(status=status, body=body)
+
+    # What it has seen.
+
+    def wait_asked(self, count=1):
+        """Wait until it was asked `count` times and return the last of them."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.asked) >= count, HANG_GUARD_S), f"asked {len(self.asked)} times, not {count}"
+        return self.asked[count - 1]
+
+    @property
+    def last(self):
+        return self.asked[-1]
+
+    def _handle(self, http):
+        raw = http.rfile.read(int(http.headers.get("Content-Length") or 0))
+        asked = Asked(http.path, dict(http.headers), json.loads(raw) if raw else None)
+        is_probe = http.command == "GET"
+        if not is_probe:
+            with self._news:
+                self.asked.append(asked)
+                self._news.notify_all()
+        script = Script(body={"object": "list", "data": []}) if is_probe else self._next.pop(0) if self._next else self._default
+        release = self.release
+        watcher = threading.Thread(target=_watch, args=(http.connection, asked), daemon=True)
+        watcher.start()
+        try:
+            if script.body is not None:
+                self._answer_whole(http, script)
+            else:
+                self._answer_stream(http, script, asked, release)
+        except OSError:
+            http.close_connection = True
+        finally:
+            asked.ended.set()
+            watcher.join(HANG_GUARD_S)
+
+    def _answer_whole(self, http, script):
+        body = script.body if isinstance(script.body, bytes) else json.dumps(script.body).encode()
+        http.send_response(script.status)
+        for name, value in {"Content-Type": "application/json", **script.headers, "Content-Length": str(len(body))}.items():
+            http.send_header(name, value)
+        http.end_headers()
+        http.wfile.write(body)
+
+    def _answer_stream(self, http, script, asked, release):
+        begun = False
+
+        def begin():
+            nonlocal begun
+            if not begun:
+                begun = True
+                http.send_response(script.status)
+                http.send_header("Content-Type", "text/event-stream")
+                http.send_header("Transfer-Encoding", "chunked")
+                http.end_headers()
+                http.wfile.flush()
+
+        def send(data):
+            begin()
+            http.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+        def chunk(delta, finish=None, **more):
+            send(event(self.model, delta, finish, **more))
+
+        for step, *args in script.steps:
+            if step == "stall-before-headers":
+                _wait(release, asked)
+            elif step == "headers":
+                begin()
+            elif step == "role":
+                chunk({"role": "assistant", "content": ""})
+            elif step == "stall":
+                begin()
+                _wait(release, asked)
+            elif step == "pause":
+                begin()
+                time.sleep(args[0])
+            elif step == "think-before-headers":
+                time.sleep(args[0])
+            elif step == "token":
+                chunk({"content": args[0]})
+                asked.tokens_sent += 1
+            elif step == "delta":
+                chunk(args[0])
+            elif step == "finish":
+                chunk({}, args[0])
+            elif step == "usage":
+                send(data_event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model, "choices": [], "usage": args[0]}))
+            elif step == "raw":
+                send(args[0])
+            elif step == "cut":
+                http.wfile.flush()
+                http.connection.shutdown(socket.SHUT_RDWR)
+                raise ConnectionAbortedError
+            elif step == "close":  # a clean end of the response without [DONE]
+                begin()
+                http.wfile.write(b"0\r\n\r\n")
+                return
+            elif step == "forever":
+                while not release.is_set():
+                    if asked.hung_up.is_set():
+                        asked.tokens_after_hang_up += 1
+                    chunk({"content": "x"})
+                    asked.tokens_sent += 1
+                    time.sleep(args[0])
+            else:
+                raise AssertionError(f"unknown step {step}")
+        send(b"data: [DONE]\n\n")
+        http.wfile.write(b"0\r\n\r\n")
+
+
+def data_event(value):
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def event(model, delta, finish=None, **more):
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return data_event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice], **more})
+
+
+def _wait(release, asked):
+    while not release.wait(0.01):
+        if asked.hung_up.is_set():
+            raise ConnectionAbortedError
+
+
+def _watch(connection, asked):
+    """Note when the caller's side of the connection has ended, until the answer has."""
+    poll = select.poll()
+    poll.register(connection.fileno(), HUNG_UP)
+    while not asked.ended.is_set():
+        if poll.poll(5):
+            if not asked.ended.is_set():
+                asked.hung_up_at = time.monotonic()
+                asked.hung_up.set()
+            return

@@ -1,0 +1,126 @@
+"""A real Headstart for tests: gunicorn in a process of its own, with a configuration and a folder of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+HANG_GUARD_S = 30
+
+
+class Server:
+    def __init__(self, folder, config, **environment):
+        """folder: where its config.yaml, app.log and sessions/ go. config: a dict, written as YAML."""
+        self.folder = Path(folder)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
+            cwd=ROOT,
+            env={**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait_until_up(self):
+        deadline = time.monotonic() + HANG_GUARD_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"it did not start:\n{self.process.stdout.read()}")
+            try:
+                requests.get(self.url + "/livez", timeout=2)
+                return self
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("it did not come up")
+
+    def stop(self):
+        """End it as Ctrl-C would and return what it printed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.communicate(timeout=HANG_GUARD_S)[0]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    # Asking.
+
+    def post(self, path, body, **kwargs):
+        return requests.post(self.url + path, json=body, timeout=HANG_GUARD_S, **kwargs)
+
+    def chat(self, text="hello", model="auto", stream=False, **more):
+        """One chat request with a single user message; returns the requests.Response, read to its end."""
+        messages = more.pop("messages", None) or [{"role": "user", "content": text}]
+        headers = more.pop("headers", None)
+        return self.post("/v1/chat/completions", {"model": model, "messages": messages, "stream": stream, **more}, headers=headers)
+
+    def connection(self, body, path="/v1/chat/completions"):
+        """A raw socket on which the request has been sent and nothing has been read yet."""
+        payload = json.dumps(body).encode()
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=HANG_GUARD_S)
+        sock.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(payload), payload))
+        return sock
+
+    # Its record.
+
+    @property
+    def log_file(self):
+        return self.folder / "app.log"
+
+    def log_line(self, pattern):
+        """The first line of app.log that matches, awaited."""
+        deadline = time.monotonic() + HANG_GUARD_S
+        while time.monotonic() < deadline:
+            text = self.log_file.read_text() if self.log_file.exists() else ""
+            for line in text.splitlines():
+                if re.search(pattern, line):
+                    return line
+            time.sleep(0.01)
+        raise AssertionError(f"no line like {pattern!r} in\n{text[-3000:]}")
+
+    def request_line(self, session):
+        """The key=value pairs of a request's REQUEST line, awaited."""
+        line = self.log_line(rf" REQUEST session={session} ")
+        return dict(pair.split("=", 1) for pair in line.split(" REQUEST ", 1)[1].split())
+
+    def log_text(self):
+        return self.log_file.read_text()
+
+    def session(self, session):
+        """A request's session file as a dict, awaited."""
+        deadline = time.monotonic() + HANG_GUARD_S
+        while time.monotonic() < deadline:
+            for file in (self.folder / "sessions").glob(f"*_{session}.json"):
+                return json.loads(file.read_text())
+            time.sleep(0.01)
+        raise AssertionError(f"no file of session {session}")
+
+
+def _free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def sse_events(response):
+    """The data of each event of a streamed reply: chunks as dicts, [DONE] as text."""
+    data = [block[6:] for block in response.text.split("\n\n") if block.startswith("data: ")]
+    return [item if item == "[DONE]" else json.loads(item) for item in data]
+
+
+def streamed_text(response):
+    return "".join(
+        choice["delta"].get("content") or "" for chunk in sse_events(response) if chunk != "[DONE]" for choice in chunk.get("choices", ())
+    )
