@@ -25,7 +25,7 @@ from enrichment import Enrichment
 from errors import BadRequest, Cancelled, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
 from logs import fields
-from meta import MetaRules, user_words
+from meta import MetaRules
 from metrics import Metrics
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence
@@ -190,17 +190,12 @@ class Face:
 
     def _classified(self, exchange):
         parts = self._parts
-        marker = parts.meta.match(exchange.body, request.headers)
-        if marker:
-            exchange.decision = "META"
-            told = {"confidence": 1.0, "probabilities": {"META": 1.0}, "source": "heuristic", "classification_ms": 0}
-        else:
-            verdict = exchange.verdict = parts.classifier.classify(user_words(exchange.body["messages"]), exchange.on_hang_up)
-            exchange.decision = verdict.decision
-            told = {"confidence": verdict.confidence, "probabilities": verdict.probabilities, "source": verdict.source, "classification_ms": verdict.ms}
-        way = parts.router.by_decision(exchange.decision)
-        exchange.route = way.route
-        return Whole(openai_chat.dumps({"decision": exchange.decision, "route": way.route, **told}))
+        if not parts.pipeline.is_meta(exchange, request.headers):
+            parts.pipeline.classify(exchange)
+        verdict = exchange.verdict
+        exchange.route = parts.router.by_decision(verdict.decision).route
+        told = {"confidence": verdict.confidence, "probabilities": verdict.probabilities, "source": verdict.source, "classification_ms": verdict.ms}
+        return Whole(openai_chat.dumps({"decision": verdict.decision, "route": exchange.route, **told}))
 
     def models(self):
         self._authorize()

@@ -105,6 +105,26 @@ class Exchange:
         """Note which way the request goes."""
         self.route, self.slow_ms = way.route, way.slow_ms
 
+    def decided(self, verdict, model=None, started_ms=0):
+        """Note a classifier.Verdict. model: the classifier's, None where none was asked."""
+        self.verdict, self.decision = verdict, verdict.decision
+        self.classification_step = {
+            "step": "classification",
+            "provider": verdict.source,
+            "url": None,
+            "model": model,
+            "messages_sent": None,
+            "params": None,
+            "started_ms": started_ms,
+            "duration_ms": verdict.ms,
+            "ttft_ms": None,
+            "status": None,
+            "finish_reason": None,
+            "usage": None,
+            "response_content": verdict.raw,
+            "error": verdict.error,
+        }
+
     @property
     def classification_ms(self):
         return self.verdict.ms if self.verdict else None

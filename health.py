@@ -1,10 +1,15 @@
 """Is everything well? Every provider and the classifier asked at once, each on a thread of its own that nobody waits for beyond the limit."""
 
+import json
 import logging
+import sys
 import threading
 import time
 from concurrent.futures import Future
 
+import requests
+
+import config as settings
 import providers
 from logs import fields
 
@@ -86,3 +91,16 @@ def _within(future, started):
         return future.result(max(0.0, started + CHECK_S - time.monotonic()))
     except TimeoutError:
         return {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
+
+
+def main():
+    """Print what the running server's /health says; the exit status is 0 only when it is healthy."""
+    server = settings.load().server
+    with requests.get(f"http://{server.host}:{server.port}/health", timeout=2 * CHECK_S) as answer:
+        report = answer.json()
+    print(json.dumps(report, indent=2))
+    return 0 if report["status"] == "healthy" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import dates
 import meta
 from attempt import Attempt
+from classifier import Verdict
 from errors import BadRequest, Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
@@ -77,8 +78,12 @@ class Pipeline:
         if way is not None:
             exchange.decision = PINNED
         else:
-            marker = self._meta.matches_prompt(prompt) if isinstance(prompt, str) else None
-            exchange.decision = "META" if marker else "MODERATE"
+            fills_in = isinstance(exchange.body.get("suffix"), str) and "suffix"
+            marker = fills_in or (self._meta.matches_prompt(prompt) if isinstance(prompt, str) else None)
+            if marker:
+                exchange.decided(_housekeeping(marker))
+            else:
+                exchange.decision = "MODERATE"
             way = self._router.by_decision(exchange.decision)
         exchange.went(way)
         return self._reply(exchange, self._first_head(exchange, way, exchange.body, COMPLETIONS))
@@ -100,13 +105,19 @@ class Pipeline:
         way = self._router.pin(exchange.model)
         if way is not None:
             exchange.decision = PINNED
-        elif self._meta.match(exchange.body, headers):
-            exchange.decision = "META"
+        elif self.is_meta(exchange, headers):
             way = self._router.by_decision("META")
         else:
             return None
         exchange.went(way)
         return way
+
+    def is_meta(self, exchange, headers):
+        """Whether this is a frontend's housekeeping; if so, that is the decision, and the marker it was known by is noted."""
+        marker = self._meta.match(exchange.body, headers)
+        if marker:
+            exchange.decided(_housekeeping(marker))
+        return bool(marker)
 
     def _body_for(self, exchange, way, date):
         """The client's request as this way's providers get it: with the route's system prompt and, when enriched, the context.
@@ -126,7 +137,7 @@ class Pipeline:
         primary = self._router.by_decision("MODERATE")
         speculation = self._speculate(exchange, primary, date)
         try:
-            verdict = self._classify(exchange)
+            verdict = self.classify(exchange)
         except BaseException:
             if speculation:
                 self._hang_up(exchange, speculation)
@@ -153,31 +164,15 @@ class Pipeline:
         exchange.speculative = attempt
         return attempt.start(self._executor)
 
-    def _classify(self, exchange):
+    def classify(self, exchange):
+        """Decide a request by the classifier and note how. Raises Cancelled when the client leaves meanwhile."""
         started_ms = exchange.ms()
-        verdict = exchange.verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up)
-        exchange.decision = verdict.decision
-        exchange.classification_step = {
-            "step": "classification",
-            "provider": verdict.source,
-            "url": None,
-            "model": self._config.classifier.model,
-            "messages_sent": None,
-            "params": None,
-            "started_ms": started_ms,
-            "duration_ms": verdict.ms,
-            "ttft_ms": None,
-            "status": None,
-            "finish_reason": None,
-            "usage": None,
-            "response_content": verdict.raw,
-            "error": verdict.error,
-        }
-        route = self._router.by_decision(verdict.decision).route
+        verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up)
+        exchange.decided(verdict, self._config.classifier.model, started_ms)
         log.info(
             "Classification completed: %s -> %s in %dms",
             verdict.decision,
-            route,
+            self._router.by_decision(verdict.decision).route,
             verdict.ms,
             extra=fields(confidence=None if verdict.confidence is None else f"{verdict.confidence:.2f}", source=verdict.source),
         )
@@ -335,6 +330,10 @@ class Pipeline:
             raise UpstreamStatus(response.status_code, _error_in(answer), provider.name)
         exchange.ttft_ms = exchange.ms()
         return Whole(answer)
+
+
+def _housekeeping(marker):
+    return Verdict("META", 1.0, {"META": 1.0}, marker, "heuristic")
 
 
 def _error_in(answer):

@@ -1,0 +1,43 @@
+# Headstart. `make` alone shows what there is.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+PORT   ?=
+HOST   ?=
+export PORT HOST
+
+help:            ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
+	@exec $(BIN)/gunicorn -c gunicorn.conf.py
+
+test: models     ## the same set-up, then the whole test suite
+	@exec $(BIN)/python -m pytest
+
+benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
+	@exec $(BIN)/python ./Benchmark $(ARGS)
+
+health: .venv/.installed ## ask the running server how everything is
+	@$(BIN)/python -m health || true
+
+lint: .venv/.installed   ## check style and names with ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
+	rm -rf .venv models .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+models: .venv/.installed
+	@$(BIN)/python -m engine.prepare
+
+# Made anew when the list of packages changes; an interrupted installation leaves no mark and is taken up again.
+.venv/.installed: requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Headstart needs Python 3.11 or newer as '$(PYTHON)'"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Headstart needs Python 3.11 or newer, this is {sys.version.split()[0]}")'
+	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "Installing requirements.txt (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.PHONY: help run test benchmark health lint clean models
