@@ -19,7 +19,7 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
 health: .venv/.installed ## ask the running server how everything is
-	@$(BIN)/python -m health || true
+	@exec $(BIN)/python -m health
 
 lint: .venv/.installed   ## check style and names with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

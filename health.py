@@ -94,10 +94,14 @@ def _within(future, started):
 
 
 def main():
-    """Print what the running server's /health says; the exit status is 0 only when it is healthy."""
+    """Print what the running server's /health says. Returns an exit status: 0 only when it is healthy."""
     server = settings.load().server
-    with requests.get(f"http://{server.host}:{server.port}/health", timeout=2 * CHECK_S) as answer:
-        report = answer.json()
+    address = f"http://{server.host}:{server.port}"
+    try:
+        report = requests.get(f"{address}/health", timeout=2 * CHECK_S).json()
+    except requests.RequestException:
+        print(f"nothing answers at {address}")
+        return 1
     print(json.dumps(report, indent=2))
     return 0 if report["status"] == "healthy" else 1
 
