@@ -36,8 +36,9 @@ SYSTEM_LIBRARY = "libopenblas.so.0"
 LIBRARY = "libscipy_openblas.so"
 # What libmlx.so 0.32.4 leaves undefined: `nm -D --undefined-only libmlx.so`.
 SYMBOLS = (
-    "cblas_cgemm", "cblas_dgemm", "cblas_sgemm", "cgeev_", "cgesdd_", "cheevd_", "dgeev_", "dgeqrf_", "dgesdd_", "dgetrf_", "dgetri_", "dorgqr_",
-    "dpotrf_", "dsyevd_", "dtrtri_", "sgeev_", "sgeqrf_", "sgesdd_", "sgetrf_", "sgetri_", "sorgqr_", "spotrf_", "ssyevd_", "strtri_",
+    "cblas_cgemm", "cblas_dgemm", "cblas_sgemm", "cgeev_", "cgesdd_", "cheevd_", "dgeev_", "dgeqrf_",
+    "dgesdd_", "dgetrf_", "dgetri_", "dorgqr_", "dpotrf_", "dsyevd_", "dtrtri_", "sgeev_",
+    "sgeqrf_", "sgesdd_", "sgetrf_", "sgetri_", "sorgqr_", "spotrf_", "ssyevd_", "strtri_",
 )
 
 _loaded: str | None = None

@@ -42,8 +42,9 @@ def convert(gguf: Path, target: Path, dtype: str) -> None:
     layers = {_mlx_name(key): _layer(tensors, key, heads) for key in tensors if key.endswith(".weight")}
     config = _config(meta)
     if dtype == "4bit":
-        config["quantization"] = {"group_size": GROUP_SIZE, "bits": 4} | {
-            name: {"group_size": GROUP_SIZE, "bits": _bits(layer)} for name, layer in layers.items() if "scales" in layer and _bits(layer) != 4}
+        bits = {name: _bits(layer) for name, layer in layers.items() if "scales" in layer}
+        others = {name: {"group_size": GROUP_SIZE, "bits": n} for name, n in bits.items() if n != 4}
+        config["quantization"] = {"group_size": GROUP_SIZE, "bits": 4, **others}
         weights = {f"{name}.{part}": array for name, layer in layers.items() for part, array in layer.items()}
     else:
         weights = {f"{name}.weight": _dense(layer) for name, layer in layers.items()}
@@ -105,10 +106,12 @@ def _write_tokenizer(meta: dict, target: Path) -> None:
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
     # llama.cpp calls this splitting `smollm`: digits one by one, then GPT-2's expression.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    digits, bytes_ = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
     kinds = meta["tokenizer.ggml.token_type"].tolist()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token, kind in zip(tokens, kinds) if kind == CONTROL])
+    control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
     tokenizer.save(str(target / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
                 "model_max_length": meta["llama.context_length"].item()}

