@@ -7,6 +7,7 @@ It does not know routes, and META is none of its words: that is found by structu
 """
 
 import logging
+import os
 import queue
 import re
 import threading
@@ -243,6 +244,9 @@ def _load_embedded():
     # Imported here and not above: MLX is heavy, must not exist before the fork, and finds its BLAS only if that is loaded first.
     from engine import blas, models_dir
 
+    if hasattr(os, "sched_setaffinity"):
+        # The proxy's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may take any that the master may.
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     blas.load()
     from engine.router_model import RouterModel
 

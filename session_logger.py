@@ -41,7 +41,7 @@ class SessionLogger:
         """folder: a pathlib.Path, made if missing. settings: config.Sessions."""
         self._folder = folder
         self._settings = settings
-        self._waiting = queue.Queue(MAX_WAITING)
+        self._waiting = queue.SimpleQueue()
         self._saves = 0
         self._cleaned_at = time.monotonic()
         self._cleanup_ms = 0
@@ -54,15 +54,14 @@ class SessionLogger:
 
         timestamp: datetime of the request's arrival. make_record: called by the writing thread, returns the record as a dict, which may hold RawJSON.
         """
-        try:
-            self._waiting.put_nowait((session_id, timestamp, make_record))
-        except queue.Full:
+        if self._waiting.qsize() >= MAX_WAITING:
             log.error("Session dropped, the disk does not keep up", extra=fields(session=session_id))
+            return
+        self._waiting.put((session_id, timestamp, make_record))
 
     def close(self, timeout_s=5.0):
         """Write what waits, then stop."""
-        with contextlib.suppress(queue.Full):
-            self._waiting.put(_CLOSE, timeout=timeout_s)
+        self._waiting.put(_CLOSE)
         self._thread.join(timeout_s)
 
     def _run(self):
@@ -112,13 +111,14 @@ def clean(folder, max_count, max_age_days, now=None):
     now: local wall-clock time, a naive datetime; None takes the present.
     """
     oldest = f"{(now or datetime.now()) - timedelta(days=max_age_days):%Y-%m-%d_%H-%M-%S}"
-    names = sorted(name for name in os.listdir(folder) if SAVED_NAME.fullmatch(name))
+    names = sorted([name for name in os.listdir(folder) if name.endswith(".json")])
     too_many = max(0, len(names) - max_count)
     for i, name in enumerate(names):
         if i >= too_many and name >= oldest:
             break
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder / name)
+        if SAVED_NAME.fullmatch(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder / name)
         if i % 100 == 99:
             time.sleep(0.001)  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
 

@@ -162,9 +162,21 @@ _POOLS = {"http": _PlainPool, "https": _TlsPool}
 
 
 class _Adapter(HTTPAdapter):
+    def __init__(self, **kwargs):
+        self._settled = {}
+        super().__init__(**kwargs)
+
     def init_poolmanager(self, *args, **kwargs):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def get_connection_with_tls_context(self, request, verify, proxies=None, cert=None):
+        """requests settles pool, path and TLS anew for each call; ours never change for a server."""
+        origin = request.url.split("/", 3)[2]
+        pool = self._settled.get(origin)
+        if pool is None:
+            pool = self._settled[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return pool
 
     def proxy_manager_for(self, proxy, **kwargs):
         manager = super().proxy_manager_for(proxy, **kwargs)
