@@ -9,6 +9,7 @@ This module opens no connection and loads no model; it only says what was asked 
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 import types
@@ -23,19 +24,20 @@ from dotenv import dotenv_values
 from errors import ConfigError
 
 DECISIONS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META")
+LONGEST_S = 86_400.0  # a day: sockets and events take no limit of any length
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, minimum=None, secret=False):
+def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, minimum=None, maximum=None, secret=False):
     """A field of a section: its default, what it means, and what it may be."""
-    metadata = {"doc": doc, "choices": choices, "minimum": minimum}
+    metadata = {"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum}
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
 class Server:
     host: str = setting("127.0.0.1", "address to listen on; HOST overrides")
-    port: int = setting(8002, "port to listen on; PORT overrides", minimum=0)
+    port: int = setting(8002, "port to listen on; PORT overrides", minimum=0, maximum=65535)
     threads: int = setting(64, "requests served at once; each open stream holds one", minimum=1)
     max_body_mb: int = setting(32, "largest request body, in MB", minimum=1)
     api_keys: list[str] = setting(factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True)
@@ -45,7 +47,7 @@ class Server:
 class Classifier:
     backend: str = setting("mlx", "mlx: in process; openai: any chat model", choices=("mlx", "openai"))
     model: str = setting("builtin", "the model's name; builtin is the one that comes along")
-    timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1)
+    timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1, maximum=int(LONGEST_S * 1000))
     on_failure: str = setting("MODERATE", "the decision when the classifier fails or is late", choices=DECISIONS[:4])
     base_url: str | None = setting(None, "openai backend: where, with /v1")
     api_key: str | None = setting(None, "openai backend: its key", secret=True)
@@ -68,10 +70,10 @@ class Params:
 
 @dataclass(frozen=True)
 class Timeouts:
-    connect_s: float = setting(5.0, "until the connection stands", minimum=0.001)
-    first_byte_s: float = setting(120.0, "until the first content; generous, since a long prefill is silent", minimum=0.001)
-    idle_s: float = setting(120.0, "longest silence within an answer", minimum=0.001)
-    total_s: float | None = setting(None, "the whole call; unset: as long as it takes", minimum=0.001)
+    connect_s: float = setting(5.0, "until the connection stands", minimum=0.001, maximum=LONGEST_S)
+    first_byte_s: float = setting(120.0, "until the first content; generous, since a long prefill is silent", minimum=0.001, maximum=LONGEST_S)
+    idle_s: float = setting(120.0, "longest silence within an answer", minimum=0.001, maximum=LONGEST_S)
+    total_s: float | None = setting(None, "the whole call; unset: as long as it takes", minimum=0.001, maximum=LONGEST_S)
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Provider:
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self):
-        if self.kind == "openai" and not self.disabled:
-            missing = "base_url" if not self.base_url else "model" if not self.model else None
+        if not self.disabled:
+            missing = "base_url" if self.kind == "openai" and not self.base_url else "model" if not self.model else None
             object.__setattr__(self, "disabled", missing and f"{missing} is not set")
 
 
@@ -114,16 +116,16 @@ class Route:
 class Sessions:
     dir: str = setting("sessions", "where the records go")
     max_count: int = setting(5000, "more than these are removed, oldest first", minimum=0)
-    max_age_days: float = setting(7.0, "older than this are removed", minimum=0)
+    max_age_days: float = setting(7.0, "older than this are removed", minimum=0, maximum=36_500)
     clean_every: int = setting(100, "saves between two clean-ups", minimum=1)
-    clean_period_s: float = setting(60.0, "and the longest time between two", minimum=0.1)
+    clean_period_s: float = setting(60.0, "and the longest time between two", minimum=0.1, maximum=LONGEST_S)
 
 
 @dataclass(frozen=True)
 class Log:
     file: str = setting("app.log", "the log file")
-    max_mb: float = setting(5.0, "size at which it is rotated", minimum=0.001)
-    backups: int = setting(3, "rotated files kept", minimum=0)
+    max_mb: float = setting(5.0, "size at which it is rotated", minimum=0.001, maximum=1_000_000)
+    backups: int = setting(3, "rotated files kept", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -156,15 +158,27 @@ def load(path=None, environ=None):
     """
     environ = os.environ if environ is None else environ
     path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).parent / "config.yaml").resolve()
-    variables = {**{k: v for k, v in dotenv_values(path.parent / ".env").items() if v is not None}, **environ}
+    variables = {**_dotenv(path.parent / ".env"), **environ}
     config = _Reader(path, variables).read()
     object.__setattr__(config, "path", path)
     server = _overridden(config.server, path, HOST=variables.get("HOST"), PORT=variables.get("PORT"))
     return _with(config, server=server)
 
 
+def _dotenv(file):
+    try:
+        return {name: value for name, value in dotenv_values(file).items() if value is not None}
+    except UnicodeDecodeError as error:
+        raise ConfigError(file.name, _line_of(error), "text", "is not UTF-8") from error
+
+
+def _line_of(error):
+    """The line that a UnicodeDecodeError is about."""
+    return error.object[: error.start].count(b"\n") + 1
+
+
 def _overridden(server, path, HOST, PORT):
-    if PORT and not (PORT.isdigit() and int(PORT) < 65536):
+    if PORT and not (re.fullmatch(r"[0-9]{1,5}", PORT) and int(PORT) < 65536):
         raise ConfigError(path.name, 0, "PORT", f"'{PORT}' is not a port number")
     return dataclasses.replace(server, host=HOST or server.host, port=int(PORT) if PORT else server.port)
 
@@ -188,18 +202,28 @@ class _Reader:
         self.lines = {}
 
     def read(self):
+        text = self.text()
         try:
-            node = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except FileNotFoundError:
-            raise ConfigError(self.path, 0, "config", "no such file") from None
-        except (yaml.MarkedYAMLError, yaml.reader.ReaderError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            raise ConfigError(self.path.name, mark.line + 1 if mark else 1, "yaml", getattr(error, "problem", None) or str(error)) from error
-        if node is None:
-            raise ConfigError(self.path.name, 1, "config", "the file is empty")
-        config = self.section(Config, node, "")
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            if node is None:
+                self.fail(1, "config", "the file is empty")
+            config = self.section(Config, node, "")
+        except yaml.MarkedYAMLError as error:
+            self.fail(error.problem_mark.line + 1, "yaml", error.problem)
+        except yaml.reader.ReaderError as error:
+            self.fail(text[: error.position].count("\n") + 1, "yaml", f"the character {text[error.position]!r} is not allowed")
+        except RecursionError:
+            self.fail(1, "yaml", "is nested too deeply, or in itself")
         self.check(config)
         return config
+
+    def text(self):
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            self.fail(_line_of(error), "text", "is not UTF-8")
+        except OSError as error:
+            raise ConfigError(self.path, 0, "config", error.strerror) from error
 
     def fail(self, where, key, message):
         line = where if isinstance(where, int) else where.start_mark.line + 1
@@ -243,15 +267,23 @@ class _Reader:
         return _with(built, disabled=unset) if unset else built
 
     def bounds(self, field, value, node, key):
-        choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+        choices, minimum, maximum = (field.metadata[limit] for limit in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
             self.fail(node, key, f"'{value}' is none of {', '.join(choices)}")
-        if minimum is not None and isinstance(value, (int, float)) and value < minimum:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return
+        if not math.isfinite(value):
+            self.fail(node, key, f"expected a finite number, found '{node.value}'")
+        if minimum is not None and value < minimum:
             self.fail(node, key, f"{value} is less than {minimum}")
+        if maximum is not None and value > maximum:
+            self.fail(node, key, f"{value} is more than {maximum}")
 
     def value(self, hint, node, key):
         if isinstance(hint, types.UnionType):  # "X | None": null, or an X
             inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+            if inner is str and self.has_variable(node):
+                return self.scalar(str, node, key) or None
             return None if self.plain(node, key) is None else self.value(inner, node, key)
         if dataclasses.is_dataclass(hint):
             return self.section(hint, node, key)
@@ -265,6 +297,12 @@ class _Reader:
         return self.scalar(hint, node, key)
 
     def scalar(self, hint, node, key):
+        if self.has_variable(node):
+            text = _VARIABLE.sub(self.variable, node.value)
+            if hint is str:
+                return text  # a key of digits, or one that reads "null", is text all the same
+            if hint is not typing.Any:
+                node = _resolved(node, text)  # quoted or not: between braces YAML wants the quotes
         value = self.plain(node, key)
         if hint is typing.Any:
             return value
@@ -282,14 +320,17 @@ class _Reader:
             return [self.plain(child, f"{key}[{i}]") for i, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return {name: self.plain(child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
-        if _VARIABLE.search(node.value):
+        if self.has_variable(node):
             text = _VARIABLE.sub(self.variable, node.value)
-            tag = "tag:yaml.org,2002:str" if node.style in ("'", '"') else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
-            node = yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+            node = _resolved(node, text, node.style in ("'", '"'))
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             self.fail(node, key, str(error))
+
+    @staticmethod
+    def has_variable(node):
+        return isinstance(node, yaml.ScalarNode) and bool(_VARIABLE.search(node.value))
 
     def variable(self, match):
         name, default = match.group(1), match.group(2)
@@ -307,10 +348,11 @@ class _Reader:
         if config.timezone != "local":
             try:
                 zoneinfo.ZoneInfo(config.timezone)
-            except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
                 self.fail(line("timezone"), "timezone", f"'{config.timezone}' is no IANA time zone")
         if config.classifier.backend == "openai" and not config.classifier.base_url:
             self.fail(line("classifier"), "classifier.base_url", "is required for the openai backend")
+        self.check_url(line("classifier.base_url"), "classifier.base_url", config.classifier.base_url)
         self.check_file(line("classifier.prompt"), "classifier.prompt", config.classifier.prompt)
         for decision, route in config.decisions.items():
             key = f"decisions.{decision}"
@@ -322,7 +364,7 @@ class _Reader:
         if missing:
             self.fail(line("decisions"), "decisions", f"no route for {', '.join(missing)}")
         for name, provider in config.providers.items():
-            self.check_url(line(f"providers.{name}"), f"providers.{name}.base_url", provider)
+            self.check_url(line(f"providers.{name}.base_url"), f"providers.{name}.base_url", provider.base_url)
             for param, floor in provider.params.min.items():
                 if not isinstance(floor, (int, float)) or isinstance(floor, bool):
                     key = f"providers.{name}.params.min.{param}"
@@ -339,24 +381,40 @@ class _Reader:
                 self.fail(self.lines.get(f"{key}.chain", line), f"{key}.chain[{i}]", f"there is no provider '{provider}'")
         if bool(route.chain) == bool(route.answer):
             self.fail(line, key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
+        if route.context and not route.answer:
+            self.fail(self.lines[f"{key}.context"], f"{key}.context", "needs an answer route that uses what it finds")
         if route.answer:
             target = config.routes.get(route.answer)
             if target is None or not target.chain:
                 self.fail(self.lines[f"{key}.answer"], f"{key}.answer", f"there is no route '{route.answer}' with a chain")
+            if not route.context:
+                self.fail(line, f"{key}.context", "is required beside an answer route")
             if route.context not in config.providers:
-                self.fail(self.lines.get(f"{key}.context", line), f"{key}.context", f"there is no provider '{route.context}'")
+                self.fail(self.lines[f"{key}.context"], f"{key}.context", f"there is no provider '{route.context}'")
         self.check_file(self.lines.get(f"{key}.system_prompt", line), f"{key}.system_prompt", route.system_prompt)
 
     def check_file(self, line, key, name):
-        if name and not (self.path.parent / name).is_file():
-            self.fail(line, key, f"there is no file '{name}'")
+        if not name:
+            return
+        try:
+            (self.path.parent / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            self.fail(line, key, f"'{name}' is not UTF-8")
+        except (OSError, ValueError) as error:
+            self.fail(line, key, f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}")
 
-    def check_url(self, line, key, provider):
-        if provider.base_url and not re.match(r"https?://[^/\s]+", provider.base_url):
-            self.fail(self.lines.get(key, line), key, f"'{provider.base_url}' is no http(s) URL")
+    def check_url(self, line, key, url):
+        if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+            self.fail(line, key, f"'{url}' is no http(s) URL")
 
 
 _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _resolved(node, text, quoted=False):
+    """The scalar node with another text, of the type that YAML sees in it."""
+    tag = "tag:yaml.org,2002:str" if quoted else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+    return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
 
 
 def _described(node):

@@ -6,13 +6,12 @@ It never imports MLX, whose state does not survive a fork.
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
+from pathlib import Path
 
 import config as settings
-from engine import state
+from engine import supervisor
 from errors import ConfigError
 
 try:
@@ -23,7 +22,8 @@ except ConfigError as error:
 SPARE_THREADS = 16  # for health, models and metrics when every stream is taken
 
 wsgi_app = "app:create_app()"
-bind = f"{_config.server.host}:{_config.server.port}"
+_host = _config.server.host
+bind = f"[{_host}]:{_config.server.port}" if ":" in _host else f"{_host}:{_config.server.port}"
 worker_class = "gthread"
 workers = 1
 threads = _config.server.threads + SPARE_THREADS
@@ -42,12 +42,8 @@ os.environ["HEADSTART_ENGINES"] = _state_dir
 
 def on_starting(server):
     global _supervisor
-    for name in _engines:
-        state.report(os.path.join(_state_dir, f"{name}.json"), state.Engine(state.STARTING, since=time.time()))
     if _engines:
-        # Its standard input is a pipe from here: when this process ends, however it ends, the supervisor reads an end and goes too.
-        named = [part for name, model in _engines.items() for part in ("--engine", f"{name}={model}")]
-        _supervisor = subprocess.Popen([sys.executable, "-m", "engine.supervisor", "--state-dir", _state_dir, *named], stdin=subprocess.PIPE)
+        _supervisor = supervisor.spawn(Path(_state_dir), _engines)
 
 
 def when_ready(server):
@@ -56,7 +52,7 @@ def when_ready(server):
 
 def post_fork(server, worker):
     if _supervisor is not None:
-        os.close(_supervisor.stdin.fileno())  # else this worker would keep the pipe open beyond the master's death
+        os.close(_supervisor.stdin.fileno())  # the supervisor goes when its stdin ends, which must not wait for this worker
     if hasattr(os, "sched_setaffinity"):
         # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
         allowed = sorted(os.sched_getaffinity(0))
