@@ -52,7 +52,7 @@ def when_ready(server):
 
 def post_fork(server, worker):
     if _supervisor is not None:
-        os.close(_supervisor.stdin.fileno())  # the supervisor goes when its stdin ends, which must not wait for this worker
+        _supervisor.stdin.close()  # the supervisor goes when its stdin ends, which must not wait for this worker
     if hasattr(os, "sched_setaffinity"):
         # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
         allowed = sorted(os.sched_getaffinity(0))
