@@ -24,7 +24,7 @@ from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
 
 READ_BYTES = 65536  # one read takes what has arrived, up to this
 POOL_SIZE = 128  # idle connections kept per provider; as many as there can be streams
-_calling = threading.local()  # the Line for which this thread is just now dialling
+_calling = threading.local()  # .line: the Line for which this thread is just now calling, .read_s: the silence that call allows
 
 
 class Line:
@@ -74,7 +74,9 @@ class _Lever:
         super().__init__(*args, **kwargs)
         self.lever_lock = threading.Lock()
         self.line = None
+        self.answering = None  # the socket an answer is read from, also when this connection has let go of it
         self._lever = None
+        self._handing_over = False
 
     def _new_conn(self):
         """Connect as urllib3 does, but have the socket in hand while it is still connecting."""
@@ -98,9 +100,9 @@ class _Lever:
         try:
             for option in self.socket_options or ():
                 sock.setsockopt(*option)
-            # A handle of its own: the TLS layer takes the first one away, and an answered call closes it under us.
+            # A handle of its own: the TLS layer takes the first one away, and a closing answer closes it under us.
             with self.lever_lock:
-                self._drop_lever()
+                self._let_go()
                 self._lever = sock.dup()
             _calling.line.take(self)
             sock.settimeout(self.timeout)
@@ -115,14 +117,40 @@ class _Lever:
         if self.line.was_cut:
             raise Cancelled("hung up")  # a TLS handshake may have ended before it noticed
         self.line.connected_at = time.monotonic()
+        self.sock.settimeout(_calling.read_s)  # else a large body would have to be sent within the time for connecting
 
     def request(self, *args, **kwargs):
         line = _calling.line
+        if self.sock is not None:
+            self.timeout = _calling.read_s
         line.reused = self.sock is not None and self.line is not line
         line.take(self)
         if line.reused:
             line.connected_at = time.monotonic()
         return super().request(*args, **kwargs)
+
+    def getresponse(self):
+        """The head of an answer. One whose end will be the connection's (HTTP/1.0, "Connection: close") takes the socket along: then
+        http.client closes this connection at once, but the lever is still needed."""
+        self.answering = self.sock
+        self._handing_over = True
+        try:
+            return super().getresponse()
+        finally:
+            self._handing_over = False
+
+    def rest(self):
+        """Called when an answer has been read to its end: from here on its line has no hold on us."""
+        with self.lever_lock:
+            self.line = None
+            if self.sock is None:
+                self._let_go()
+
+    def close(self):
+        if not self._handing_over:
+            with self.lever_lock:
+                self._let_go()
+        super().close()
 
     def pull_lever(self):
         if self._lever is not None:
@@ -131,15 +159,11 @@ class _Lever:
             except OSError:
                 pass  # the other side was quicker
 
-    def _drop_lever(self):
+    def _let_go(self):
+        self.answering = None
         if self._lever is not None:
             self._lever.close()
             self._lever = None
-
-    def close(self):
-        with self.lever_lock:
-            self._drop_lever()
-        super().close()
 
 
 class _PlainConnection(_Lever, HTTPConnection):
@@ -150,11 +174,20 @@ class _TlsConnection(_Lever, HTTPSConnection):
     pass
 
 
-class _PlainPool(HTTPConnectionPool):
+class _Resting:
+    """A pool that tells a connection when it comes to rest; mixed into urllib3's two pool classes."""
+
+    def _put_conn(self, conn):
+        if conn is not None:
+            conn.rest()
+        super()._put_conn(conn)
+
+
+class _PlainPool(_Resting, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_Resting, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
@@ -199,7 +232,7 @@ class Upstream:
         """Send one request and return its `requests.Response` as soon as the headers are there.
 
         line: the Line by which another thread may hang up. body: bytes or None.
-        connect_s: until the connection stands; read_s: longest silence after that, in seconds (between bytes, not for the whole answer).
+        connect_s: until the connection stands; read_s: longest silence after that, in seconds (between bytes, not for the whole answer; for the request it is its whole time).
         Raises Cancelled after `line.cut()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
         came within read_s, StreamBroken if the connection ended first.
         """
@@ -209,7 +242,7 @@ class Upstream:
         if body is not None:
             request.headers["Content-Length"] = str(len(body))
         for last_try in (False, True):
-            _calling.line = line
+            _calling.line, _calling.read_s = line, read_s
             try:
                 return self._adapter.send(request, stream=True, timeout=(connect_s, read_s), verify=self._verify, proxies=self._proxy_for(url))
             except requests.exceptions.ConnectionError as error:
@@ -249,8 +282,8 @@ def read_some(response, line):
 def set_silence(response, silence_s):
     """Set how long the next read may block, in seconds."""
     connection = response.raw.connection
-    if connection is not None and connection.sock is not None:
-        connection.sock.settimeout(silence_s)
+    if connection is not None and connection.answering is not None:
+        connection.answering.settimeout(silence_s)
 
 
 def _ours(error, line):

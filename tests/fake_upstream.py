@@ -26,6 +26,8 @@ class Asked:
         self.hung_up = threading.Event()
         self.tokens_sent = 0
         self.tokens_after_hang_up = 0
+        self.answered_at = None  # monotonic; when the end of its answer was about to be sent
+        self.connection = None  # the caller's port, which tells one kept connection from another
         self.ended = threading.Event()
 
     @property
@@ -36,8 +38,10 @@ class Asked:
 class Script:
     """What the provider does with a request: a list of steps, each a tuple."""
 
-    def __init__(self, *steps, status=200, headers=None, body=None):
+    def __init__(self, *steps, status=200, headers=None, body=None, until_close=False):
+        """until_close: the stream has no length and no chunks, its end is the connection's, as with HTTP/1.0."""
         self.steps = steps
+        self.until_close = until_close
         self.status = status
         self.headers = headers or {}
         self.body = body
@@ -50,7 +54,12 @@ class FakeUpstream:
         """tls: an ssl.SSLContext for the server side, or None."""
         self.model = model
         self.asked = []
+        self.ignored = []  # connections that were accepted and never read from, each as an Asked
         self._news = threading.Condition()
+        self._connections = set()
+        self._ignoring = False
+        self._accepting = threading.Event()
+        self._accepting.set()
         self._default = Script(("token", "ok"), ("finish", "stop"))
         self._next = []
         self.release = threading.Event()  # lets go what stalls
@@ -74,8 +83,20 @@ class FakeUpstream:
             request_queue_size = 256
 
             def get_request(self):
+                fake._accepting.wait()
                 connection, address = super().get_request()
+                fake._connections.add(connection)
                 return (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address) if tls else (connection, address)
+
+            def finish_request(self, request, client_address):
+                if fake._ignoring:
+                    fake._ignore(request)
+                else:
+                    super().finish_request(request, client_address)
+
+            def shutdown_request(self, request):
+                fake._connections.discard(request)
+                super().shutdown_request(request)
 
             def handle_error(self, request, client_address):
                 pass  # a caller that hangs up is what we are here for
@@ -87,6 +108,7 @@ class FakeUpstream:
 
     def close(self):
         self.release.set()
+        self._accepting.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -95,7 +117,10 @@ class FakeUpstream:
         self.release = threading.Event()
         self._next = []
         self._default = Script(("token", "ok"), ("finish", "stop"))
+        self._ignoring = False
+        self._accepting.set()
         self.asked.clear()
+        self.ignored.clear()
 
     # What it shall do.
 
@@ -116,14 +141,35 @@ class FakeUpstream:
     def stalls_before_head(self):
         self.runs(("headers",), ("stall",))
 
-    def streams_forever(self, pause_s=0.005):
-        self.runs(("forever", pause_s))
+    def streams_forever(self, pause_s=0.005, **kwargs):
+        self.runs(("forever", pause_s), **kwargs)
 
     def refuses(self, status, message="scripted refusal", headers=None, **error):
         self.runs(status=status, headers=headers, body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}})
 
     def answers(self, body, status=200):
         self.runs(status=status, body=body)
+
+    def ignores_connections(self):
+        """From now on, accept connections and read nothing from them: no request, no TLS handshake."""
+        self.drops_kept_connections()
+        self._ignoring = True
+
+    def stops_accepting(self):
+        """From now on, leave connections to the kernel, which completes them; `accepts_again()` looks at what came of them."""
+        self.drops_kept_connections()
+        self._accepting.clear()
+
+    def accepts_again(self):
+        self._accepting.set()
+
+    def drops_kept_connections(self):
+        """Close every connection, as a server does after its keep-alive time."""
+        for connection in list(self._connections):
+            try:
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            except OSError:
+                pass  # its caller was quicker
 
     # What it has seen.
 
@@ -133,6 +179,16 @@ class FakeUpstream:
             assert self._news.wait_for(lambda: len(self.asked) >= count, HANG_GUARD_S), f"asked {len(self.asked)} times, not {count}"
         return self.asked[count - 1]
 
+    def wait_dialled(self):
+        """Wait until a connection stands in the listening socket's queue."""
+        assert select.select([self._server.socket], [], [], HANG_GUARD_S)[0], "nobody connected"
+
+    def wait_ignored(self):
+        """Wait until a connection was accepted and ignored, and return it."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.ignored, HANG_GUARD_S), "nobody connected"
+        return self.ignored[-1]
+
     @property
     def last(self):
         return self.asked[-1]
@@ -140,6 +196,7 @@ class FakeUpstream:
     def _handle(self, http):
         raw = http.rfile.read(int(http.headers.get("Content-Length") or 0))
         asked = Asked(http.path, dict(http.headers), json.loads(raw) if raw else None)
+        asked.connection = http.client_address[1]
         is_probe = http.command == "GET"
         if not is_probe:
             with self._news:
@@ -160,6 +217,21 @@ class FakeUpstream:
             asked.ended.set()
             watcher.join(HANG_GUARD_S)
 
+    def _ignore(self, connection):
+        asked = Asked(None, {}, None)
+        release = self.release
+        watcher = threading.Thread(target=_watch, args=(connection, asked), daemon=True)
+        watcher.start()
+        with self._news:
+            self.ignored.append(asked)
+            self._news.notify_all()
+        try:
+            _wait(release, asked)
+        except ConnectionAbortedError:
+            pass  # hung up, as it should be
+        asked.ended.set()
+        watcher.join(HANG_GUARD_S)
+
     def _answer_whole(self, http, script):
         body = script.body if isinstance(script.body, bytes) else json.dumps(script.body).encode()
         http.send_response(script.status)
@@ -177,13 +249,19 @@ class FakeUpstream:
                 begun = True
                 http.send_response(script.status)
                 http.send_header("Content-Type", "text/event-stream")
-                http.send_header("Transfer-Encoding", "chunked")
+                http.send_header(*(("Connection", "close") if script.until_close else ("Transfer-Encoding", "chunked")))
+                for name, value in script.headers.items():
+                    http.send_header(name, value)
                 http.end_headers()
                 http.wfile.flush()
 
         def send(data):
             begin()
-            http.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            http.wfile.write(data if script.until_close else b"%x\r\n%b\r\n" % (len(data), data))
+
+        def end():
+            if not script.until_close:
+                http.wfile.write(b"0\r\n\r\n")
 
         def chunk(delta, finish=None, **more):
             send(event(self.model, delta, finish, **more))
@@ -220,19 +298,20 @@ class FakeUpstream:
                 raise ConnectionAbortedError
             elif step == "close":  # a clean end of the response without [DONE]
                 begin()
-                http.wfile.write(b"0\r\n\r\n")
+                end()
                 return
             elif step == "forever":
                 while not release.is_set():
-                    if asked.hung_up.is_set():
-                        asked.tokens_after_hang_up += 1
+                    too_late = asked.hung_up.is_set()
                     chunk({"content": "x"})
                     asked.tokens_sent += 1
+                    asked.tokens_after_hang_up += too_late
                     time.sleep(args[0])
             else:
                 raise AssertionError(f"unknown step {step}")
+        asked.answered_at = time.monotonic()
         send(b"data: [DONE]\n\n")
-        http.wfile.write(b"0\r\n\r\n")
+        end()
 
 
 def data_event(value):
