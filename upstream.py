@@ -232,7 +232,8 @@ class Upstream:
         """Send one request and return its `requests.Response` as soon as the headers are there.
 
         line: the Line by which another thread may hang up. body: bytes or None.
-        connect_s: until the connection stands; read_s: longest silence after that, in seconds (between bytes, not for the whole answer; for the request it is its whole time).
+        connect_s: until the connection stands, in seconds. read_s: the time for sending the request, and then the longest silence
+        (between bytes, not for the whole answer).
         Raises Cancelled after `line.cut()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
         came within read_s, StreamBroken if the connection ended first.
         """
@@ -295,8 +296,8 @@ def _ours(error, line):
         return Cancelled("hung up")
     if any(isinstance(cause, NameResolutionError) for cause in causes):
         return ConnectFailed("its name could not be resolved")
-    if any(isinstance(cause, (ConnectTimeoutError, requests.exceptions.ConnectTimeout)) for cause in causes):
-        return ConnectFailed("no connection in time")
+    if any(isinstance(cause, ConnectTimeoutError) and not isinstance(cause, NewConnectionError) for cause in causes):
+        return ConnectFailed("no connection in time")  # urllib3 has refusals among its time-outs
     if any(isinstance(cause, (urllib3.exceptions.SSLError, requests.exceptions.SSLError)) for cause in causes):
         return ConnectFailed("the TLS handshake failed")
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
