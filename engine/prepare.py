@@ -88,7 +88,7 @@ def prepare(progress: Callable[[str], None]) -> list[str]:
             if is_ready(root / part.name, part.made_from):
                 continue
             try:
-                _make(part, root, progress)
+                make(part, root, progress)
             except PrepareFailed as error:
                 if part.needed:
                     raise
@@ -123,8 +123,8 @@ def _alone(root: Path, progress):
         yield
 
 
-def _make(part: Part, root: Path, progress) -> None:
-    """Build beside the final place and rename: whoever looks sees a whole directory or none."""
+def make(part: Part, root: Path, progress) -> None:
+    """Build a part below root, beside its final place, and rename it: whoever looks sees a whole directory or none. Raises PrepareFailed."""
     work, old = root / f".{part.name}.new", root / f".{part.name}.old"
     for leftover in (work, old):
         shutil.rmtree(leftover, ignore_errors=True)

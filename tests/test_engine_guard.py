@@ -1,0 +1,194 @@
+"""What an embedded engine may be asked, field by field."""
+
+import json
+
+import pytest
+
+from engine.guard import checked
+from errors import BadRequest
+
+USER = {"role": "user", "content": "hello"}
+
+
+def chat(**fields):
+    return {"messages": [USER], **fields}
+
+
+def refusal(body, **more):
+    with pytest.raises(BadRequest) as caught:
+        checked(body, **more)
+    return caught.value
+
+
+def test_a_plain_chat_passes_with_the_one_model_there_is():
+    body = chat(model="gpt-4o", temperature=0.5, max_tokens=20, stream=True)
+
+    sound = checked(body)
+
+    assert sound == {"model": "default_model", "messages": [USER], "temperature": 0.5, "max_tokens": 20, "stream": True}
+    assert body["model"] == "gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stop": [1]}, "stop[0]"),
+        ({"stop": ["fine", ""]}, "stop[1]"),
+        ({"stop": {"a": 1}}, "stop"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias.-1"),
+        ({"logit_bias": {"٣": 1}}, "logit_bias.٣"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": 10**400}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "0.7"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"min_p": -1}, "min_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": float("inf")}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"repetition_context_size": -1}, "repetition_context_size"),
+        ({"xtc_threshold": 0.9}, "xtc_threshold"),
+        ({"seed": 2**64}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": 1}, "stream_options"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"top_logprobs": 12}, "top_logprobs"),
+        ({"n": 2}, "n"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"guided_json": {"type": "object"}}, "guided_json"),
+        ({"adapters": "somewhere"}, "adapters"),
+        ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(fields, param):
+    assert refusal(chat(**fields)).param == param
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([], "messages"),
+        ("hello", "messages"),
+        (["hello"], "messages[0]"),
+        ([{"content": "hello"}], "messages[0].role"),
+        ([USER, {"role": "robot", "content": "hello"}], "messages[1].role"),
+        ([{"role": ["user"], "content": "hello"}], "messages[0].role"),
+        ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "user", "content": ["hello"]}], "messages[0].content[0]"),
+        ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "messages[0].content[0].text"),
+        ([USER, {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url"}]}], "messages[1].content[1]"),
+        ([{"role": "user", "content": [{"type": "input_audio"}]}], "messages[0].content[0]"),
+        ([{"role": "assistant", "tool_calls": [{}]}], "messages[0].tool_calls[0]"),
+        (
+            [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{broken"}}]}],
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+    ],
+)
+def test_a_message_of_a_wrong_shape_is_refused_by_its_place(messages, param):
+    assert refusal({"messages": messages}).param == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [({}, "messages"), ({"prompt": ""}, "prompt"), ({"prompt": [1, 2]}, "prompt"), ({"prompt": ["a", "b"]}, "prompt"), ({"prompt": "a", "echo": True}, "echo"),
+     ({"prompt": "a", "logprobs": 3}, "logprobs"), ({"prompt": "a", "best_of": 4}, "best_of"), ({"prompt": "a", "suffix": "z"}, "suffix")],
+)  # fmt: skip
+def test_a_completion_has_rules_of_its_own(body, param):
+    assert refusal(body).param == param
+
+
+def test_a_token_outside_a_known_vocabulary_is_refused():
+    body = chat(logit_bias={"49151": 1, "49152": 1})
+
+    assert refusal(body, vocab_size=49152).param == "logit_bias.49152"
+
+
+def test_parts_become_one_text_and_a_missing_content_an_empty_one():
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+    messages = [
+        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+    ]
+
+    sound = checked({"messages": messages})
+
+    assert sound["messages"] == [
+        {"role": "system", "content": "Be brief.\nBe kind."},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "call_1"},
+    ]
+
+
+def test_half_characters_are_replaced_since_no_tokenizer_reads_them():
+    sound = checked({"messages": [{"role": "user", "content": "a\ud83d b\x00"}], "stop": "\udc00"})
+
+    assert sound["messages"][0]["content"] == "a\ufffd b\x00"
+    assert sound["stop"] == ["\ufffd"]
+
+
+def test_advice_and_nulls_are_left_out():
+    advice = {"user": "u", "metadata": {"a": 1}, "store": True, "parallel_tool_calls": True, "service_tier": "auto", "reasoning_effort": "low"}
+    nulls = dict.fromkeys(("temperature", "stop", "max_tokens", "tools", "tool_choice", "response_format", "n", "logprobs", "stream_options"))
+
+    assert checked(chat(**advice, **nulls)) == checked(chat())
+
+
+def test_values_that_ask_for_nothing_special_are_no_reason_to_refuse():
+    plain = {"n": 1, "response_format": {"type": "text"}, "tool_choice": "auto", "modalities": ["text"], "logprobs": False, "top_k": -1, "min_tokens": 0}
+
+    assert checked(chat(**plain)) == checked(chat()) | {"logprobs": False}
+
+
+def test_the_newer_name_of_the_token_limit_wins():
+    assert checked(chat(max_tokens=5, max_completion_tokens=7))["max_tokens"] == 7
+
+
+def test_whole_numbers_may_come_as_floats_and_floats_as_whole_numbers():
+    sound = checked(chat(max_tokens=20.0, temperature=1, xtc_probability=0))
+
+    assert json.dumps([sound["max_tokens"], sound["temperature"], sound["xtc_probability"]]) == "[20, 1.0, 0.0]"
+
+
+def test_a_seed_without_dice_is_dropped_and_a_negative_one_made_unsigned():
+    greedy = checked(chat(seed=-1, temperature=0))
+    sampled = checked(chat(seed=-1, temperature=0.7))
+
+    assert "seed" not in greedy
+    assert sampled["seed"] == 2**64 - 1
+
+
+def test_top_p_zero_means_only_the_likeliest_and_not_off():
+    assert 0 < checked(chat(top_p=0))["top_p"] < 0.001
+
+
+def test_usage_is_asked_for_only_in_a_form_the_engine_can_take():
+    assert checked(chat(stream=True, stream_options={"include_usage": True, "x": 1}))["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in checked(chat(stream=True, stream_options={}))
+    assert "stream_options" not in checked(chat(stream_options={"include_usage": True}))
+
+
+def test_tools_go_along_unless_the_client_wants_none_called():
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+
+    assert checked(chat(tools=[tool]))["tools"] == [tool]
+    assert "tools" not in checked(chat(tools=[tool], tool_choice="none"))
+
+
+def test_the_template_can_be_switched_but_not_replaced():
+    kwargs = {"enable_thinking": False, "chat_template": "{{ secrets }}", "tokenize": False}
+
+    assert checked(chat(chat_template_kwargs=kwargs))["chat_template_kwargs"] == {"enable_thinking": False}
