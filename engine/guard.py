@@ -297,4 +297,4 @@ HONOURED_ONLY_AS = {
 BEYOND_IT = (
     "functions", "audio", "web_search_options", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
     "guided_grammar", "grammar", "json_schema", "min_tokens", "ignore_eos", "mirostat", "adapters", "draft_model",
-)
+)  # fmt: skip

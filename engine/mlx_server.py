@@ -102,10 +102,10 @@ class Generation(server.ResponseGenerator):
             text = tail + response.text
             ends = [text.index(word) + len(word) for word in stop_words if word in text]
             if ends:
-                yield replace(response, text=text[len(tail):min(ends)], finish_reason=None)
+                yield replace(response, text=text[len(tail) : min(ends)], finish_reason=None)
                 yield replace(response, text="", finish_reason="stop")
                 return
-            tail = text[max(0, len(text) - longest + 1):]
+            tail = text[max(0, len(text) - longest + 1) :]
             yield response
 
     def _config(self):
@@ -181,9 +181,14 @@ def serve(model: str, on_listening) -> str:
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(NoMessageText())
-    argv = ["mlx_lm.server", "--model", model, "--log-level", "WARNING", "--prefill-step-size", str(PREFILL_STEP_TOKENS),
-            "--prompt-cache-bytes", str(PROMPT_CACHE_BYTES), "--decode-concurrency", str(DECODE_CONCURRENCY),
-            "--max-tokens", str(MAX_TOKENS[blas.device()])]
+    options = {
+        "--model": model,
+        "--log-level": "WARNING",
+        "--prefill-step-size": PREFILL_STEP_TOKENS,
+        "--prompt-cache-bytes": PROMPT_CACHE_BYTES,
+        "--decode-concurrency": DECODE_CONCURRENCY,
+        "--max-tokens": MAX_TOKENS[blas.device()],
+    }
     failures = []
 
     def run(host, port, model_provider):
@@ -197,6 +202,6 @@ def serve(model: str, on_listening) -> str:
 
     # main() knows every default of this mlx_lm; only the running of it is ours.
     server.run = run
-    sys.argv = argv
+    sys.argv = ["mlx_lm.server", *(str(part) for option in options.items() for part in option)]
     server.main()
     return failures[0]

