@@ -8,11 +8,13 @@ import atexit
 import hmac
 import json
 import logging
+import math
 import os
 import time
 from pathlib import Path
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
@@ -34,6 +36,7 @@ from routing import Router
 from session_logger import SessionLogger
 from wire import openai_chat
 
+MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes
 DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
 STARTED = int(time.time())  # `created` of every model
 
@@ -98,7 +101,7 @@ class Face:
 
     def __init__(self, parts):
         self._parts = parts
-        self._keys = [key.encode() for key in parts.config.server.api_keys]
+        self._keys = [key.encode() for key in parts.config.server.api_keys]  # a header's bytes come as latin-1, whatever they mean
         self._max_body_bytes = parts.config.server.max_body_mb * 1024 * 1024
 
     # Requests that are proxied.
@@ -152,19 +155,32 @@ class Face:
     def _body(self, check):
         """The request's body as a checked dict. Raises Unauthorized, TooLarge, BadRequest."""
         self._authorize()
+        raw = self._raw_body() or b"null"
         try:
-            body = json.loads(self._raw_body() or b"null")
+            body = json.loads(raw, parse_constant=_no_json, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             told = f": {error}" if isinstance(error, json.JSONDecodeError) else ""
             raise BadRequest(f"the request body is not valid JSON{told}", code="invalid_json") from error
+        if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _nested_beyond(body, MAX_NESTING):
+            raise BadRequest(f"the request body is nested more than {MAX_NESTING} levels deep", code="invalid_json")
         check(body)
         return body
 
     def _raw_body(self):
-        stream, limit = request.environ["wsgi.input"], self._max_body_bytes
-        length = request.content_length
+        """The request's body. Raises TooLarge, BadRequest for broken chunks, Cancelled when the client has left in the middle of it."""
+        try:
+            return self._read_body(request.environ["wsgi.input"], request.content_length)
+        except OSError as error:
+            raise Cancelled("the client left in the middle of its request") from error
+        except ParseException as error:
+            raise BadRequest("the chunks of the request body are broken", code="invalid_body") from error
+
+    def _read_body(self, stream, length):
+        limit = self._max_body_bytes
         if length is None or length <= limit:
             body = stream.read(length if length is not None else limit + 1)
+            if length is not None and len(body) < length:
+                raise Cancelled("the client left in the middle of its request")
             if len(body) <= limit:
                 return body
         deadline = time.monotonic() + DRAIN_S
@@ -179,7 +195,7 @@ class Face:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         offered = [bearer.strip()] if scheme.lower() == "bearer" else []
         offered.append(request.headers.get("x-api-key", ""))
-        matches = [hmac.compare_digest(key, given.encode()) for key in self._keys for given in offered]
+        matches = [hmac.compare_digest(key, given.encode("latin-1")) for key in self._keys for given in offered]
         if not any(matches):
             raise Unauthorized("the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'", code="invalid_api_key")
 
@@ -250,6 +266,28 @@ class Face:
         response.headers.update(_telling(exchange))
         response.call_on_close(lambda: exchange.settle(self._parts.metrics, self._parts.sessions, keep=False))
         return response
+
+
+def _no_json(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(text):
+    """A JSON number with a fraction or an exponent; one beyond all floats would be passed on as `Infinity`, which is no JSON."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _nested_beyond(value, levels):
+    """Whether a JSON value holds more than `levels` objects and lists within each other."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, (dict, list))]
+        if not layer:
+            return False
+    return True
 
 
 def _model(name, owner, display):

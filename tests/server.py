@@ -90,6 +90,16 @@ class Server:
             time.sleep(0.01)
         raise AssertionError(f"no line like {pattern!r} in\n{text[-3000:]}")
 
+    def log_lines(self, pattern, count):
+        """All lines of app.log that match, as soon as there are `count` of them."""
+        deadline = time.monotonic() + HANG_GUARD_S
+        while time.monotonic() < deadline:
+            found = [line for line in self.log_text().splitlines() if re.search(pattern, line)]
+            if len(found) >= count:
+                return found
+            time.sleep(0.01)
+        raise AssertionError(f"{len(found)} lines like {pattern!r}, not {count}")
+
     def request_line(self, session):
         """The key=value pairs of a request's REQUEST line, awaited."""
         line = self.log_line(rf" REQUEST session={session} ")
