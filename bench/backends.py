@@ -1,8 +1,8 @@
 """Scripted providers in a process of their own: one thread, one event loop, answers built before they are asked for.
 
 They have to cost far less than what is measured with them, on cores that all share. So requests are not parsed beyond what decides the answer, tokens
-leave by a heap of times, and a request's latency follows from its text: `(no. 17)` draws the same latency wherever it arrives, so that modes
-compared with each other wait for the same backends.
+leave by a heap of times, and what a request meets follows from its text: `(no. C17)` is COMPLEX for the scripted classifier and draws the same latencies
+wherever it arrives, so that modes compared with each other wait for the same backends.
 
 Run as a program: the kinds to serve as arguments, `name=KIND[:SCALE]`. Prints one JSON line, name -> port, and ends when its standard input does.
 """
@@ -28,9 +28,8 @@ ANSWER_TOKENS = 64  # of a scripted answer: a short paragraph
 INSTANT_TOKENS = 16  # of the instant one: a sentence
 PACED_TTFT_S, PACED_TOKENS_PER_S, PACED_TOKENS = 0.05, 25.0, 32  # streams that stay open for 1.3 s, as many at once as there are clients
 
-LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
-MARKER = re.compile(rb"\[route (%b)\]" % "|".join(LABELS).encode())  # in a text: what the scripted classifier shall decide
-NUMBER = re.compile(rb"\(no\. (\d+)\)")  # in a text: which latency it draws
+LETTERS = {b"M": "MODERATE", b"C": "COMPLEX", b"E": "ENRICH"}  # in the marker: what the scripted classifier decides
+MARKER = re.compile(rb"\(no\. ([MCE])(\d+)\)")
 _STREAM = re.compile(rb'"stream": ?true')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _WORD = " tok"
@@ -81,8 +80,8 @@ def stream_reply(words, ttft_s=0.0, gap_s=0.0):
 
 def drawn(limits, body, salt):
     """The latency a request draws, in seconds: uniform within limits, the same for the same number."""
-    number = NUMBER.search(body)
-    return random.Random(f"{salt}{number[1].decode() if number else random.random()}").uniform(*limits)
+    marker = MARKER.search(body)
+    return random.Random(f"{salt} {marker[2] if marker else random.random()}").uniform(*limits)
 
 
 # Kinds: (stream, path, body) -> Reply.
@@ -105,9 +104,9 @@ def paced(scale):
 
 def classifier(scale):
     def answer(stream, path, body):
-        marker = MARKER.findall(body)
+        marker = MARKER.search(body)
         after_s = drawn(CLASSIFIER_S, body, "classifier") * scale
-        word = marker[-1].decode() if marker else "MODERATE"
+        word = LETTERS[marker[1]] if marker else "MODERATE"
         return stream_reply([word], after_s) if stream else json_reply(whole([word]), after_s)
 
     return answer
@@ -177,7 +176,8 @@ class Server:
         sock, _ = listener.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        self._selector.register(sock, selectors.EVENT_READ, lambda held=bytearray(): self._read(sock, held, answer))
+        held = bytearray()
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(sock, held, answer))
 
     def _read(self, sock, held, answer):
         try:

@@ -48,7 +48,7 @@ class Target:
 def measure(run):
     """The tables of the proxy's own speed. run: a cli.Run, which starts, scales and tells."""
     backends = run.starts(servers.Backends(instant="instant", paced="paced", classifier="classifier"))
-    headstart = run.starts(servers.headstart(_config(backends)))
+    headstart = run.starts(servers.headstart(config(backends, ("instant", "paced"))))
     plain = {kind: run.starts(servers.pass_through(backends.url(kind), THREADS)) for kind in ("instant", "paced")}
     for server in (headstart, *plain.values()):
         server.wait_until_up()
@@ -76,13 +76,12 @@ def measure(run):
     return tables
 
 
-def _config(backends):
-    """Pinned models before the two upstreams; a classifier elsewhere, so that the memory is the proxy's own."""
-    provider = lambda kind: {"kind": "openai", "base_url": backends.url(kind), "model": f"{kind}-model"}  # noqa: E731
+def config(backends, kinds):
+    """Pinned models before the upstreams of these kinds; a classifier elsewhere, so that the memory is the proxy's own."""
     return {
         "classifier": {"backend": "openai", "base_url": backends.url("classifier"), "model": "judge"},
-        "decisions": {"SIMPLE": "primary", "MODERATE": "primary", "COMPLEX": "primary", "ENRICH": "primary", "META": "primary"},
-        "providers": {"instant": provider("instant"), "paced": provider("paced")},
+        "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "primary"),
+        "providers": {kind: {"kind": "openai", "base_url": backends.url(kind), "model": f"{kind}-model"} for kind in kinds},
         "routes": {"primary": {"chain": ["instant"]}},
     }
 
@@ -139,19 +138,21 @@ def _comparison(targets):
     rows = []
     for target in targets:
         added = _added(target, direct)
-        rows.append({
-            "target": target.name,
-            "p50 ms c1": median(target.p50_ms),
-            "added p50 ms": added["added_p50_ms"] if target is not direct else None,
-            "CPU ms/request c1": added["cpu_ms"],
-            "requests/s c16": added["requests_per_s"],
-            "CPU ms/request c16": added["cpu_ms_c16"],
-            "added TTFT p50 ms c64": added["added_ttft_p50_ms"] if target is not direct else None,
-            "p95": added["added_ttft_p95_ms"] if target is not direct else None,
-            "CPU ms/stream c64": added["cpu_ms_stream"],
-            "RSS MB": added["rss_mb"],
-            "failed": added["failed"],
-        })
+        rows.append(
+            {
+                "target": target.name,
+                "p50 ms c1": median(target.p50_ms),
+                "added p50 ms": added["added_p50_ms"] if target is not direct else None,
+                "CPU ms/request c1": added["cpu_ms"],
+                "requests/s c16": added["requests_per_s"],
+                "CPU ms/request c16": added["cpu_ms_c16"],
+                "added TTFT p50 ms c64": added["added_ttft_p50_ms"] if target is not direct else None,
+                "p95": added["added_ttft_p95_ms"] if target is not direct else None,
+                "CPU ms/stream c64": added["cpu_ms_stream"],
+                "RSS MB": added["rss_mb"],
+                "failed": added["failed"],
+            }
+        )
     notes = [
         f"c1, c16, c64: concurrent clients, closed loop. Medians over {ROUNDS} rounds, the three in turn; added: over direct calls of the same round, and the",
         "p95 over their p50. CPU: of gunicorn's master and worker. One worker each; Headstart writes its session files and log lines.",

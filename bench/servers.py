@@ -105,7 +105,10 @@ class Gunicorn:
 
 
 def headstart(config=None, prepare=None):
-    """A Headstart. config: a dict, served from a folder of its own; None takes the checkout's config.yaml. prepare: called with that folder before the start."""
+    """A Headstart. config: a dict, served from a folder of its own; None takes the checkout's config.yaml.
+
+    prepare: called with that folder before the start.
+    """
     given = os.environ.get("HEADSTART_CONFIG") or str(ROOT / "config.yaml")
 
     def environment(folder, port):
