@@ -12,21 +12,25 @@ import queue
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import config as settings_of
 from attempt import Attempt
-from errors import Cancelled, ProxyError
+from errors import Cancelled, HeadTimeout, ProxyError
 from logs import fields
 from providers import Provider, ms_since
-from upstream import Line
+from upstream import POOL_SIZE, Line
 from wire import openai_chat
 
 LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by `on_failure` at once
 MAX_BATCH = 8  # decided in one forward pass
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
+
+_LABEL = re.compile(rf"(?<![A-Za-z])({'|'.join(LABELS)})(?![A-Za-z])")
+_OPENING = re.compile(r"[\W_]*([A-Za-z]+)(?=[\W_]*$|[*_`\"')\]]*[.,:;!\n])")  # a first word that stands for itself
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,15 @@ class Verdict:
 
 
 class ClassifierFailed(Exception):
-    """No decision, and why."""
+    """No decision, and why.
+
+    told: what the log may say of it, where the message holds a stranger's words; those may quote the request. raw: what the model said, if it did.
+    """
+
+    def __init__(self, message, *, told=None, raw=None):
+        super().__init__(message)
+        self.told = told or message
+        self.raw = raw
 
 
 class _Asked:
@@ -83,10 +95,12 @@ class MlxClassifier:
         try:
             self._questions.put_nowait(asked)
         except queue.Full:
-            raise ClassifierFailed(f"{MAX_WAITING} requests are waiting for it") from None
+            raise ClassifierFailed(self._broken or f"{MAX_WAITING} requests are waiting for it") from None
+        if self._broken:
+            raise ClassifierFailed(self._broken)
         if not asked.answered.wait(timeout_s):
             asked.abandoned = True
-            raise ClassifierFailed(self._broken or ("no answer in time" if self._ready.is_set() else "it is still loading"))
+            raise ClassifierFailed("no answer in time" if self._ready.is_set() else "it is still loading")
         if asked.abandoned:
             raise Cancelled("hung up")
         if asked.error:
@@ -102,7 +116,8 @@ class MlxClassifier:
             model = self._load_model()
         except Exception as error:  # the edge of the worker thread: requests go on with `on_failure`
             self._broken = f"the model could not be loaded: {error}"
-            log.exception("Classifier not loaded")
+            log.exception("Classifier not loaded: %s", error)
+            self._let_go()
             return
         self._ready.set()
         while True:
@@ -113,14 +128,24 @@ class MlxClassifier:
             if batch:
                 self._decide(model, batch)
 
+    def _let_go(self):
+        """Answer those who wait for a model that will not come."""
+        while not self._questions.empty():
+            asked = self._questions.get_nowait()
+            asked.error = self._broken
+            asked.answered.set()
+
     def _decide(self, model, batch):
         try:
             for asked, probabilities in zip(batch, model.batch([asked.turns for asked in batch]), strict=True):
                 asked.probabilities = probabilities
-        except Exception as error:  # the edge of the worker thread: one odd text must not end it
+        except Exception as error:  # the edge of the worker thread: one odd text must not end it, nor spoil the others' answers
+            if len(batch) > 1:
+                for asked in batch:
+                    self._decide(model, [asked])
+                return
             log.exception("Classifier failed")
-            for asked in batch:
-                asked.error = f"{type(error).__name__} in the model"
+            batch[0].error = f"{type(error).__name__} in the model"
         for asked in batch:
             asked.answered.set()
 
@@ -134,6 +159,7 @@ class ChatClassifier:
         self._prompt = prompt
         self._max_tokens = settings.max_tokens
         self._provider = self._provider_within(settings)
+        self._executor = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="classifier")
 
     @staticmethod
     def _provider_within(settings):
@@ -147,19 +173,31 @@ class ChatClassifier:
         """({label: 1.0}, the model's words) for a conversation of (role, text). Raises ClassifierFailed, Cancelled."""
         attempt = Attempt(self._provider, "/chat/completions", self._question(turns))
         on_hang_up(attempt.cancel)
-        said = ""
+        late = threading.Event()
+        timer = threading.Timer(timeout_s, lambda: (late.set(), attempt.cancel()))  # a socket's timeout starts anew with each byte
+        timer.daemon = True
+        timer.start()
         try:
-            attempt.head()
-            for _, chunk in attempt.events():
-                said += openai_chat.spoken(chunk) if chunk else ""
+            said = self._said(attempt)
         except Cancelled:
+            if late.is_set():
+                raise ClassifierFailed("no answer in time") from None
             raise
+        except HeadTimeout:
+            raise ClassifierFailed("no answer in time") from None
         except ProxyError as error:
-            raise ClassifierFailed(error.message) from error
+            raise ClassifierFailed(error.message, told=type(error).__name__) from error
+        finally:
+            timer.cancel()
         label = word_in(said)
         if label is None:
-            raise ClassifierFailed("it answered with none of the words")
+            raise ClassifierFailed("it answered with none of the words", raw=said)
         return {label: 1.0}, said
+
+    def _said(self, attempt):
+        attempt.start(self._executor)  # elsewhere, since a name look-up cannot be cut
+        attempt.head()
+        return "".join(openai_chat.spoken(chunk) for _, chunk in attempt.events() if chunk)
 
     def _question(self, turns):
         messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": transcript(turns)}]
@@ -179,10 +217,13 @@ def word_in(said):
     said = re.sub(r"^.*</think(?:ing)?>", "", said, flags=re.S)  # some templates open the block in the prompt
     if "<think" in said:
         return None
-    found = re.findall(r"\b(" + "|".join(LABELS) + r")\b", said.upper())
+    opening = _OPENING.match(said)
+    if opening and opening[1].upper() in LABELS:
+        return opening[1].upper()
+    found = _LABEL.findall(said) or _LABEL.findall(said.upper())  # in capitals it is the label, in a sentence it may be just a word
     if not found:
         return None
-    return found[0] if said.strip(" \t\r\n*_`\"'.").upper().startswith(found[0]) else found[-1]
+    return found[0] if said.lstrip(" \t\r\n*_`\"'([").upper().startswith(found[0]) else found[-1]
 
 
 def transcript(turns):
@@ -209,8 +250,8 @@ class Classifier:
             probabilities, raw = self._backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up)
             verdict = self._verdict(probabilities, raw)
         except ClassifierFailed as failed:
-            log.warning("Classification failed:", extra=fields(source=self._backend.source, error=str(failed)))
-            verdict = Verdict(self._settings.on_failure, None, {}, None, "on_failure", error=str(failed))
+            log.warning("Classification failed:", extra=fields(source=self._backend.source, error=failed.told))
+            verdict = Verdict(self._settings.on_failure, None, {}, failed.raw, "on_failure", error=str(failed))
         return replace(verdict, ms=ms_since(started))
 
     def _verdict(self, probabilities, raw):

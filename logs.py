@@ -11,6 +11,7 @@ import logging.handlers
 import os
 import re
 import sys
+import traceback
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -33,7 +34,18 @@ def word(value):
     return text if _PLAIN.fullmatch(text) else json.dumps(text).replace(" ", "\\u0020")
 
 
-class TextFormatter(logging.Formatter):
+class _Discreet:
+    """Tracebacks without what the exceptions say, since that may quote a message."""
+
+    def formatException(self, exc_info):
+        parts, error = [], exc_info[1]
+        while error is not None:
+            parts.append(f"Traceback of {type(error).__name__}:\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip())
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\nwhile handling\n".join(parts)
+
+
+class TextFormatter(_Discreet, logging.Formatter):
     default_msec_format = "%s.%03d"
 
     def __init__(self):
@@ -45,7 +57,7 @@ class TextFormatter(logging.Formatter):
         return line + "".join(f" {key}={word(value)}" for key, value in pairs.items()) if pairs else line
 
 
-class JsonLines(JsonFormatter):
+class JsonLines(_Discreet, JsonFormatter):
     def add_fields(self, log_data, record, message_dict):
         super().add_fields(log_data, record, message_dict)
         log_data.update(log_data.pop("fields", None) or {})

@@ -3,6 +3,7 @@
 `judge` is the classifier's chat model, so a test says `judge.streams("COMPLEX")` to have the next request decided so.
 """
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def scripted_config(primary, backup, cloud, judge):
             "enrich": {"context": "cloud", "answer": "primary", "tools": ["web_search", "x_search"]},
         },
     }
+
+
+@pytest.fixture(scope="session")
+def prepared():
+    """The embedded models are there; made now if they are not."""
+    subprocess.run([sys.executable, "-m", "engine.prepare"], cwd=Path(__file__).parent.parent, check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,15 @@ def has_content(chunk):
 def parse_chunk(data):
     """A stream event's data as a chunk. Raises ValueError when it is none."""
     chunk = json.loads(data)
-    if not isinstance(chunk, dict) or not all(isinstance(choice, dict) for choice in chunk.get("choices") or ()):
+    if not isinstance(chunk, dict):
         raise ValueError("not a completion chunk")
+    choices = chunk.get("choices")
+    if choices:
+        if not isinstance(choices, list):
+            raise ValueError("not a list of choices")
+        for choice in choices:
+            if not isinstance(choice, dict) or not isinstance(choice.get("delta") or {}, dict):
+                raise ValueError("not a choice")
     return chunk
 
 
