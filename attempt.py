@@ -45,6 +45,7 @@ class Attempt:
         self._response = None
         self._parser = sse.Parser()
         self._runs_elsewhere = False
+        self._reading = threading.Lock()  # held by whoever reads the response, so that nobody closes it under them
 
     # Before the head.
 
@@ -73,6 +74,16 @@ class Attempt:
         """Hang up, from any thread. The upstream sees it at once; whoever waits for the head is let go with Cancelled."""
         self.line.cut()
         self._settled.set()
+        self._close_unread()
+
+    def _close_unread(self):
+        """Let go of a response that was hung up with its head in hand and that nobody will read on; a reader does that itself."""
+        if self._reading.acquire(blocking=False):
+            try:
+                if self._response is not None:
+                    self._response.close()
+            finally:
+                self._reading.release()
 
     @property
     def failed(self):
@@ -80,8 +91,9 @@ class Attempt:
 
     def _reach_head(self):
         try:
-            self._open()
-            self._read_to_head()
+            with self._reading:
+                self._open()
+                self._read_to_head()
         except ProxyError as error:
             self._fail(error)
         except Exception as error:  # the edge of a worker thread: whatever it is, the waiter must hear of it
@@ -89,6 +101,8 @@ class Attempt:
             self.failure.__cause__ = error
         finally:
             self._settled.set()
+            if self.line.was_cut:
+                self._close_unread()
 
     def _open(self):
         if self.line.was_cut:
@@ -155,7 +169,8 @@ class Attempt:
         `timeouts.idle_s`, or `timeouts.total_s` passed).
         """
         try:
-            yield from self._events()
+            with self._reading:
+                yield from self._events()
         except ProxyError as error:
             self._fail(error)
             raise

@@ -107,6 +107,8 @@ class _Lever:
             _calling.line.take(self)
             sock.settimeout(self.timeout)
             sock.connect(address)
+            if self.line.was_cut:
+                raise Cancelled("hung up")  # a socket shut down while connecting looks connected, and a TLS layer over it is never closed
             return sock
         except BaseException:
             sock.close()

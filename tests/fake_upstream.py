@@ -30,6 +30,11 @@ class Asked:
         self.connection = None  # the caller's port, which tells one kept connection from another
         self.ended = threading.Event()
 
+    def saw_hang_up(self):
+        if not self.hung_up.is_set():
+            self.hung_up_at = time.monotonic()
+            self.hung_up.set()
+
     @property
     def messages(self):
         return self.body["messages"]
@@ -211,8 +216,11 @@ class FakeUpstream:
                 self._answer_whole(http, script)
             else:
                 self._answer_stream(http, script, asked, release)
+        except ConnectionAbortedError:
+            http.close_connection = True
         except OSError:
             http.close_connection = True
+            asked.saw_hang_up()
         finally:
             asked.ended.set()
             watcher.join(HANG_GUARD_S)
@@ -269,6 +277,8 @@ class FakeUpstream:
         for step, *args in script.steps:
             if step == "stall-before-headers":
                 _wait(release, asked)
+            elif step == "deaf":
+                release.wait(HANG_GUARD_S)  # as a server that does not look whether anybody still listens
             elif step == "headers":
                 begin()
             elif step == "role":
@@ -336,6 +346,5 @@ def _watch(connection, asked):
     while not asked.ended.is_set():
         if poll.poll(5):
             if not asked.ended.is_set():
-                asked.hung_up_at = time.monotonic()
-                asked.hung_up.set()
+                asked.saw_hang_up()
             return
