@@ -11,6 +11,7 @@ Imports MLX: the BLAS must be loaded and the environment set before.
 
 import json
 import logging
+import socket
 import sys
 import threading
 from dataclasses import replace
@@ -55,6 +56,8 @@ class Generation(server.ResponseGenerator):
 
     def _tokenize(self, tokenizer, request, args):
         """Called inside the `try` that answers this request alone with an error, so whatever can fail for a request is tried here."""
+        if request.client_left():
+            raise Refused("nobody waits for the answer")
         tokenized = super()._tokenize(tokenizer, request, args)
         prompt_tokens = len(tokenized[0])
         context_tokens = self._context_tokens()
@@ -82,14 +85,20 @@ class Generation(server.ResponseGenerator):
 
     def generate(self, request, generation_args, progress_callback=None):
         def on_prefill(processed, total):
-            self.progress += 1
+            self._went_on(request)
             progress_callback(processed, total)
 
         context, responses = super().generate(request, generation_args, on_prefill)
-        return context, self._delivered(responses, generation_args.stop_words, request.delivered)
+        return context, self._delivered(responses, generation_args.stop_words, request)
 
-    def _delivered(self, responses, stop_words, delivered):
-        """Pass the responses on, kept in `delivered` too, up to the first stop word.
+    def _went_on(self, request):
+        """Called at each step for a request. A write would notice a client that has gone only the second time."""
+        self.progress += 1
+        if request.client_left():
+            raise ConnectionAbortedError
+
+    def _delivered(self, responses, stop_words, request):
+        """Pass the responses on, kept in the request's `delivered` too, up to the first stop word.
 
         mlx_lm ends at a stop word only where it falls on the borders of tokens. Elsewhere it strips the word and goes on, so that
         stop=["o"] makes "clurs" of colours; here the text decides.
@@ -97,8 +106,8 @@ class Generation(server.ResponseGenerator):
         longest = max(map(len, stop_words), default=0)
         tail = ""
         for response in responses:
-            self.progress += 1
-            delivered.append(response)
+            self._went_on(request)
+            request.delivered.append(response)
             text = tail + response.text
             ends = [text.index(word) + len(word) for word in stop_words if word in text]
             if ends:
@@ -123,7 +132,17 @@ class Generation(server.ResponseGenerator):
 class Handler(server.APIHandler):
     def handle_completion(self, request, stop_words):
         self._delivered = request.delivered = []
+        request.client_left = self._client_left
         super().handle_completion(request, stop_words)
+
+    def _client_left(self) -> bool:
+        """Whether the client has closed its end. One that only stops sending looks the same; the proxy never does that."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def generate_response(self, *args, **kwargs):
         """mlx_lm.server leaves logprobs out of streams, and the tokens' text out of them elsewhere."""

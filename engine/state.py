@@ -29,25 +29,28 @@ class Engine:
     reason: str | None = None
 
 
+UNREPORTED = Engine(DOWN, reason="the supervisor has not reported yet")
+
+
 class EngineState:
     """Reads one engine's state file; may be shared by threads."""
 
     def __init__(self, path):
         self._path = os.fspath(path)
-        self._seen = (None, Engine(DOWN, reason="the supervisor has not reported yet"))
+        self._seen = (None, UNREPORTED)
 
     def read(self) -> Engine:
         """The engine as last reported; `down` while there is no report. Some 2 µs when nothing has changed."""
+        seen, engine = self._seen
         try:
             status = os.stat(self._path)
+            version = (status.st_mtime_ns, status.st_ino)
+            if version == seen:
+                return engine
+            with open(self._path, "rb") as file:
+                engine = Engine(**json.load(file))
         except FileNotFoundError:
-            return Engine(DOWN, reason="the supervisor has not reported yet")
-        version = (status.st_mtime_ns, status.st_ino)
-        seen, engine = self._seen
-        if version == seen:
-            return engine
-        with open(self._path, "rb") as file:
-            engine = Engine(**json.load(file))
+            return UNREPORTED
         # One assignment, so that no thread pairs one report with another's version.
         self._seen = (version, engine)
         return engine
