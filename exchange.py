@@ -51,7 +51,7 @@ class Exchange:
         self.total_ms = None
         self.status = None
         self.failure = None  # the ProxyError it ended with, before the first byte or in mid-stream
-        self.delivered = False  # the whole answer was handed to the client
+        self.delivered = False  # the last of the answer is on its way to the client, or has been sent
         self.gone = False
         self._lock = threading.Lock()
         self._cancels = []
@@ -72,8 +72,10 @@ class Exchange:
         cancel()
 
     def hang_up(self):
-        """The client has gone: hang up every call made for it. From any thread."""
+        """The client has gone: hang up every call made for it. From any thread. One that goes because it has its answer has not gone."""
         with self._lock:
+            if self.delivered or self.failure is not None:
+                return
             self.gone = True
             cancels, self._cancels = self._cancels, []
         for cancel in cancels:

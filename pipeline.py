@@ -287,8 +287,8 @@ class Pipeline:
                         yield sent
             if not attempt.saw_done and not relay.finished:
                 raise StreamBroken(f"provider '{attempt.provider.name}' broke off its answer")
+            exchange.delivered = True  # now and not later: a client may close its connection as soon as it reads [DONE]
             yield b"".join(pending) + relay.ending()
-            exchange.delivered = True
         except Cancelled:
             return
         except ProxyError as error:
