@@ -108,7 +108,7 @@ def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
 def _hashes(text: str, salt: int) -> np.ndarray:
     """32-bit hashes of all grams of one text: the same on every machine, unlike Python's own."""
     words = _WORD.findall(text.lower())
-    grams = [f"{salt}{word}" for word in words] + [f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"])]
+    grams = [f"{salt}{word}" for word in words] + [f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"], strict=True)]
     of_words = np.array([zlib.crc32(gram.encode()) for gram in grams], np.uint32)
     points = np.frombuffer(f"  {' '.join(words)}  ".encode("utf-32-le"), np.uint32)
     points = np.where((points >= 48) & (points < 58), np.uint32(48), points)
@@ -125,8 +125,9 @@ class RouterModel:
 
     labels = LABELS
 
-    def __init__(self, encoder, arrays: dict[str, np.ndarray], meta: dict):
-        self._encoder, self._arrays, self.meta = encoder, arrays, meta
+    def __init__(self, token_ids, weights: dict, arrays: dict[str, np.ndarray], meta: dict):
+        """token_ids: text -> word pieces; weights: the tuned encoder's; arrays: the rest of router.npz."""
+        self._token_ids, self._weights, self._arrays, self.meta = token_ids, weights, arrays, meta
 
     @classmethod
     def load(cls, models_dir: Path, weights_dir: Path = WEIGHTS_DIR) -> "RouterModel":
@@ -146,7 +147,7 @@ class RouterModel:
             raise ValueError(f"{folder}: not the encoder that weights/router.npz was trained on; prepare it again")
         with np.load(weights_dir / "router.npz") as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}
-        return cls(encoder, arrays, meta)
+        return cls(encoder.token_ids, _tuned(encoder.weights, arrays), arrays, meta)
 
     def probabilities(self, turns: list[Turn]) -> dict[str, float]:
         """How likely each label is for the last turn, read in the light of those before it; the values sum to 1.
@@ -162,12 +163,12 @@ class RouterModel:
         logits = self.logits([Reading.of(turns) for turns in conversations])
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        return [dict(zip(LABELS, map(float, row))) for row in shares]
+        return [dict(zip(LABELS, map(float, row), strict=True)) for row in shares]
 
     def logits(self, readings: list[Reading]) -> np.ndarray:
         """Calibrated logits, (readings, labels) float64: what `probabilities` takes the softmax of."""
         arrays = self._arrays
-        pooled = pooled_states(self._encoder, self._encoder.weights, readings)
+        pooled = np.array(pooled_pair(self._weights, [token_sequence(reading, self._token_ids) for reading in readings]))
         shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays["shape.scale"]
         by_meaning = np.concatenate([pooled, shapes], axis=1) @ arrays["head.weight"] + arrays["head.bias"]
         by_letter = np.stack([self._lexical_logits(reading) for reading in readings])
@@ -179,13 +180,23 @@ class RouterModel:
         return weights @ self._arrays["lexical.weight"][buckets] + self._arrays["lexical.bias"]
 
 
-def pooled_states(encoder, weights, readings: list[Reading]) -> np.ndarray:
-    """The mean hidden state of each reading's last turn and that of the turns before it (zeros without any), side by side, float32."""
-    return np.array(pooled_pair(weights, [token_sequence(reading, encoder.token_ids) for reading in readings]))
+def _tuned(published: dict, arrays: dict[str, np.ndarray]) -> dict:
+    """The encoder's weights with the trained change added, which is taken out of `arrays`; kept as 8-bit columns with a scale each."""
+    import mlx.core as mx
+
+    weights = dict(published)
+    for name in [key.removeprefix("change.") for key in arrays if key.startswith("change.")]:
+        change = arrays.pop(f"change.{name}") * arrays.pop(f"scale.{name}", 1)
+        weights[name] = published[name] + mx.array(change)
+    mx.eval(weights)  # lazy arrays may not cross to another thread
+    return weights
 
 
 def pooled_pair(weights, sequences: list[tuple[list[int], int]]):
-    """`pooled_states` of token sequences as an MLX array, differentiable in the weights."""
+    """The mean hidden state of each reading's last turn and that of the turns before it (zeros without any), side by side.
+
+    sequences: what `token_sequence` makes of each reading. An MLX array, differentiable in the weights.
+    """
     import mlx.core as mx
 
     from engine.encoder import hidden_states, masked_mean, padded

@@ -1,0 +1,86 @@
+"""The rows that the classifier is trained and judged on, from the pool, from the row writers and from the held-out file.
+
+Labels: data/README.md. META rows of the pool are left out, since META is found by rules and never by the model.
+"""
+
+import gzip
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import rows_dialogue, rows_everyday, rows_fresh, rows_hard, rows_languages
+
+DATA_DIR = Path(__file__).resolve().parent / "data"
+
+WRITTEN = "written"
+SEED = 1
+DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request: its label, where it comes from and its turns, (role, text), the user's last."""
+
+    label: str
+    source: str
+    kind: str
+    turns: tuple[tuple[str, str], ...]
+
+
+def pool() -> list[Row]:
+    """The imported and templated rows of data/pool.jsonl.gz."""
+    with gzip.open(DATA_DIR / "pool.jsonl.gz", "rt", encoding="utf-8") as file:
+        stored = [json.loads(line) for line in file]
+    return [
+        Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row))
+        for row in stored
+        if row["label"] != "META"
+    ]
+
+
+def _turns(row: dict) -> tuple[tuple[str, str], ...]:
+    if "text" in row:
+        return (("user", row["text"]),)
+    return tuple((message["role"], message["content"]) for message in row["messages"])
+
+
+def written() -> list[Row]:
+    """The rows of the row writers, each once."""
+    single = [row for module in (rows_fresh, rows_hard, rows_everyday, rows_languages) for row in module.rows()]
+    rows = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in single]
+    rows += [Row(label, WRITTEN, kind, tuple(turns)) for label, kind, turns in rows_dialogue.follow_ups()]
+    return list({row.turns: row for row in rows}.values())
+
+
+def disguised(rows: list[Row], seed: int) -> list[Row]:
+    """A share of the rows once more in another coat, labels kept: what `rows_dialogue.disguised` does to a request."""
+    rng = random.Random(seed)
+    others = [list(row.turns) for row in rows if sum(len(text) for _, text in row.turns) < 600]
+    coats = []
+    for row in rows:
+        share = DISGUISED_OF_WRITTEN if row.source == WRITTEN else DISGUISED_OF_POOL
+        if rng.random() < share:
+            coats.append(Row(row.label, row.source, row.kind, tuple(rows_dialogue.disguised(list(row.turns), others, rng))))
+    return coats
+
+
+def training_rows() -> list[Row]:
+    """Everything that is trained on: pool, written rows, and their disguised copies."""
+    rows = pool() + written()
+    return rows + disguised(rows, SEED)
+
+
+def held_out() -> list[Row]:
+    """The project's own test rows of data/held_out.txt; their kind is the slice they stand for."""
+    rows = []
+    for line in (DATA_DIR / "held_out.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            label, kind, conversation = line.split("\t")
+            texts = conversation.replace("\\n", "\n").split(" || ")
+            rows.append(Row(label, "held out", kind, _alternating(texts)))
+    return rows
+
+
+def _alternating(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((("user", "assistant")[place % 2], text) for place, text in enumerate(texts))

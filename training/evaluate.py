@@ -1,0 +1,139 @@
+"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the project's own held-out rows.
+
+`--leave-out` (hours on two cores) trains once per fold of sources without that fold, judges each model on the sources it has not seen, and fits
+the mixture of the two readers and its temperature on what they said there: training/calibration.json.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine import blas, models_dir
+from engine.router_model import LABELS, RouterModel
+from training import data
+from training.lexical import softmax
+from training.train import CALIBRATION, Features, bar, fit
+
+TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
+FOLDS = (
+    ("clinc150", "olympiadbench", "gpteacher-codegen", "template-injection"),
+    ("hwu64", "snips", "arena-hard-v2", "mbpp", "humaneval"),
+    ("nq-open", "wildchat-hard-ru", "self-instruct", "gsm8k-train", "svamp", "cmath",
+     *(f"template-{language}" for language in ("de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja"))),
+    ("template", "template-multiturn", "mt-bench-101", "mt-bench-101-longtext"),
+)
+ROWS_PER_SOURCE_AND_LABEL = 400  # of a left-out source, so that the largest do not decide the calibration
+
+
+def interval(right: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if not of:
+        return 0.0, 1.0
+    share, z = right / of, 1.96
+    centre, spread = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return (centre - spread) / (1 + z * z / of), (centre + spread) / (1 + z * z / of)
+
+
+def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error of the winning label's share."""
+    confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
+    slots = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[slots == slot].mean() - right[slots == slot].mean()) * (slots == slot).mean() for slot in set(slots.tolist())]
+    return float(sum(gaps))
+
+
+def report(shares: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> str:
+    """The table: whole figures, recall and precision per label, confusions, and accuracy with its interval per group."""
+    said, groups = shares.argmax(axis=1), np.array(groups)
+    confusion = np.array([[int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))] for true in range(len(LABELS))])
+    recall = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
+    precision = confusion.diagonal() / np.maximum(confusion.sum(axis=0), 1)
+    f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
+    low, high = interval(int((said == labels).sum()), len(labels))
+    lines = [
+        f"rows {len(labels)}  accuracy {(said == labels).mean():.3f} [{low:.3f}, {high:.3f}]  macro-F1 {f1.mean():.3f}"
+        f"  traffic-weighted {sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS)):.3f}"
+        f"  needless escalations per 100 MODERATE {100 * (1 - recall[0]):.1f}  calibration error {calibration_error(shares, labels):.3f}",
+        "",
+        f"{'':10}{'recall':>8}{'precision':>11}   said " + " ".join(f"{label:>9}" for label in LABELS),
+    ]
+    lines += [f"{label:10}{recall[place]:8.3f}{precision[place]:11.3f}        " + " ".join(f"{count:9}" for count in confusion[place])
+              for place, label in enumerate(LABELS)]
+    lines += ["", f"{'group':26}{'rows':>6}{'accuracy':>10}   95 % interval"]
+    for group in sorted(set(groups.tolist())):
+        right = said[groups == group] == labels[groups == group]
+        low, high = interval(int(right.sum()), len(right))
+        lines.append(f"{group:26}{len(right):6}{right.mean():10.3f}   {low:.3f} - {high:.3f}")
+    return "\n".join(lines)
+
+
+def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict:
+    """How much each reader counts and a bias per label, by gradient descent on the weighted likelihood: one temperature for each reader."""
+    meaning, letter, bias = 1.0, 0.3, np.zeros(len(LABELS))
+    wanted, share = np.eye(len(LABELS))[labels], (weights / weights.sum())[:, None]
+    for _ in range(4000):
+        error = (softmax(meaning * by_meaning + letter * by_letter + bias) - wanted) * share
+        meaning -= 0.05 * (error * by_meaning).sum()
+        letter = max(0.0, letter - 0.05 * (error * by_letter).sum())
+        bias -= 0.3 * error.sum(axis=0)
+    return {"meaning": round(float(meaning), 4), "letter": round(float(letter), 4), "bias": [round(float(value), 4) for value in bias - bias.mean()]}
+
+
+def sample(rows: list[data.Row], limit: int) -> list[data.Row]:
+    """At most `limit` rows of each source and label, the same every time."""
+    taken: dict[tuple[str, str], int] = {}
+    kept = []
+    for number in np.random.default_rng(3).permutation(len(rows)):
+        row = rows[number]
+        taken[row.source, row.label] = taken.get((row.source, row.label), 0) + 1
+        if taken[row.source, row.label] <= limit:
+            kept.append(row)
+    return kept
+
+
+def leave_out(encoder) -> None:
+    """Train without each fold of sources, print how the rows of that fold fare, and write the mixture fitted on all of them."""
+    parts = []
+    for fold in FOLDS:
+        known = [row for row in data.training_rows() if row.source not in fold]
+        unseen = sample([row for row in data.pool() if row.source in fold], ROWS_PER_SOURCE_AND_LABEL)
+        features = Features.of(unseen, encoder.token_ids)
+        parts.append((*fit(known, encoder, bar).logits(features), features.labels, [row.source for row in unseen]))
+        print(f"left out: {', '.join(fold)}\n{report(softmax(parts[-1][0]), parts[-1][2], parts[-1][3])}\n")
+    by_meaning, by_letter, labels = (np.concatenate([part[place] for part in parts]) for place in range(3))
+    sources = [source for part in parts for source in part[3]]
+    mixture = fit_mixture(by_meaning, by_letter, labels, np.ones(len(labels)))
+    shares = softmax(mixture["meaning"] * by_meaning + mixture["letter"] * by_letter + np.array(mixture["bias"]))
+    print(f"all left-out sources, mixed\n{report(shares, labels, sources)}")
+    mixture["fitted_on"] = f"{len(labels)} rows of sources that the model judging them had not seen"
+    CALIBRATION.write_text(json.dumps(mixture, indent=2) + "\n")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Judge the routing classifier.")
+    options.add_argument("--leave-out", action="store_true", help="train without each fold of sources and fit the calibration (hours)")
+    options.add_argument("--wrong", action="store_true", help="list the held-out rows that are decided wrongly")
+    chosen = options.parse_args()
+    blas.load()
+    if chosen.leave_out:
+        from engine.encoder import FOLDER, Encoder
+
+        leave_out(Encoder(models_dir() / FOLDER))
+        return
+    rows = data.held_out()
+    probabilities = RouterModel.load(models_dir()).batch([list(row.turns) for row in rows])
+    shares = np.array([[said[label] for label in LABELS] for said in probabilities])
+    labels = np.array([LABELS.index(row.label) for row in rows])
+    print(report(shares, labels, [row.kind for row in rows]))
+    if chosen.wrong:
+        for row, said, label in zip(rows, shares, labels, strict=True):
+            if said.argmax() != label:
+                print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}", file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

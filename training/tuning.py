@@ -1,0 +1,96 @@
+"""Fine-tuning of the encoder and its head in MLX: gentle steps, the word embeddings left as they are.
+
+The embeddings stay frozen so that what goes into the repository is the change of six small layers, and so that words which no
+training row holds keep their meaning.
+"""
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+import mlx.optimizers as optimizers
+import numpy as np
+
+from engine.router_model import LABELS, pooled_pair
+
+EPOCHS = 2
+BODY_STEP, HEAD_STEP = 5e-5, 2e-3
+WARM_UP_SHARE = 0.06
+LABEL_SMOOTHING = 0.05
+BATCH_TOKENS, BATCH_ROWS = 1024, 32  # larger batches leave the cache and are slower per token
+SORTED_ROWS = 2048  # rows of about the same length are batched together, out of this many drawn at random
+FROZEN = ("word_embeddings.weight", "position_embeddings.weight")
+
+Sequences = list[tuple[list[int], int]]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned encoder's weights, whole, and the head on its pooled states."""
+
+    weights: dict[str, mx.array]
+    head_weight: np.ndarray
+    head_bias: np.ndarray
+
+    def logits(self, sequences: Sequences, shapes: np.ndarray) -> np.ndarray:
+        """Logits of many rows, (rows, labels); in batches of similar length."""
+        logits = np.zeros((len(sequences), len(LABELS)), np.float32)
+        order = np.argsort([len(sequence) for sequence, _ in sequences], kind="stable")
+        for start in range(0, len(order), BATCH_ROWS):
+            rows = order[start : start + BATCH_ROWS]
+            pooled = np.array(pooled_pair(self.weights, [sequences[row] for row in rows]))
+            logits[rows] = np.concatenate([pooled, shapes[rows]], axis=1) @ self.head_weight + self.head_bias
+        return logits
+
+
+def batches(lengths: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
+    """One epoch's batches of row numbers: of similar length, in random order."""
+    drawn, found = rng.permutation(len(lengths)), []
+    for start in range(0, len(drawn), SORTED_ROWS):
+        some = drawn[start : start + SORTED_ROWS]
+        batch: list[int] = []
+        for row in some[np.argsort(lengths[some], kind="stable")]:
+            batch.append(int(row))
+            if len(batch) * lengths[row] >= BATCH_TOKENS or len(batch) >= BATCH_ROWS:
+                found.append(batch)
+                batch = []
+        if batch:
+            found.append(batch)
+    return [found[number] for number in rng.permutation(len(found))]
+
+
+def train(
+    base: dict[str, mx.array], sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, seed: int, progress
+) -> Tuned:
+    """Tune a copy of the base weights on token sequences and their shapes.
+
+    labels: indices into LABELS; weights: how much each row counts. progress: called with (step, of how many, loss).
+    """
+    rng = np.random.default_rng(seed)
+    lengths = np.array([len(sequence) for sequence, _ in sequences])
+    frozen = {name: base[name] for name in FROZEN}
+    body = {name: array for name, array in base.items() if name not in FROZEN}
+    head = {"weight": mx.zeros((2 * base["LayerNorm.weight"].size + shapes.shape[1], len(LABELS))), "bias": mx.zeros(len(LABELS))}
+    wanted = np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(LABELS)
+    plan = [batch for _ in range(EPOCHS) for batch in batches(lengths, rng)]
+    of_body, of_head = (optimizers.AdamW(step, betas=[0.9, 0.98], weight_decay=0.01) for step in (BODY_STEP, HEAD_STEP))
+
+    def loss(parameters, batch):
+        pooled = pooled_pair({**frozen, **parameters["body"]}, [sequences[row] for row in batch])
+        inputs = mx.concatenate([pooled, mx.array(shapes[batch])], axis=1)
+        logits = inputs @ parameters["head"]["weight"] + parameters["head"]["bias"]
+        likelihood = (mx.array(wanted[batch]) * (logits - mx.logsumexp(logits, axis=1, keepdims=True))).sum(axis=1)
+        counts = mx.array(weights[batch])
+        return -(counts * likelihood).sum() / counts.sum()
+
+    loss_and_gradients = mx.value_and_grad(loss)
+    smooth_loss = None
+    for number, batch in enumerate(plan):
+        pace = min(1.0, (number + 1) / (WARM_UP_SHARE * len(plan))) * max(0.02, 1 - number / len(plan))
+        of_body.learning_rate, of_head.learning_rate = BODY_STEP * pace, HEAD_STEP * pace
+        value, gradients = loss_and_gradients({"body": body, "head": head}, batch)
+        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
+        body, head = of_body.apply_gradients(gradients["body"], body), of_head.apply_gradients(gradients["head"], head)
+        mx.eval(body, head, of_body.state, of_head.state, value)
+        smooth_loss = value.item() if smooth_loss is None else 0.98 * smooth_loss + 0.02 * value.item()
+        progress(number + 1, len(plan), smooth_loss)
+    return Tuned({**frozen, **body}, np.array(head["weight"]), np.array(head["bias"]))
