@@ -55,6 +55,15 @@ class Server:
             self.process.kill()
             raise
 
+    def descendants(self):
+        """The pids of all processes below it."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        parents = dict(map(int, line.split()) for line in listed.splitlines())
+        found = [self.process.pid]
+        for parent in found:
+            found += [pid for pid, above in parents.items() if above == parent]
+        return found[1:]
+
     # Asking.
 
     def post(self, path, body, **kwargs):
@@ -84,7 +93,7 @@ class Server:
         deadline = time.monotonic() + HANG_GUARD_S
         while time.monotonic() < deadline:
             text = self.log_file.read_text() if self.log_file.exists() else ""
-            for line in text.splitlines():
+            for line in text.splitlines()[: text.count("\n")]:  # the last may be half written
                 if re.search(pattern, line):
                     return line
             time.sleep(0.01)

@@ -169,7 +169,7 @@ def test_a_cancelled_call_is_told_in_the_log_and_the_record(scene):
     assert session["speculation"]["outcome"] == "cancelled"
     assert session["speculation"]["provider"] == "main"
     assert isinstance(session["speculation"]["cancel_ms"], int)
-    assert [step["error"] for step in session["steps"]] == [None, "hung up", None]
+    assert {step["provider"]: step["error"] for step in session["steps"]} == {"j-model": None, "main": "hung up", "cloud": None}
     assert scene.server.log_line(rf"Cancelled speculative primary: session={session['id']} route=xai cancel_ms=\d+$")
 
 
