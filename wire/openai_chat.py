@@ -74,9 +74,24 @@ def parse_chunk(data):
         if not isinstance(choices, list):
             raise ValueError("not a list of choices")
         for choice in choices:
-            if not isinstance(choice, dict) or not isinstance(choice.get("delta") or {}, dict):
-                raise ValueError("not a choice")
+            _check_choice(choice)
+    if not isinstance(chunk.get("usage") or {}, dict):
+        raise ValueError("not a usage")
     return chunk
+
+
+def _check_choice(choice):
+    if not isinstance(choice, dict) or not isinstance(choice.get("index") or 0, int):
+        raise ValueError("not a choice")
+    for key in ("delta", "message"):
+        said = choice.get(key)
+        if not said:
+            continue
+        if not isinstance(said, dict):
+            raise ValueError(f"not a {key}")
+        calls = said.get("tool_calls")
+        if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+            raise ValueError("not a list of tool calls")
 
 
 def check_chat(body):
