@@ -55,12 +55,13 @@ class Enrichment:
             "citations": [],
             "error": None,
         }
-        text, urls = "", []
+        text, urls, told = "", [], None
         try:
             if provider.disabled:
                 raise StreamBroken(f"it is disabled: {provider.disabled}")
             answer = self._ask(provider, line, request, step)
             step["usage"] = answer.get("usage")
+            exchange.enrichment_cost_usd = provider.cost_usd(step["usage"])
             text, urls = openai_responses.search_result(answer)
             if not text:
                 raise StreamBroken("it found nothing")
@@ -69,11 +70,15 @@ class Enrichment:
             raise
         except ProxyError as error:
             step["error"] = error.message
+            told = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message  # a provider's own words may quote the request
         finally:
             exchange.enrichment_ms = step["duration_ms"] = exchange.ms() - step["started_ms"]
         step["response_content"], step["citations"] = text[:2000], urls
         if not text:
-            log.warning("Enrichment failed, answering without context:", extra=fields(session=exchange.id, provider=provider.name, error=step["error"]))
+            log.warning(
+                "Enrichment failed, answering without context:",
+                extra=fields(session=exchange.id, provider=provider.name, status=step["status"], error=told),
+            )
             return ""
         log.info("Enrichment context retrieved: session=%s %d chars in %dms", exchange.id, len(text), exchange.enrichment_ms)
         return self._fenced(text, urls)

@@ -42,6 +42,7 @@ class Exchange:
         self.classification_step = None
         self.enrichment_step = None
         self.enrichment_ms = None
+        self.enrichment_cost_usd = None
         self.speculation_outcome = "off"
         self.speculative = None  # the speculative Attempt
         self.cancel_ms = None
@@ -184,7 +185,7 @@ class Exchange:
     def record(self):
         """The session file's content (CONTRACT: sessions/)."""
         verdict, spoken = self.verdict, self.answering
-        costs = [attempt.provider.cost_usd(attempt.usage) for attempt in self.attempts]
+        costs = [self.enrichment_cost_usd, *(attempt.provider.cost_usd(attempt.usage) for attempt in self.attempts)]
         return {
             "id": self.id,
             "timestamp": self.timestamp.isoformat(timespec="milliseconds"),

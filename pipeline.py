@@ -22,7 +22,7 @@ from classifier import Verdict
 from errors import BadRequest, Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
-from prompts import with_context, with_system
+from prompts import has_system, with_context, with_system
 from upstream import Line, read_some
 from wire import openai_chat, sse
 
@@ -127,7 +127,7 @@ class Pipeline:
         messages = with_system(exchange.body["messages"], self._prompts.render(way.system_prompt, date_context=date))
         if way.context:
             context = self._enrichment.context_for(exchange, way, date)
-            messages = with_context(messages, context) if context else messages
+            messages = with_context(messages, context, in_system=has_system(exchange.body["messages"])) if context else messages
         return exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
 
     # 2 Speculate, 3 classify.

@@ -4,9 +4,11 @@ A client's own system message keeps its place and its beginning; ours comes afte
 Nothing here alters the list or the messages it was given.
 """
 
+import re
 from pathlib import Path
 
 SYSTEM_ROLES = ("system", "developer")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Prompts:
@@ -24,10 +26,8 @@ class Prompts:
             theirs = self._config.resolve(name)
             ours = Path(__file__).parent / name  # what a config file elsewhere does not bring along
             self._texts[name] = (theirs if theirs.is_file() else ours).read_text(encoding="utf-8").strip()
-        text = self._texts[name]
-        for key, value in values.items():
-            text = text.replace("{" + key + "}", value)
-        return text.strip()
+        # In one pass, so that what is filled in is never searched for placeholders.
+        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), self._texts[name]).strip()
 
 
 def with_system(messages, text):
@@ -40,12 +40,17 @@ def with_system(messages, text):
     return [{"role": "system", "content": text}, *messages]
 
 
-def with_context(messages, text):
-    """The messages with retrieved context: at the end of the client's system message, else before the words of the last user message.
+def has_system(messages):
+    return any(message["role"] in SYSTEM_ROLES for message in messages)
 
-    The second keeps every earlier turn byte for byte, and chat templates that allow no system message between turns have nothing to refuse.
+
+def with_context(messages, text, *, in_system):
+    """The messages with retrieved context: at the end of the system message, else before the words of the last user message.
+
+    in_system: whether the client sent a system message of its own. Without, the second way keeps every earlier turn byte for byte,
+    and chat templates that allow no system message between turns have nothing to refuse.
     """
-    if any(message["role"] in SYSTEM_ROLES for message in messages):
+    if in_system:
         return with_system(messages, text)
     for i in range(len(messages) - 1, -1, -1):
         if messages[i]["role"] == "user":

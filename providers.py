@@ -53,11 +53,14 @@ class Provider:
         return body
 
     def cost_usd(self, usage):
-        """What a call's usage costs, None where prices or usage are unknown."""
+        """What a call's usage costs, None where prices or usage are unknown. usage: as the provider told it, in the chat API's names or the Responses API's."""
         prices = self.settings.prices
-        if not prices or not usage:
+        if not prices or not isinstance(usage, dict):
             return None
-        return round((usage.get("prompt_tokens", 0) * prices.input + usage.get("completion_tokens", 0) * prices.output) / 1e6, 8)
+        read, written = (_tokens(usage, *names) for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")))
+        if read is None and written is None:
+            return None
+        return round(((read or 0) * prices.input + (written or 0) * prices.output) / 1e6, 8)
 
     def check(self, line, timeout_s):
         """Ask the server whether it is well. Raises a ProxyError that says what is wrong."""
@@ -127,6 +130,10 @@ def health_of(provider, timeout_s):
 def ms_since(started):
     """Whole milliseconds of monotonic time since `started`."""
     return round((time.monotonic() - started) * 1000)
+
+
+def _tokens(usage, *names):
+    return next((usage[name] for name in names if isinstance(usage.get(name), (int, float))), None)
 
 
 def merged(body, extra):

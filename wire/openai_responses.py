@@ -19,12 +19,18 @@ def search_request(model, instructions, turns, tools, max_output_tokens):
 def search_result(answer):
     """(text, urls) of an answer: its output_text parts joined, the pages it cites in order, each once."""
     texts, urls = [], []
-    for item in answer.get("output") or ():
-        for part in item.get("content") or () if isinstance(item, dict) else ():
-            if not isinstance(part, dict) or part.get("type") != "output_text":
+    for item in _dicts(answer, "output"):
+        for part in _dicts(item, "content"):
+            if part.get("type") != "output_text":
                 continue
-            texts.append(part.get("text") or "")
-            urls += [note.get("url") for note in part.get("annotations") or () if isinstance(note, dict)]
-    for cited in answer.get("citations") or ():
-        urls.append(cited.get("url") if isinstance(cited, dict) else cited)
-    return "\n".join(text for text in texts if text).strip(), list(dict.fromkeys(url for url in urls if isinstance(url, str)))
+            texts.append(part.get("text"))
+            urls += [note.get("url") for note in _dicts(part, "annotations")]
+    cited = answer.get("citations")
+    urls += [page.get("url") if isinstance(page, dict) else page for page in cited] if isinstance(cited, list) else []
+    return "\n".join(text for text in texts if isinstance(text, str)).strip(), list(dict.fromkeys(url for url in urls if isinstance(url, str)))
+
+
+def _dicts(holder, key):
+    """The objects in a list that may be missing or something else."""
+    value = holder.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
