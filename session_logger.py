@@ -65,8 +65,7 @@ class SessionLogger:
         self._thread.join(timeout_s)
 
     def _run(self):
-        remove_unfinished(self._folder)
-        self._clean_safely()
+        self._clean_safely(first=True)
         while True:
             try:
                 item = self._waiting.get(timeout=self._settings.clean_period_s)
@@ -75,32 +74,46 @@ class SessionLogger:
                 continue
             if item is _CLOSE:
                 return
-            try:
-                self._write(*item)
-            except Exception as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
-                log.error("Session not saved: %s %s", item[0], type(error).__name__, extra=fields(error=str(error)))
+            self._save(*item)
 
-    def _write(self, session_id, timestamp, make_record):
+    def _save(self, session_id, timestamp, make_record):
         started = time.monotonic()
-        name = f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json"
-        part = self._folder / (name + UNFINISHED)
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(to_json(make_record()))
-        os.replace(part, self._folder / name)
+        failure = None
+        try:
+            self._write(f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json", to_json(make_record()))
+        except Exception as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
+            failure = error
         write_ms = round((time.monotonic() - started) * 1000)
         self._saves += 1
         if self._saves % self._settings.clean_every == 0 or time.monotonic() - self._cleaned_at >= self._settings.clean_period_s:
-            self._clean_safely()
-        log.info("Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms))
+            self._clean_safely()  # after a failure too: it may be what makes room
+        if failure is None:
+            log.info("Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms))
+        else:
+            told = getattr(failure, "strerror", None) or type(failure).__name__  # its text may quote the record
+            log.error("Session not saved: %s", session_id, extra=fields(error=told))
         self._cleanup_ms = 0
 
-    def _clean_safely(self):
+    def _write(self, name, text):
+        part = self._folder / (name + UNFINISHED)
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it to be rid of the records
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(part, self._folder / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+
+    def _clean_safely(self, first=False):
         started = time.monotonic()
         try:
+            if first:
+                remove_unfinished(self._folder)
             clean(self._folder, self._settings.max_count, self._settings.max_age_days)
         except OSError as error:
-            log.error("Session clean-up failed: %s", error)
+            log.error("Session clean-up failed: %s", error.strerror)
         self._cleaned_at = time.monotonic()
         self._cleanup_ms = round((self._cleaned_at - started) * 1000)
 
@@ -111,14 +124,16 @@ def clean(folder, max_count, max_age_days, now=None):
     now: local wall-clock time, a naive datetime; None takes the present.
     """
     oldest = f"{(now or datetime.now()) - timedelta(days=max_age_days):%Y-%m-%d_%H-%M-%S}"
-    names = sorted([name for name in os.listdir(folder) if name.endswith(".json")])
+    names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    if len(names) <= max_count and min(names, default=oldest) >= oldest:
+        return  # nearly always; the closer look below takes time that the requests' threads would miss
+    names = sorted(filter(SAVED_NAME.fullmatch, names))
     too_many = max(0, len(names) - max_count)
     for i, name in enumerate(names):
         if i >= too_many and name >= oldest:
             break
-        if SAVED_NAME.fullmatch(name):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(folder / name)
+        with contextlib.suppress(OSError):  # one that cannot be removed must not keep the others
+            os.unlink(folder / name)
         if i % 100 == 99:
             time.sleep(0.001)  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
 

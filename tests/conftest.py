@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_upstream import FakeUpstream
 from server import Server
@@ -62,9 +63,16 @@ def running(upstreams, tmp_path_factory):
 
 
 @pytest.fixture
-def headstart(running, upstreams):
-    yield running
-    for upstream in upstreams.values():
+def headstart(running):
+    return running
+
+
+@pytest.fixture(autouse=True)
+def scripts_end_with_their_test(request):
+    """What a provider was told to do, and what it was asked, ends with the test, whichever Headstart asked it."""
+    used = request.getfixturevalue("upstreams").values() if "upstreams" in request.fixturenames else ()
+    yield
+    for upstream in used:
         upstream.reset()
 
 
