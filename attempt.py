@@ -238,10 +238,7 @@ class Attempt:
     def _note(self, chunk):
         """Keep for the record what a chunk says: usage, the first choice's end, the beginning of its text."""
         self.usage = chunk.get("usage") or self.usage
-        choices = chunk.get("choices")
-        if not choices:
-            return
-        self.finish_reason = choices[0].get("finish_reason") or self.finish_reason
+        self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
         if self._said_chars < NOTED_CHARS:
             said = openai_chat.spoken(chunk)
             self._said.append(said)

@@ -12,6 +12,7 @@ from wire import sse
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _WHOLE = {"role", "id", "type", "name", "object", "index", "format", "signature"}  # sent once or repeated, never in pieces
+_ENVELOPE = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 _CONTENT_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls", "function_call", "refusal", "audio", "images")
 
 
@@ -169,6 +170,8 @@ class Assembly:
         index = choice.get("index") or 0
         whole = self._choices.setdefault(index, {"index": index})
         for key, value in choice.items():
+            if key == "message" and "delta" in choice:
+                continue  # Perplexity repeats the whole answer so far beside each piece of it
             if key == "delta":
                 _merge(whole.setdefault("message", {"role": "assistant", "content": None}), value or {})
             elif key == "text":
@@ -218,15 +221,28 @@ def _merge(whole, piece):
 
 
 def _merge_item(items, item):
-    if isinstance(item, dict) and ("index" in item or (items and "function" in item and not item.get("id"))):
-        same = [old for old in items if old.get("index") == item["index"]] if "index" in item else items[-1:]
-        if same:
-            _merge(same[0], item)
-            return
-        items.append({})
-        _merge(items[-1], item)
-        return
-    items.append(item)
+    """Add a piece to the item it continues, else as a new one."""
+    if isinstance(item, dict) and ("index" in item or "function" in item):
+        continued = _continued(items, item)
+        if continued is None:
+            continued = {}
+            items.append(continued)
+        _merge(continued, item)
+    else:
+        items.append(item)
+
+
+def _continued(items, item):
+    """The item that a piece goes on with, or None: the last with its index, or simply the last where it has none.
+
+    Another id means another item, whatever the index says: Gemini numbers every parallel tool call 0.
+    """
+    olds = [old for old in items if isinstance(old, dict) and ("index" not in item or old.get("index") == item["index"])]
+    if not olds:
+        return None
+    last, name = olds[-1], item.get("id")
+    is_another = name and name != last.get("id") and (last.get("id") or "index" not in item)
+    return None if is_another else last
 
 
 def _ended(has_tool_calls):
@@ -252,7 +268,7 @@ class Relay:
             self.usage = chunk["usage"]
         choices = chunk.get("choices")
         if not choices:
-            return b"" if chunk.get("usage") and not self._include_usage else event.raw
+            return self._without_choices(event, chunk)
         self._last = chunk
         repeated = False
         for choice in choices:
@@ -266,6 +282,13 @@ class Relay:
             elif reason or index not in self.finish_reasons:
                 self.finish_reasons[index] = reason or None
         return sse.event(dumps(chunk)) if repeated else event.raw
+
+    def _without_choices(self, event, chunk):
+        if self._include_usage or not chunk.get("usage"):
+            return event.raw
+        if chunk.keys() <= _ENVELOPE:
+            return b""
+        return sse.event(dumps({key: value for key, value in chunk.items() if key != "usage"}))  # xAI's citations come with it
 
     @property
     def finished(self):
@@ -298,11 +321,16 @@ def chunk_of(answer):
     return {**answer, "object": "chat.completion.chunk" if kind in (None, "chat.completion") else kind, "choices": choices}
 
 
+def first_choice(chunk):
+    """What a chunk brings for choice 0, or {}."""
+    for choice in chunk.get("choices") or ():
+        if not choice.get("index"):
+            return choice
+    return {}
+
+
 def spoken(chunk):
     """The answer text a chunk brings for its first choice: content, else nothing."""
-    choices = chunk.get("choices")
-    if not choices:
-        return ""
-    first = choices[0]
+    first = first_choice(chunk)
     said = first.get("text") or (first.get("delta") or {}).get("content")
     return said if isinstance(said, str) else ""

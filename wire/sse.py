@@ -48,10 +48,10 @@ class Parser:
 
 
 def _event(raw):
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:  # nearly every event: one data line
-        return Event(raw, raw[6:-2])
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:  # nearly every event: one data line
+        return Event(raw, raw[6:-2] or None)
     data = [line[5:].removeprefix(b" ") for line in _LINE_END.split(raw) if line.startswith(b"data:")]
-    return Event(raw, b"\n".join(data) if data else None)
+    return Event(raw, b"\n".join(data) or None)
 
 
 def event(data):
