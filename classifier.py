@@ -21,7 +21,7 @@ from attempt import Attempt
 from errors import Cancelled, HeadTimeout, ProxyError
 from logs import fields
 from providers import Provider, ms_since
-from upstream import POOL_SIZE, Line
+from upstream import POOL_SIZE
 from wire import openai_chat
 
 LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
@@ -107,8 +107,8 @@ class MlxClassifier:
             raise ClassifierFailed(asked.error)
         return asked.probabilities, None
 
-    def check(self, timeout_s):
-        """Raises ClassifierFailed unless it decides a trial question in time."""
+    def check(self, timeout_s, line):
+        """Raises ClassifierFailed unless it decides a trial question in time. It makes no call, so the line stays unused."""
         self.probabilities([("user", "hello")], timeout_s, lambda cancel: None)
 
     def _own(self):
@@ -203,10 +203,10 @@ class ChatClassifier:
         messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": transcript(turns)}]
         return {"messages": messages, "max_tokens": self._max_tokens, "temperature": 0}
 
-    def check(self, timeout_s):
+    def check(self, timeout_s, line):
         """Raises ClassifierFailed unless its server answers."""
         try:
-            self._provider.check(Line(), timeout_s)
+            self._provider.check(line, timeout_s)
         except ProxyError as error:
             raise ClassifierFailed(error.message) from error
 
@@ -262,11 +262,11 @@ class Classifier:
         told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
         return Verdict(decision, rounded[decision], rounded, told, self._backend.source)
 
-    def health(self, timeout_s):
-        """As a provider's: {status, latency_ms, error}. Never raises."""
+    def health(self, timeout_s, line):
+        """As a provider's: {status, latency_ms, error}. line: an upstream.Line, by which whoever asks may hang up."""
         started = time.monotonic()
         try:
-            self._backend.check(timeout_s)
+            self._backend.check(timeout_s, line)
         except ClassifierFailed as failed:
             return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(failed)}
         return {"status": "healthy", "latency_ms": ms_since(started), "error": None}

@@ -11,7 +11,9 @@ import requests
 
 import config as settings
 import providers
+from errors import ConfigError
 from logs import fields
+from upstream import Line
 
 CHECK_S = 5.0  # how long each backend has; a dead one must not freeze the answer
 
@@ -22,7 +24,8 @@ class Health:
     def __init__(self, config, known_providers, classifier):
         self._providers = known_providers
         self._classifier = classifier
-        self._primary = config.routes[config.decisions["MODERATE"]].chain
+        primary = config.routes[config.decisions["MODERATE"]]
+        self._primary = (config.routes[primary.answer] if primary.answer else primary).chain
         self._lock = threading.Lock()
         self._running = None
 
@@ -51,14 +54,13 @@ class Health:
 
     def _check(self):
         started = time.monotonic()
-        asked = {name: _on_a_thread(providers.health_of, provider, CHECK_S) for name, provider in self._providers.items()}
-        classifier = _on_a_thread(self._classifier.health, CHECK_S)
-        told = {name: _within(future, started) for name, future in asked.items()}
+        asked = {name: _Question(providers.health_of, provider) for name, provider in self._providers.items()}
+        classifier = _Question(self._classifier.health)
         report = {
             "status": None,
             "duration_ms": None,
-            "providers": told,
-            "classifier": _within(classifier, started),
+            "providers": {name: question.answer(started) for name, question in asked.items()},
+            "classifier": classifier.answer(started),
         }
         report["status"] = self._status(report)
         report["duration_ms"] = providers.ms_since(started)
@@ -73,30 +75,39 @@ class Health:
         return "degraded" if any(one["status"] == "unhealthy" for one in everybody) else "healthy"
 
 
-def _on_a_thread(check, *args):
-    future = Future()
+class _Question:
+    """One backend's health, asked on a thread of its own."""
 
-    def run():
+    def __init__(self, health, *whose):
+        self._future = Future()
+        self._line = Line()
+        threading.Thread(target=self._ask, args=(health, *whose), name="health", daemon=True).start()
+
+    def _ask(self, health, *whose):
         try:
-            future.set_result(check(*args))
-        except BaseException as error:
-            future.set_exception(error)
+            self._future.set_result(health(*whose, CHECK_S, self._line))
+        except Exception as error:  # the edge of a thread: one odd backend must not cost the others their report
+            log.exception("Health check failed")
+            self._future.set_result({"status": "unhealthy", "latency_ms": None, "error": f"{type(error).__name__} while asking"})
 
-    threading.Thread(target=run, name="health", daemon=True).start()
-    return future
-
-
-def _within(future, started):
-    try:
-        return future.result(max(0.0, started + CHECK_S - time.monotonic()))
-    except TimeoutError:
-        return {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
+    def answer(self, started):
+        """{status, latency_ms, error}, at the latest CHECK_S after the monotonic time `started`."""
+        try:
+            return self._future.result(max(0.0, started + CHECK_S - time.monotonic()))
+        except TimeoutError:
+            self._line.cut()  # else a backend that sends a byte now and then would keep the thread for ever
+            return {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
 
 
 def main():
     """Print what the running server's /health says. Returns an exit status: 0 only when it is healthy."""
-    server = settings.load().server
-    address = f"http://{server.host}:{server.port}"
+    try:
+        server = settings.load().server
+    except ConfigError as error:
+        print(f"headstart: {error}", file=sys.stderr)
+        return 1
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+    address = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
     try:
         report = requests.get(f"{address}/health", timeout=2 * CHECK_S).json()
     except requests.RequestException:

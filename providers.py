@@ -12,7 +12,7 @@ import requests
 from engine import guard
 from engine.state import EngineDown, EngineState
 from errors import ConnectFailed, ProxyError, UpstreamStatus
-from upstream import Line, Upstream, read_some
+from upstream import Upstream, read_some
 from wire import openai_chat
 
 MAX_ERROR_BYTES = 65536  # of a provider's error body that is read
@@ -115,13 +115,13 @@ def build(config, engine_dir):
     return made
 
 
-def health_of(provider, timeout_s):
-    """One provider's health as /health shows it: {status, latency_ms, error}. Never raises."""
+def health_of(provider, timeout_s, line):
+    """One provider's health as /health shows it: {status, latency_ms, error}. line: by which whoever asks may hang up."""
     if provider.disabled:
         return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
     started = time.monotonic()
     try:
-        provider.check(Line(), timeout_s)
+        provider.check(line, timeout_s)
     except (ProxyError, requests.RequestException) as error:
         return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(error)}
     return {"status": "healthy", "latency_ms": ms_since(started), "error": None}

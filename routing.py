@@ -55,10 +55,10 @@ class Router:
     def models(self):
         """(id, owner, display name or None) of the model list: the virtual model, the routes people ask for, then each usable provider's model."""
         virtual = self._config.virtual_model
-        meta = self._config.decisions["META"]
+        asked_for = {route for decision, route in self._config.decisions.items() if decision != "META"}
         yield virtual, "headstart", None
         for name in self._ways:
-            if name != meta:
+            if name in asked_for or name != self._config.decisions["META"]:
                 yield name, "headstart", None
         listed = {virtual, *self._ways}
         for name, provider in self._config.providers.items():

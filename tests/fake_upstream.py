@@ -67,6 +67,7 @@ class FakeUpstream:
         self._accepting.set()
         self._default = Script(("token", "ok"), ("finish", "stop"))
         self._next = []
+        self._probe_status = 200
         self.release = threading.Event()  # lets go what stalls
         fake = self
 
@@ -121,6 +122,7 @@ class FakeUpstream:
         self.release.set()
         self.release = threading.Event()
         self._next = []
+        self._probe_status = 200
         self._default = Script(("token", "ok"), ("finish", "stop"))
         self._ignoring = False
         self._accepting.set()
@@ -151,6 +153,10 @@ class FakeUpstream:
 
     def refuses(self, status, message="scripted refusal", headers=None, **error):
         self.runs(status=status, headers=headers, body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}})
+
+    def probes(self, status):
+        """Answer the health check's GET /models with this status."""
+        self._probe_status = status
 
     def answers(self, body, status=200):
         self.runs(status=status, body=body)
@@ -207,7 +213,7 @@ class FakeUpstream:
             with self._news:
                 self.asked.append(asked)
                 self._news.notify_all()
-        script = Script(body={"object": "list", "data": []}) if is_probe else self._next.pop(0) if self._next else self._default
+        script = Script(status=self._probe_status, body={"object": "list", "data": []}) if is_probe else self._next.pop(0) if self._next else self._default
         release = self.release
         watcher = threading.Thread(target=_watch, args=(http.connection, asked), daemon=True)
         watcher.start()

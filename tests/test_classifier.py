@@ -12,6 +12,7 @@ import classifier as classifiers
 from classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
 from config import Classifier as Settings
 from errors import Cancelled
+from upstream import Line
 
 TURNS = [("user", "hello")]
 
@@ -168,7 +169,7 @@ def test_a_chat_model_that_is_not_there_means_on_failure(judged):
     upstream.close()
 
     assert classifier.classify(TURNS).decision == "MODERATE"
-    assert classifier.health(5)["status"] == "unhealthy"
+    assert classifier.health(5, Line())["status"] == "unhealthy"
 
 
 def test_a_client_that_leaves_takes_the_question_to_the_chat_model_back(judged):
@@ -372,7 +373,7 @@ def test_a_model_that_cannot_be_loaded_costs_no_request_its_time():
 
     assert waiting.get(timeout=HANG_GUARD_S / 2).error == "the model could not be loaded: models/encoder is not there"
     assert classifier.classify(TURNS).ms < HANG_GUARD_S * 500
-    assert classifier.health(5) == {
+    assert classifier.health(5, Line()) == {
         "status": "unhealthy",
         "latency_ms": 0,
         "error": "the model could not be loaded: models/encoder is not there",
@@ -389,7 +390,7 @@ def test_a_model_that_is_still_loading_is_said_to_be():
 
 
 def test_a_model_that_decides_is_healthy():
-    told = Owned().classifier.health(HANG_GUARD_S)
+    told = Owned().classifier.health(HANG_GUARD_S, Line())
 
     assert (told["status"], told["error"]) == ("healthy", None)
 
