@@ -63,7 +63,7 @@ def device() -> str:
 
 
 def default_threads() -> int:
-    """OpenBLAS threads when OPENBLAS_NUM_THREADS is unset: every core but one, at least 1.
+    """OpenBLAS threads when OPENBLAS_NUM_THREADS is unset: every core that this process may use but one, at least 1.
 
     OpenBLAS's threads wait by spinning, so one more than the machine can really run costs up to 100 times on a single call.
     """
@@ -91,11 +91,11 @@ def prepare(target_dir: Path, progress) -> None:
     names.unlink()
 
 
-def load(threads: int | None = None) -> str | None:
+def load() -> str | None:
     """Put OpenBLAS in front of libmlx and return the library's name; None where none is needed or to be had. May be called again.
 
-    threads: the default for OPENBLAS_NUM_THREADS, which wins when set; None means default_threads(). A process that computes
-    beside another one does well with 1. Prefers the system's libopenblas.so.0, then the prepared one; without either, one warning.
+    OPENBLAS_NUM_THREADS is kept when set, else it becomes default_threads(). Prefers the system's libopenblas.so.0, then the
+    prepared one; without either, one warning.
     """
     global _loaded
     if _loaded or device() != "cpu":
@@ -103,7 +103,7 @@ def load(threads: int | None = None) -> str | None:
     if "mlx.core" in sys.modules:
         log.warning("mlx was imported before the BLAS was loaded: MLX stays with its slow reference BLAS")
         return None
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or default_threads()))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(default_threads()))
     for library in (SYSTEM_LIBRARY, str(models_dir() / "openblas" / LIBRARY)):
         if _has_symbols(library, ctypes.RTLD_GLOBAL):
             _loaded = library

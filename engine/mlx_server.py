@@ -82,6 +82,7 @@ class Generation(server.ResponseGenerator):
         for process in server._make_logits_processors(args):
             logits = process(mx.array([0]), logits)
         mx.eval(server._make_sampler(args, tokenizer)(logits))
+        server._format_top_logprobs(logits[0], args.top_logprobs, tokenizer)
 
     def generate(self, request, generation_args, progress_callback=None):
         def on_prefill(processed, total):

@@ -237,6 +237,20 @@ class Supervised:
             log.error("engine=%s is %s, but that cannot be written: %s", self.name, engine.state, error)
 
 
+def spawn(state_dir: Path, engines: dict[str, str]) -> subprocess.Popen:
+    """Start a supervisor of engines (name -> model) as a child of this process and return it; it ends when its stdin is closed.
+
+    Every engine is reported `starting` before this returns. A process forked from here inherits the writing end of that stdin and
+    should close it, or the supervisor lives as long as that process does.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "engine.supervisor", "--state-dir", str(state_dir.resolve())]
+    for name, model in engines.items():
+        report(state_dir / f"{name}.json", Engine(STARTING, since=time.time()))
+        command += ["--engine", f"{name}={model}"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).resolve().parent.parent)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.supervisor", description="Runs the embedded engines until stdin closes.")
     parser.add_argument("--state-dir", type=Path, required=True, help="where NAME.json tells each engine's state")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import prepare
+from engine import prepare, supervisor
 from engine.guard import checked
-from engine.state import DOWN, STARTING, Engine, EngineDown, EngineState, report
+from engine.state import DOWN, EngineDown, EngineState
 from errors import BadRequest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +27,7 @@ class Running:
     def __init__(self, folder, model=prepare.BUILTIN):
         assert prepare.is_ready(Path(prepare.model_dir(prepare.BUILTIN))), "run `python -m engine.prepare` first; make test does"
         self.state = EngineState(folder / "local.json")
-        report(folder / "local.json", Engine(STARTING))
-        command = [sys.executable, "-m", "engine.supervisor", "--state-dir", str(folder), "--engine", f"local={model}"]
-        self.supervisor = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
+        self.supervisor = supervisor.spawn(folder, {"local": str(model)})
 
     @property
     def engine(self):
@@ -146,11 +144,12 @@ KILLERS = [
     ("/v1/chat/completions", {"messages": FRANCE, "logit_bias": {"99999999": 1}}),
     ("/v1/chat/completions", {"messages": FRANCE, "temperature": 10**40}),
     ("/v1/chat/completions", {"messages": FRANCE, "temperature": 1, "xtc_probability": 0.5, "xtc_threshold": 0.9}),
+    ("/v1/chat/completions", {"messages": FRANCE, "top_logprobs": True}),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 20_000}]}),
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), KILLERS, ids=["stop", "empty prompt", "logit_bias", "temperature", "xtc", "20,000 tokens"])
+@pytest.mark.parametrize(("path", "body"), KILLERS, ids=["stop", "empty prompt", "logit_bias", "temperature", "xtc", "top_logprobs", "20,000 tokens"])
 def test_a_body_that_ends_mlx_lm_server_is_refused_even_if_it_slips_past_the_guard(real, path, body):
     pid = real.engine.pid
 
@@ -236,9 +235,13 @@ def test_the_supervisor_tells_the_end_and_takes_the_engine_along_on_sigterm(tmp_
 
 def test_all_end_when_their_parent_is_killed(tmp_path):
     state = EngineState(tmp_path / "local.json")
-    report(tmp_path / "local.json", Engine(STARTING))
-    command = [sys.executable, "-m", "engine.supervisor", "--state-dir", str(tmp_path), "--engine", "local=builtin"]
-    parent_program = f"import subprocess; child = subprocess.Popen({command!r}, stdin=subprocess.PIPE); print(child.pid, flush=True); child.wait()"
+    parent_program = f"""
+from pathlib import Path
+from engine import supervisor
+child = supervisor.spawn(Path({str(tmp_path)!r}), {{"local": "builtin"}})
+print(child.pid, flush=True)
+child.wait()
+"""
     parent = subprocess.Popen([sys.executable, "-c", parent_program], stdout=subprocess.PIPE, cwd=ROOT)
     supervisor_pid = int(parent.stdout.readline())
     engine_pid = state.wait_ready(READY_S).pid
