@@ -111,9 +111,7 @@ class Attempt:
         self.sent_body = self.provider.body(self.client_body)
         payload = openai_chat.dumps(self.sent_body)
         self.url = self.provider.url(self.path, self.line)
-        self._response = self.provider.upstream.call(
-            self.line, "POST", self.url, payload, connect_s=timeouts.connect_s, read_s=self._left(timeouts.first_byte_s)
-        )
+        self._response = self.provider.upstream.call(self.line, "POST", self.url, payload, connect_s=timeouts.connect_s, read_s=self._left(self._head_s))
         self.status = self._response.status_code
         if self.status >= 300:
             raise self._refusal()
@@ -134,7 +132,7 @@ class Attempt:
             self.head_at = time.monotonic()
             return
         while True:
-            set_silence(self._response, self._left(self.provider.settings.timeouts.first_byte_s))
+            set_silence(self._response, self._left(self._head_s))
             events = self._read()
             if events is None:
                 raise StreamBroken("it ended its answer without any content")
@@ -198,12 +196,14 @@ class Attempt:
                     return self._finish()
 
     def _finish(self):
-        """Read the response to its end so that its connection can serve again."""
+        """Read the response to its end so that its connection can serve again, unless it goes on after [DONE]."""
         self.saw_done = True
+        deadline = time.monotonic() + DRAIN_S
         try:
             set_silence(self._response, DRAIN_S)
             while read_some(self._response, self.line):
-                pass
+                if time.monotonic() > deadline:
+                    return self._response.close()
         except UpstreamError:
             self._response.close()
 
@@ -248,6 +248,11 @@ class Attempt:
     def content(self):
         """The beginning of what was answered, at least NOTED_CHARS of it if there was as much."""
         return "".join(self._said)
+
+    @property
+    def _head_s(self):
+        timeouts = self.provider.settings.timeouts
+        return min(timeouts.first_byte_s, timeouts.total_s or timeouts.first_byte_s)
 
     def _left(self, limit_s):
         left = self.started_at + limit_s - time.monotonic()

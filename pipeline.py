@@ -19,7 +19,7 @@ import dates
 import meta
 from attempt import Attempt
 from classifier import Verdict
-from errors import BadRequest, Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
+from errors import Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
@@ -180,6 +180,7 @@ class Pipeline:
 
     def _adopt(self, exchange, speculation):
         """The speculation with its head in hand, or None if it failed in a way that the route's chain may mend."""
+        exchange.speculation_outcome, exchange.provider = "adopted", speculation.provider.name
         try:
             speculation.head()
         except UpstreamError as error:
@@ -187,14 +188,8 @@ class Pipeline:
             if error.may_go_on:
                 exchange.speculation_outcome = "failed"
                 return None
-            exchange.speculation_outcome = "adopted"  # its refusal is the answer
-            exchange.provider, exchange.answering = speculation.provider.name, speculation
+            exchange.answering = speculation  # its refusal is the answer
             raise
-        except BadRequest:
-            exchange.speculation_outcome = "adopted"
-            exchange.provider = speculation.provider.name
-            raise
-        exchange.speculation_outcome = "adopted"
         return speculation
 
     def _hang_up(self, exchange, speculation):

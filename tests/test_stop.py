@@ -172,6 +172,20 @@ def test_what_was_streamed_before_the_client_left_is_in_the_record(headstart, pr
     assert session["ttft_ms"] is not None
 
 
+@pytest.mark.parametrize(("moment", "outcome"), [(during_classification, "cancelled"), (in_a_silent_prefill, "adopted")], ids=["before", "after"])
+def test_leaving_before_or_after_the_decision_tells_what_became_of_the_speculation(headstart, upstreams, judge, moment, outcome):
+    decided = headstart.log_text().count("Classification completed")
+    under_way = moment(upstreams)
+    client = Client(headstart, stream=False)
+    under_way(client)
+    headstart.log_lines("Classification completed", decided + (outcome == "adopted"))
+
+    client.closes()
+
+    line = headstart.request_line(client.session)
+    assert (line["status"], line["speculation"]) == ("499", outcome)
+
+
 def test_a_patient_client_is_not_disturbed(headstart, primary, judge):
     primary.stalls_before_head()
     client = Client(headstart, stream=True)
