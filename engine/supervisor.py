@@ -115,14 +115,18 @@ class Child:
         self._reader.start()
 
     def _read(self) -> None:
-        with self._process.stdout as news:
-            for line in news:
-                told = json.loads(line)
-                self._failure = told.get("failed", self._failure)
-                if "port" in told:
-                    self._ports.put(told["port"])
-        self._ports.put(None)
-        self.exited.set()
+        try:
+            with self._process.stdout as news:
+                for line in news:
+                    told = json.loads(line)
+                    self._failure = told.get("failed", self._failure)
+                    if "port" in told:
+                        self._ports.put(told["port"])
+        except ValueError:
+            self._failure = "its stdout brought something else than news"
+        finally:
+            self._ports.put(None)
+            self.exited.set()
 
     def port(self, timeout_s: float) -> int:
         """The port it listens on. Raises EngineFailed when it ends first or says nothing in time."""
@@ -136,9 +140,12 @@ class Child:
 
     def last_words(self) -> str:
         """Why it ended, to be asked once `exited` is set: its own reason if it gave one, else its exit code or signal."""
-        code = self._process.wait()
         if self._failure:
             return self._failure
+        try:
+            code = self._process.wait(LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its stdout"
         return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
 
     def kill(self) -> None:

@@ -24,6 +24,12 @@ word, asked = words[min(life, len(words) - 1)], 0
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(0)), daemon=True).start()
 if word == "exits":
     sys.exit(3)
+if word == "babbles":
+    print("Hello!", flush=True)
+    threading.Event().wait()
+if word == "hides":
+    os.close(1)
+    threading.Event().wait()
 if word == "fails":
     print(json.dumps({"failed": "no such model"}), flush=True)
     sys.exit(1)
@@ -148,8 +154,13 @@ def test_an_engine_that_cannot_start_is_down_with_its_own_reason_and_is_tried_ag
     assert down.base_url is None
 
 
-def test_an_engine_that_exits_without_a_word_is_down_with_its_exit_code(script):
-    script("exits").reported(DOWN, "it exited with code 3")
+@pytest.mark.parametrize(("word", "reason"), [("exits", "exited with code 3"), ("hides", "closed its stdout"), ("babbles", "something else than news")])
+def test_an_engine_that_never_says_where_it_listens_is_down_and_ended(script, word, reason):
+    fake = script(word)
+
+    fake.reported(DOWN, reason)
+
+    assert not is_running(fake.life(0)["pid"])
 
 
 def test_an_engine_that_listens_but_cannot_answer_is_never_ready(script):
