@@ -1,0 +1,215 @@
+"""What did it cost? The questions people ask the ledger, for `GET /v1/costs` and for `make costs`.
+
+Money is in USD, and null where no price is known; `unpriced_calls` says for how many calls that is so, and what they cost is in no sum.
+"""
+
+import re
+import sys
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+import config as settings
+import prices
+from budgets import local, midnight
+from errors import BadRequest, ConfigError
+from ledger import ANSWERED, CANCELLED, FAILED, Ledger, SchemaMismatch, calls, located
+
+FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
+BAND_TOKENS = 1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+
+_AGE = re.compile(r"([0-9]{1,6})([dh])")
+_UNITS = {"d": "days", "h": "hours"}
+_LOST_PLUS = re.compile(r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)")  # "+01:00" arrives as " 01:00" unless it was escaped in the URL
+_SUMS = (
+    sa.func.count().label("calls"),
+    sa.func.sum(calls.c.cost_usd).label("cost_usd"),
+    sa.func.count().filter(calls.c.cost_usd.is_(None)).label("unpriced_calls"),
+    sa.func.count().filter(calls.c.estimated).label("estimated_calls"),
+    *(sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in TOKENS),
+)
+
+
+def build(config):
+    """The ledger of a configuration and the Costs that read it. Raises sqlalchemy.exc.ArgumentError for a `ledger.url` that is no URL."""
+    ledger = Ledger(located(config.ledger.url, config.resolve))
+    return ledger, Costs(ledger, config.timezone, cloud_of(config))
+
+
+def cloud_of(config):
+    """The (name, config.Provider) that answers where all goes to the cloud: the first of COMPLEX's chain that is not local. None without one."""
+    route = config.routes[config.decisions["COMPLEX"]]
+    chain = config.routes[route.answer].chain if route.answer else route.chain
+    return next(((name, config.providers[name]) for name in chain if not prices.is_local(config.providers[name])), None)
+
+
+class Costs:
+    def __init__(self, ledger, timezone, cloud):
+        """timezone: whose days are counted, an IANA name or "local". cloud: as `cloud_of` gives it."""
+        self._ledger = ledger
+        self._timezone = timezone
+        self._cloud = cloud
+
+    def since(self, text=None, now=None):
+        """What the calls that started since then cost, as a dict ready for JSON.
+
+        text: an ISO date or datetime, in the configured time zone unless it names one, or an age such as 7d or 24h; None or "" takes 7d.
+        now: an aware datetime; None takes the present. Raises BadRequest for any other text, and what Ledger.select does.
+        """
+        now = local(now or datetime.now(UTC), self._timezone)
+        start = self._moment(text or "7d", now)
+        self._ledger.flush(FLUSH_S)
+        within = calls.c.at >= start
+        return {
+            "since": start.isoformat(timespec="seconds"),
+            "until": now.isoformat(timespec="seconds"),
+            "total": self._sums(within),
+            "providers": self._by(calls.c.provider, within),
+            "models": self._by(calls.c.model, within),
+            "routes": self._by(calls.c.route, within),
+            "days": self._by_day(start),
+            "all_cloud": self._all_cloud(within),
+            "speculation": self._speculation(within),
+        }
+
+    def _moment(self, text, now):
+        try:
+            if age := _AGE.fullmatch(text.strip()):
+                at = now.astimezone(UTC) - int(age[1]) * timedelta(**{_UNITS[age[2]]: 1})
+            else:
+                at = datetime.fromisoformat(_LOST_PLUS.sub("+", text.strip()))
+                if at.tzinfo is None and self._timezone != "local":
+                    at = at.replace(tzinfo=zoneinfo.ZoneInfo(self._timezone))
+            return local(at, self._timezone)
+        except (ValueError, OverflowError, OSError) as error:
+            raise BadRequest("'since' must be an ISO date or datetime such as 2026-01-31, or an age such as 7d or 24h", param="since") from error
+
+    def _sums(self, within):
+        [row] = self._ledger.select(sa.select(*_SUMS).where(within))
+        return _told(row)
+
+    def _by(self, column, within):
+        """The sums for each value of a column, dearest first."""
+        rows = self._ledger.select(sa.select(*_SUMS, column).where(within).group_by(column))
+        told = [{column.name: row[-1], **_told(row)} for row in rows]
+        return sorted(told, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name])))
+
+    def _by_day(self, start):
+        """The sums of each day that had a call, oldest first. A day can have 23 or 25 hours, so each is asked for by its own bounds."""
+        [(oldest, newest)] = self._ledger.select(sa.select(sa.func.min(calls.c.at), sa.func.max(calls.c.at)).where(calls.c.at >= start))
+        told = []
+        day = oldest and local(oldest, self._timezone).date()
+        while oldest and midnight(day, self._timezone) <= newest:
+            following = day + timedelta(days=1)
+            begins, ends = midnight(day, self._timezone), midnight(following, self._timezone)
+            sums = self._sums((calls.c.at >= max(begins, start)) & (calls.c.at < ends))
+            if sums["calls"]:
+                told.append({"day": day.isoformat(), **sums})
+            day = following
+        return told
+
+    def _all_cloud(self, within):
+        """What the answered calls would have cost at the cloud's price, as many of their tokens cached. None without a cloud provider.
+
+        Between its steps a price is linear in tokens, so the mean call of a band times their number costs what they would one by one.
+        """
+        if self._cloud is None:
+            return None
+        name, provider = self._cloud
+        sums = (sa.func.sum(sa.func.coalesce(calls.c[tokens], 0)) for tokens in TOKENS)
+        answered = (calls.c.outcome == ANSWERED) & calls.c.input_tokens.is_not(None)
+        bands = sa.select(sa.func.count(), *sums).where(within & answered).group_by(calls.c.input_tokens // BAND_TOKENS)
+        cost_usd, priced_calls = 0.0, 0
+        for count, *totals in self._ledger.select(bands):
+            mean_call = prices.Usage(**{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)})
+            mean_usd = prices.cost_usd(provider, provider.model, mean_call)
+            if mean_usd is not None:
+                cost_usd += mean_usd * count
+                priced_calls += count
+        return {"provider": name, "model": provider.model, "calls": priced_calls, "cost_usd": round(cost_usd, 8) if priced_calls else None}
+
+    def _speculation(self, within):
+        """What speculating brought and took. wasted: of calls that were not adopted; saved_ms: over all adopted ones."""
+        adopted = calls.c.saved_ms.is_not(None)
+        count_of = lambda condition: sa.func.count().filter(condition)  # noqa: E731
+        tokens = sa.func.coalesce(calls.c.input_tokens, 0) + sa.func.coalesce(calls.c.output_tokens, 0)
+        sums = sa.select(
+            sa.func.count().label("calls"),
+            count_of(adopted).label("adopted"),
+            count_of(~adopted & (calls.c.outcome == CANCELLED)).label("cancelled"),
+            count_of(~adopted & (calls.c.outcome == FAILED)).label("failed"),
+            sa.func.coalesce(sa.func.sum(tokens).filter(~adopted), 0).label("wasted_tokens"),
+            sa.func.sum(calls.c.cost_usd).filter(~adopted).label("wasted_usd"),
+            sa.func.coalesce(sa.func.sum(calls.c.saved_ms), 0).label("saved_ms"),
+        )
+        [row] = self._ledger.select(sums.where(within & calls.c.speculative))
+        return _plain(row._mapping)
+
+
+def _told(row):
+    """One row of _SUMS as JSON has it."""
+    return _plain({column.name: row[i] for i, column in enumerate(_SUMS)})
+
+
+def _plain(sums):
+    # PostgreSQL's sums of whole numbers are decimals.
+    return {name: value and round(float(value), 8) if name.endswith("_usd") else int(value) for name, value in sums.items()}
+
+
+# The table.
+
+
+def main():
+    """Print what today and the last 7 days cost. Returns an exit status."""
+    try:
+        ledger, costs = build(settings.load())
+        print(table(costs, datetime.now(UTC)))
+        ledger.close()
+    except (ConfigError, SQLAlchemyError, SchemaMismatch) as error:
+        print(f"the ledger cannot be read: {str(error).splitlines()[0]}")
+        return 1
+    return 0
+
+
+def table(costs, now):
+    """What today and the last 7 days cost, as lines of text."""
+    week = costs.since("7d", now)
+    today = costs.since(week["until"][:10], now)
+    lines = [_line("", "calls", "input", "cached", "output", "reasoning", "USD")]
+    lines += [_sums_line("today", today["total"]), _sums_line("7 days", week["total"])]
+    for group, name in (("providers", "provider"), ("models", "model"), ("routes", "route"), ("days", "day")):
+        lines += ["", *(_sums_line(f"{name} {sums[name] or '-'}", sums) for sums in week[group])]
+    return "\n".join([*lines, "", *_closing_lines(week)])
+
+
+def _closing_lines(week):
+    cloud, speculation, unpriced = week["all_cloud"], week["speculation"], week["total"]["unpriced_calls"]
+    if unpriced:
+        yield f"{unpriced} calls have no known price and are in no sum."
+    if cloud:
+        yield f"All in the cloud ({cloud['provider']}, {cloud['model']}): {_usd(cloud['cost_usd'])} for {cloud['calls']} answered calls."
+    if speculation["calls"]:
+        yield (
+            f"Speculation: {speculation['adopted']} of {speculation['calls']} calls adopted, which saved {speculation['saved_ms']} ms; {speculation['cancelled']} "
+            f"cancelled and {speculation['failed']} failed, which wasted {speculation['wasted_tokens']} tokens ({_usd(speculation['wasted_usd'])})."
+        )
+
+
+def _sums_line(name, sums):
+    return _line(name, sums["calls"], *(sums[tokens] for tokens in TOKENS), _usd(sums["cost_usd"]))
+
+
+def _line(name, *cells):
+    return f"{name:<44}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _usd(amount):
+    return "unknown" if amount is None else f"{amount:.4f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
