@@ -84,7 +84,7 @@ class Costs:
                 at = datetime.fromisoformat(_LOST_PLUS.sub("+", text.strip()))
                 if at.tzinfo is None and self._timezone != "local":
                     at = at.replace(tzinfo=zoneinfo.ZoneInfo(self._timezone))
-            return local(at, self._timezone)
+            return local(at.astimezone(UTC), self._timezone)
         except (ValueError, OverflowError, OSError) as error:
             raise BadRequest("'since' must be an ISO date or datetime such as 2026-01-31, or an age such as 7d or 24h", param="since") from error
 

@@ -76,6 +76,14 @@ class Postgres:
                 time.sleep(0.05)
         raise AssertionError(f"PostgreSQL did not come up:\n{(self._folder / 'server.log').read_text()}")
 
+    def execute(self, statements):
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statements)
+
+    def empty(self):
+        """Forget all tables."""
+        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
     def stop(self):
         """Go at once, as when the machine it runs on is switched off in order: clients are hung up on."""
         self._process.send_signal(signal.SIGINT)

@@ -83,8 +83,7 @@ def server():
 @pytest.fixture
 def postgres(server):
     """The server with nothing in it."""
-    with sa.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:")).begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    server.empty()
     return server
 
 
@@ -397,8 +396,7 @@ def test_a_postgres_ledger_of_another_version_is_recognised(opened, postgres):
     first = opened(postgres.url)
     first.book([CALL])
     first.flush()
-    with sa.create_engine(postgres.url.replace("postgresql:", "postgresql+psycopg:")).begin() as connection:
-        connection.exec_driver_sql("UPDATE ledger_schema SET version = 0")
+    postgres.execute("UPDATE ledger_schema SET version = 0")
 
     with pytest.raises(SchemaMismatch, match="has schema 0"):
         opened(postgres.url).spent_usd(NOON)
