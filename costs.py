@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
 import config as settings
 import prices
 from budgets import local, midnight
 from errors import BadRequest, ConfigError
-from ledger import ANSWERED, CANCELLED, FAILED, Ledger, SchemaMismatch, calls, located
+from ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
 BAND_TOKENS = 1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
@@ -58,7 +58,7 @@ class Costs:
         """What the calls that started since then cost, as a dict ready for JSON.
 
         text: an ISO date or datetime, in the configured time zone unless it names one, or an age such as 7d or 24h; None or "" takes 7d.
-        now: an aware datetime; None takes the present. Raises BadRequest for any other text, and what Ledger.select does.
+        now: an aware datetime; None takes the present. Raises BadRequest for any other text, LedgerUnreadable.
         """
         now = local(now or datetime.now(UTC), self._timezone)
         start = self._moment(text or "7d", now)
@@ -169,8 +169,8 @@ def main():
         ledger, costs = build(settings.load())
         print(table(costs, datetime.now(UTC)))
         ledger.close()
-    except (ConfigError, SQLAlchemyError, SchemaMismatch) as error:
-        print(f"the ledger cannot be read: {str(error).splitlines()[0]}")
+    except (ConfigError, ArgumentError, LedgerUnreadable) as error:
+        print(error)
         return 1
     return 0
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from errors import ProxyError
 from logs import fields
 
 SCHEMA_VERSION = 1
@@ -100,7 +101,14 @@ calls = sa.Table(
 _version = sa.Table("ledger_schema", _schema, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
 
 
-class SchemaMismatch(Exception):
+class LedgerUnreadable(ProxyError):
+    """The database is away, or holds something else."""
+
+    status = 503
+    type = "service_unavailable"
+
+
+class SchemaMismatch(LedgerUnreadable):
     """The database holds a ledger of another version."""
 
     def __init__(self, found):
@@ -169,7 +177,7 @@ class Ledger:
     def spent_usd(self, since):
         """What calls that started at or after `since` (an aware datetime) cost, rows that still wait included, as a Spent.
 
-        Calls of unknown price count for nothing. Raises what `select` does.
+        Calls of unknown price count for nothing. Raises LedgerUnreadable.
         """
         with self._settling:
             [(written,)] = self.select(sa.select(sa.func.sum(calls.c.cost_usd)).where(calls.c.at >= since))
@@ -178,10 +186,13 @@ class Ledger:
                 return Spent(round((written or 0.0) + waiting, 8), self.booked_usd)
 
     def select(self, query):
-        """All rows of a query over `calls`. Raises sqlalchemy.exc.DBAPIError when the database is away, SchemaMismatch."""
-        self._prepare()
-        with self._engine.connect() as connection:
-            return connection.execute(query).all()
+        """All rows of a query over `calls`. Raises LedgerUnreadable."""
+        try:
+            self._prepare()
+            with self._engine.connect() as connection:
+                return connection.execute(query).all()
+        except SQLAlchemyError as error:
+            raise LedgerUnreadable(f"the ledger cannot be read: {_told(error)}", code="ledger_unreadable") from error
 
     # Writing.
 

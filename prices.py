@@ -68,7 +68,8 @@ def estimated(body, pieces):
 
     body: the request as it was sent, a dict. pieces: content events that arrived, of about one token each.
     """
-    texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or [body.get("prompt") or body.get("input")]
+    other = body.get("prompt") or body.get("input")
+    texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or (other if isinstance(other, list) else [other])
     chars = sum(len(text) for text in texts if isinstance(text, str))
     return Usage(input_tokens=math.ceil(chars / CHARS_PER_TOKEN), output_tokens=pieces, estimated=True)
 
@@ -77,7 +78,9 @@ def cost_usd(provider, model, usage):
     """What a Usage of a model cost in USD, to 10 digits after the point; None where nobody knows. provider: a config.Provider. usage: None gives None."""
     if usage is None:
         return None
-    if provider.prices:
+    if not usage.input_tokens and not usage.output_tokens and not usage.charged_usd:
+        cost = Decimal(0)  # whoever was asked did nothing
+    elif provider.prices:
         cost = _by_owner(provider.prices, usage)
     elif is_local(provider):
         cost = Decimal(0)

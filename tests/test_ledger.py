@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from postgres import Postgres
 
 import ledger as ledger_module
-from ledger import Call, Ledger, SchemaMismatch, calls, located
+from ledger import Call, Ledger, LedgerUnreadable, SchemaMismatch, calls, located
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 30
@@ -259,6 +259,13 @@ def test_a_full_disk_costs_a_line_and_its_rows_wait_for_space(file):
     assert line == "Ledger not written, its rows wait\n"
     assert printed == "all written True\n"
     assert rows_in(file) == 401
+
+
+def test_a_database_that_is_away_cannot_be_read(opened, tmp_path):
+    with pytest.raises(LedgerUnreadable, match="the ledger cannot be read: OperationalError: unable to open database file") as unreadable:
+        opened(f"sqlite:///{tmp_path}/missing/ledger.db").spent_usd(NOON)
+
+    assert unreadable.value.status == 503
 
 
 def test_one_trouble_is_one_line_however_often_it_is_met(opened, tmp_path, lines, impatient):

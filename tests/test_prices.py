@@ -107,6 +107,7 @@ def test_a_call_that_was_cut_is_estimated_by_its_text_and_what_arrived():
 
 def test_a_cut_completion_is_estimated_by_its_prompt():
     assert prices.estimated({"prompt": "x" * 40}, 0).input_tokens == 10
+    assert prices.estimated({"input": ["x" * 40, "y" * 4]}, 0).input_tokens == 11
 
 
 # Prices.
@@ -191,6 +192,10 @@ def test_a_model_that_is_listed_without_any_price_is_null():
 
 def test_a_free_model_is_free():
     assert cost(THOUSAND_AND_HUNDRED, base_url="https://openrouter.ai/api/v1", model="meta-llama/llama-3.3-70b-instruct:free") == 0.0
+
+
+def test_a_call_that_used_nothing_cost_nothing_whatever_the_price():
+    assert prices.cost_usd(provider(model="gpt-of-tomorrow"), "gpt-of-tomorrow", prices.Usage()) == 0.0
 
 
 def test_a_call_without_usage_is_null():
