@@ -76,6 +76,7 @@ def create_app(config=None):
     logs.set_up(config)
     parts = Headstart(config)
     app = Flask(__name__, static_folder=None)
+    app.extensions["headstart"] = parts  # for gunicorn.conf.py, which ends what is in flight when the worker stops
     app.url_map.strict_slashes = False
     face = Face(parts)
     for prefix in ("/v1", ""):

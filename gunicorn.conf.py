@@ -4,10 +4,13 @@ The master stays light: it checks the configuration, so that a faulty one stops 
 It never imports MLX, whose state does not survive a fork.
 """
 
+import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import config as settings
@@ -30,23 +33,27 @@ threads = _config.server.threads + SPARE_THREADS
 keepalive = 65  # clients and reverse proxies keep connections for about a minute
 timeout = 120
 graceful_timeout = 10
+DRAIN_S = 8.0  # of those, how long requests in flight may go on; then they are hung up while there is time to write them down
 loglevel = "warning"
 control_socket_disable = True
 proc_name = "headstart"
 
 _engines = {name: provider.model for name, provider in _config.providers.items() if provider.kind == "mlx" and not provider.disabled}
-_state_dir = tempfile.mkdtemp(prefix="headstart-")
 _supervisor = None
-os.environ["HEADSTART_ENGINES"] = _state_dir
 
 
 def on_starting(server):
     global _supervisor
+    state_dir = os.environ["HEADSTART_ENGINES"] = tempfile.mkdtemp(prefix="headstart-")
+    # Not in on_exit, which gunicorn skips when the port is taken. A worker inherits this, but the end is the master's alone.
+    atexit.register(_end, state_dir, os.getpid())
     if _engines:
-        _supervisor = supervisor.spawn(Path(_state_dir), _engines)
+        _supervisor = supervisor.spawn(Path(state_dir), _engines)
 
 
 def when_ready(server):
+    # A terminal that closes means stop. gunicorn would read this file again and have engines it knows nothing of.
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     print(f"Headstart listens on http://{bind}  (Ctrl-C stops it)", flush=True)
 
 
@@ -59,8 +66,27 @@ def post_fork(server, worker):
         os.sched_setaffinity(0, {allowed[-1]})
 
 
-def on_exit(server):
+def post_worker_init(worker):
+    presence = worker.wsgi.extensions["headstart"].presence
+
+    def hanging_up_after(patience_s, stop):
+        def leave(signum, frame):
+            timer = threading.Timer(patience_s, presence.hang_up)
+            timer.daemon = True
+            timer.start()
+            stop(signum, frame)
+
+        return leave
+
+    signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))
+    for at_once in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(at_once, hanging_up_after(0, worker.handle_quit))
+
+
+def _end(state_dir, master):
+    if os.getpid() != master:
+        return
     if _supervisor is not None:
         _supervisor.terminate()
         _supervisor.wait()
-    shutil.rmtree(_state_dir, ignore_errors=True)
+    shutil.rmtree(state_dir, ignore_errors=True)

@@ -40,6 +40,14 @@ class Presence:
         with self._changed:
             self._watched.pop(token, None)
 
+    def hang_up(self):
+        """Tell everybody watched that their client has gone, as it soon will have: the server stops. From any thread."""
+        with self._changed:
+            calls = [on_gone for _, on_gone in self._watched.values()]
+            self._watched.clear()
+        for on_gone in calls:
+            on_gone()
+
     def _run(self):
         while True:
             with self._changed:

@@ -18,8 +18,8 @@ HANG_GUARD_S = 30
 
 
 class Server:
-    def __init__(self, folder, config, **environment):
-        """folder: where its config.yaml, app.log and sessions/ go. config: a dict, written as YAML."""
+    def __init__(self, folder, config, *, own_group=False, **environment):
+        """folder: where its config.yaml, app.log and sessions/ go. config: a dict, written as YAML. own_group: as a shell starts it in the foreground."""
         self.folder = Path(folder)
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -31,6 +31,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=own_group,
         )
 
     def wait_until_up(self):
