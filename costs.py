@@ -193,10 +193,9 @@ def _closing_lines(week):
     if cloud:
         yield f"All in the cloud ({cloud['provider']}, {cloud['model']}): {_usd(cloud['cost_usd'])} for {cloud['calls']} answered calls."
     if speculation["calls"]:
-        yield (
-            f"Speculation: {speculation['adopted']} of {speculation['calls']} calls adopted, which saved {speculation['saved_ms']} ms; {speculation['cancelled']} "
-            f"cancelled and {speculation['failed']} failed, which wasted {speculation['wasted_tokens']} tokens ({_usd(speculation['wasted_usd'])})."
-        )
+        yield f"Speculation: {speculation['adopted']} of {speculation['calls']} calls adopted, which saved {speculation['saved_ms']} ms;"
+        wasted = f"{speculation['wasted_tokens']} tokens ({_usd(speculation['wasted_usd'])})"
+        yield f"{speculation['cancelled']} cancelled and {speculation['failed']} failed, which wasted {wasted}."
 
 
 def _sums_line(name, sums):
