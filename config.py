@@ -18,6 +18,7 @@ import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 
+import re2
 import yaml
 from dotenv import dotenv_values
 
@@ -94,6 +95,7 @@ class Provider:
     timeouts: Timeouts = setting(factory=Timeouts, doc="in seconds")
     prices: Prices | None = setting(None, "for cost_usd; unset: unknown")
     health_path: str | None = setting(None, "path for /health below base_url; unset: /models")
+    embeddings: bool = setting(False, "embeddings go here, whatever model they name")
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self):
@@ -110,6 +112,19 @@ class Route:
     context: str | None = setting(None, "enrich: the provider that searches")
     answer: str | None = setting(None, "enrich: the route that answers with the context")
     tools: list[str] = setting(factory=list, doc="enrich: the context provider's search tools")
+
+
+@dataclass(frozen=True)
+class ModelRule:
+    exact: str | None = setting(None, "the model name this rule is for")
+    prefix: str | None = setting(None, "or how such names begin")
+    regex: str | None = setting(None, "or an RE2 pattern found anywhere in them")
+    provider: str | None = setting(None, "who answers, without a fallback")
+    route: str | None = setting(None, "or the route it goes")
+    model: str | None = setting(None, "the name sent to that provider; unset: as the client wrote it")
+    extra_body: dict[str, typing.Any] = setting(factory=dict, doc="merged into the request's body")
+    params: Params = setting(factory=Params, doc="what to drop, raise or set, before the provider's own")
+    timeouts: Timeouts | None = setting(None, "instead of the provider's")
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,7 @@ class Config:
     decisions: dict[str, str] = setting(factory=dict, doc="decision -> route")
     providers: dict[str, Provider] = setting(factory=dict)
     routes: dict[str, Route] = setting(factory=dict)
+    models: list[ModelRule] = setting(factory=list, doc="where model names go; the first rule that fits decides")
     sessions: Sessions = setting(factory=Sessions)
     log: Log = setting(factory=Log)
     path: Path = dataclasses.field(default=Path("config.yaml"), init=False)
@@ -147,6 +163,13 @@ class Config:
     def resolve(self, name):
         """The absolute path of a file named in the configuration."""
         return (self.path.parent / name).resolve()
+
+
+def pattern_of(regex):
+    """A compiled RE2 pattern: linear in the text whatever the pattern, so that none can run away. Raises re2.error."""
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(regex, options)
 
 
 def load(path=None, environ=None):
@@ -293,8 +316,12 @@ class _Reader:
         if origin is list:
             if not isinstance(node, yaml.SequenceNode):
                 self.fail(node, key, f"expected a list, found {_described(node)}")
-            return [self.value(args[0], child, f"{key}[{i}]") for i, child in enumerate(node.value)]
+            return [self.item(args[0], child, f"{key}[{i}]") for i, child in enumerate(node.value)]
         return self.scalar(hint, node, key)
+
+    def item(self, hint, node, key):
+        self.lines[key] = node.start_mark.line + 1
+        return self.value(hint, node, key)
 
     def scalar(self, hint, node, key):
         if self.has_variable(node):
@@ -365,12 +392,48 @@ class _Reader:
             self.fail(line("decisions"), "decisions", f"no route for {', '.join(missing)}")
         for name, provider in config.providers.items():
             self.check_url(line(f"providers.{name}.base_url"), f"providers.{name}.base_url", provider.base_url)
-            for param, floor in provider.params.min.items():
-                if not isinstance(floor, (int, float)) or isinstance(floor, bool):
-                    key = f"providers.{name}.params.min.{param}"
-                    self.fail(line(key), key, "expected a number")
+            self.check_params(line(f"providers.{name}.params"), f"providers.{name}.params", provider.params)
         for name, route in config.routes.items():
             self.check_route(config, name, route, line(f"routes.{name}"))
+        self.check_models(config)
+        marked = [name for name, provider in config.providers.items() if provider.embeddings]
+        if len(marked) > 1:
+            key = f"providers.{marked[1]}.embeddings"
+            self.fail(line(key), key, f"'{marked[0]}' is marked for embeddings already")
+
+    def check_models(self, config):
+        seen = {}
+        for i, rule in enumerate(config.models):
+            key = f"models[{i}]"
+            line = self.lines.get(key, 1)
+            kinds = [(kind, getattr(rule, kind)) for kind in ("exact", "prefix", "regex") if getattr(rule, kind) is not None]
+            if len(kinds) != 1 or not kinds[0][1]:
+                self.fail(line, key, "needs one of exact, prefix and regex")
+            if kinds[0] in seen:
+                self.fail(line, key, f"{kinds[0][0]} '{kinds[0][1]}' stands in models[{seen[kinds[0]]}] already")
+            seen[kinds[0]] = i
+            if bool(rule.provider) == bool(rule.route):
+                self.fail(line, key, "needs a provider or a route" + (", not both" if rule.route else ""))
+            if rule.provider and rule.provider not in config.providers:
+                self.fail(line, f"{key}.provider", f"there is no provider '{rule.provider}'")
+            if rule.route and rule.route not in config.routes:
+                self.fail(line, f"{key}.route", f"there is no route '{rule.route}'")
+            if rule.regex:
+                self.check_regex(line, f"{key}.regex", rule.regex)
+            self.check_params(line, f"{key}.params", rule.params)
+
+    def check_regex(self, line, key, pattern):
+        try:
+            pattern_of(pattern)
+        except re2.error as error:
+            told = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+            self.fail(line, key, f"'{pattern}' is no RE2 pattern: {told}")
+
+    def check_params(self, line, key, params):
+        for param, floor in params.min.items():
+            if not isinstance(floor, (int, float)) or isinstance(floor, bool):
+                here = f"{key}.min.{param}"
+                self.fail(self.lines.get(here, line), here, "expected a number")
 
     def check_route(self, config, name, route, line):
         key = f"routes.{name}"

@@ -1,10 +1,16 @@
 """Which way a request goes: by the model's name, or by the decision about it.
 
-A route's name as model goes that way, a provider's model name (or the provider's own) to that provider; the virtual model,
-and any name no rule knows, is decided.
+The owner's rules come first, the first that fits; else a route's name goes that way and a provider's model name (or the provider's own) to that
+provider; the virtual model, and any name nothing knows, is decided.
 """
 
+import dataclasses
 from dataclasses import dataclass
+
+import config as settings
+
+UNROUTED_SLOW_MS = 30_000  # for a provider that stands in no route
+MAX_NAME_CHARS = 1000  # of a model's name that rules look at
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class Way:
     context: str | None = None  # the provider that searches first, for an enriched answer
     tools: tuple[str, ...] = ()
     pinned: bool = False
+    rule: settings.ModelRule | None = None  # the owner's rule that led here
 
 
 class Router:
@@ -25,6 +32,7 @@ class Router:
         self._config = config
         self._ways = {name: self._way(name) for name in config.routes}
         self._pins = self._pinned_names()
+        self._rules = [(_fits(rule), self._ruled_way(rule)) for rule in config.models]
 
     def _way(self, name):
         route = self._config.routes[name]
@@ -35,19 +43,41 @@ class Router:
         """Model name -> way. Where names meet, the virtual model comes first, then routes, then models, then providers."""
         pins = {}
         for name, provider in self._config.providers.items():
-            home = next((way for way in self._ways.values() if name in way.chain), None)
-            way = Way(home.route if home else name, (name,), home.slow_ms if home else 30000, pinned=True)
-            pins.setdefault(provider.model, way)
-            pins.setdefault(name, way)
+            pins.setdefault(provider.model, self._way_to(name))
+            pins.setdefault(name, self._way_to(name))
         for name, way in self._ways.items():
-            pins[name] = Way(**{**way.__dict__, "pinned": True})
+            pins[name] = dataclasses.replace(way, pinned=True)
         pins.pop(self._config.virtual_model, None)
         pins.pop("", None)
         return pins
 
+    def _way_to(self, provider):
+        """The way to one provider alone, under the name of the first route it stands in."""
+        home = next((way for way in self._ways.values() if provider in way.chain), None)
+        return Way(home.route if home else provider, (provider,), home.slow_ms if home else UNROUTED_SLOW_MS, pinned=True)
+
+    def _ruled_way(self, rule):
+        way = self._way_to(rule.provider) if rule.provider else dataclasses.replace(self._ways[rule.route], pinned=True)
+        return dataclasses.replace(way, rule=rule)
+
     def pin(self, model):
-        """The way a client asked for by name, or None: to be decided."""
-        return self._pins.get(model)
+        """The way a client asked for by a model's name, or None: to be decided. The owner's rules come before what the names say by themselves."""
+        if model is None or model == self._config.virtual_model:
+            return None
+        name = model[:MAX_NAME_CHARS]
+        ruled = next((way for fits, way in self._rules if fits(name)), None)
+        return ruled or self._pins.get(model)
+
+    def route(self, name):
+        """The way of a route asked for by its name, None if there is no such route."""
+        way = self._ways.get(name)
+        return way and dataclasses.replace(way, pinned=True)
+
+    def embeddings(self, model):
+        """The provider (its name) that embeds: the one marked for it, else the one that the model's name leads to; None if there is none."""
+        marked = next((name for name, provider in self._config.providers.items() if provider.embeddings), None)
+        way = self.pin(model)
+        return marked or (way.chain[0] if way and len(way.chain) == 1 else None)
 
     def by_decision(self, decision):
         return self._ways[self._config.decisions[decision]]
@@ -65,3 +95,12 @@ class Router:
             if not provider.disabled and provider.model not in listed:
                 listed.add(provider.model)
                 yield provider.model, name, f"{provider.model} ({name})" if provider.model == "builtin" else None
+
+
+def _fits(rule):
+    """Whether a model name fits a rule, as a function."""
+    if rule.exact:
+        return rule.exact.__eq__
+    if rule.prefix:
+        return lambda name: name.startswith(rule.prefix)
+    return settings.pattern_of(rule.regex).search

@@ -16,6 +16,7 @@ import sys
 import threading
 from dataclasses import replace
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm import server
@@ -131,6 +132,8 @@ class Generation(server.ResponseGenerator):
 
 
 class Handler(server.APIHandler):
+    served_model = None  # the name that answers bear; mlx_lm.server repeats the one asked for, which must always be "default_model"
+
     def handle_completion(self, request, stop_words):
         self._delivered = request.delivered = []
         request.client_left = self._client_left
@@ -148,11 +151,15 @@ class Handler(server.APIHandler):
     def generate_response(self, *args, **kwargs):
         """mlx_lm.server leaves logprobs out of streams, and the tokens' text out of them elsewhere."""
         response = super().generate_response(*args, **kwargs)
+        response["model"] = self.served_model
         if self.logprobs:
             content = [self._logprob(item) for item in self._delivered if item.finish_reason != "stop"]
             response["choices"][0]["logprobs"] = {"content": content}
             self._delivered.clear()
         return response
+
+    def completion_usage_response(self, *args, **kwargs):
+        return {**super().completion_usage_response(*args, **kwargs), "model": self.served_model}
 
     def _logprob(self, item) -> dict:
         decode = self.response_generator.model_provider.tokenizer.decode
@@ -209,6 +216,7 @@ def serve(model: str, on_listening) -> str:
         "--decode-concurrency": DECODE_CONCURRENCY,
         "--max-tokens": MAX_TOKENS[blas.device()],
     }
+    Handler.served_model = Path(model).name if Path(model).is_dir() else model
     failures = []
 
     def run(host, port, model_provider):
