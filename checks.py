@@ -1,0 +1,142 @@
+"""How a provider is asked whether it is well: by a knock, or for a token.
+
+It depends on what asking costs. The embedded engine and an Ollama at home have to produce a token, since both can listen on their port with a model that is
+stuck. The others are asked for their `health_path`, or for the list of their models: in a cloud each token is paid for.
+
+When to ask, and what the answer means for the chains, is `probes.py`'s and `breaker.py`'s.
+"""
+
+import ipaddress
+import json
+import socket
+import threading
+from urllib.parse import urlsplit
+
+from attempt import Attempt
+from errors import ConnectFailed, UpstreamError, UpstreamStatus
+from upstream import Line, read_some
+
+CHECK_S = 10.0  # for an answer that needs no model; a token has the provider's own `timeouts.first_byte_s`, as a call's would
+MAX_JSON_BYTES = 1 << 20
+
+
+class Check:
+    """Asks one provider, one question at a time."""
+
+    def __init__(self, provider):
+        self._provider = provider
+        self._embedded = provider.settings.kind == "mlx"
+        self._asks_for_tokens = True if self._embedded else None  # None: to be found out from the server
+        self._lock = threading.Lock()
+        self._cut = None
+        self._over = False
+
+    @property
+    def is_thorough(self):
+        """Whether it has the provider do what a call would, as far as is known; False before an Ollama has been recognised."""
+        return bool(self._asks_for_tokens)
+
+    def ask(self, wanted):
+        """Returns when the provider is well, and raises the ProxyError that says what is wrong when it is not; Cancelled after `hang_up()`.
+
+        wanted: somebody has a reason to know. An Ollama that has put its model away, which it does after OLLAMA_KEEP_ALIVE, loads it again only
+        then, and not each minute, which would keep another model from its place.
+        """
+        line = Line()
+        self._may_be_cut_by(line.cut)
+        if self._asks_for_tokens is None:
+            self._asks_for_tokens = _is_ollama_at_home(self._provider, line)
+        if self._asks_for_tokens and (wanted or self._embedded or _is_loaded(self._provider, line)):
+            self._ask_for_a_token()
+        else:
+            self._knock(line)
+
+    def hang_up(self):
+        """End the question under way and refuse all others, from any thread."""
+        with self._lock:
+            self._over = True
+            cut = self._cut
+        if cut:
+            cut()
+
+    def _ask_for_a_token(self):
+        attempt = Attempt(self._provider, "/chat/completions", {"messages": [{"role": "user", "content": "ok"}], "max_tokens": 1})
+        self._may_be_cut_by(attempt.cancel)
+        try:
+            attempt.head()
+        except UpstreamStatus as error:
+            if error.status == 404:
+                raise UpstreamError("does not have its model") from error
+            if error.may_go_on:
+                raise
+            # Else it has looked at the request and does not like it, as a model for embeddings would.
+        finally:
+            attempt.cancel()
+
+    def _knock(self, line):
+        try:
+            self._provider.check(line, CHECK_S)
+        except UpstreamStatus as error:
+            has_no_list = error.status in (404, 405) and not self._provider.settings.health_path
+            if has_no_list or error.status == 429:
+                return  # it is there, and that is all a knock can tell
+            if error.may_go_on:
+                raise
+            raise UpstreamError(f"answered {error.status}") from error  # a client's mistake, were it a client's request
+
+    def _may_be_cut_by(self, cut):
+        with self._lock:
+            self._cut = cut
+            over = self._over
+        if over:
+            cut()
+
+
+def _is_ollama_at_home(provider, line):
+    """Whether a provider is an Ollama that may be asked for a token; None when it can't tell just now.
+
+    It is one when it tells its version (docs.ollama.com/api-reference/get-version). It may be when it has no public address, its model is not one of
+    Ollama's cloud, and the owner has set neither a price nor a `health_path`.
+    """
+    settings = provider.settings
+    is_paid = settings.prices and (settings.prices.input or settings.prices.output)
+    if settings.kind != "openai" or settings.health_path or is_paid or settings.model.endswith((":cloud", "-cloud")):
+        return False
+    if not _is_at_home(urlsplit(settings.base_url).hostname):
+        return False
+    status, told = _native(provider, "/api/version", line)
+    return None if status >= 500 else isinstance(told.get("version"), str)
+
+
+def _is_loaded(provider, line):
+    """Whether an Ollama has the provider's model in memory; True where it does not say (docs.ollama.com/api/ps)."""
+    _, told = _native(provider, "/api/ps", line)
+    if not isinstance(told.get("models"), list):
+        return True
+    names = {model.get("model") for model in told["models"] if isinstance(model, dict)}
+    return provider.model in names or f"{provider.model}:latest" in names
+
+
+def _is_at_home(host):
+    """Whether all addresses of a host are private ones. Raises ConnectFailed when it has none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectFailed("its name could not be resolved") from error
+    return not any(ipaddress.ip_address(address[0]).is_global for *_, address in found)
+
+
+def _native(provider, path, line):
+    """What an endpoint of Ollama's own API tells: (status, dict), the dict empty where there is no such endpoint."""
+    root = provider.settings.base_url.rstrip("/").removesuffix("/v1")
+    response = provider.upstream.call(line, "GET", root + path, connect_s=CHECK_S, read_s=CHECK_S)
+    try:
+        body = b""
+        while len(body) < MAX_JSON_BYTES and (more := read_some(response, line)):
+            body += more
+        told = json.loads(body)
+    except ValueError:
+        told = None
+    finally:
+        response.close()
+    return response.status_code, told if isinstance(told, dict) and response.status_code == 200 else {}
