@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import logs
-from breaker import Breaker, parse_retry_after
+from breaker import Breaker, Policy, parse_retry_after
 from errors import BadRequest, Cancelled, ConnectFailed, HeadTimeout, StreamBroken, UpstreamStatus
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
@@ -75,6 +75,15 @@ def test_two_failed_connections_in_a_row_open_it(breaker):
     fails(breaker, ConnectFailed("connection refused"))
 
     assert not breaker.allows()
+
+
+def test_connections_that_failed_with_another_failure_between_them_are_not_in_a_row(clock):
+    breaker = Breaker("local", Policy(failures=9), clock)
+
+    for error in (ConnectFailed("connection refused"), status(500), ConnectFailed("connection refused")):
+        fails(breaker, error)
+
+    assert breaker.allows()
 
 
 def test_a_success_in_between_forgets_the_failures_before_it(breaker):
@@ -290,8 +299,9 @@ def test_one_failed_background_probe_opens_it(breaker):
     assert not breaker.allows()
 
 
-def test_a_knock_mends_at_once_what_a_knock_has_found(breaker):
-    breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+@pytest.mark.parametrize("error", [ConnectFailed("connection refused"), status(502), HeadTimeout("it stayed silent too long")])
+def test_a_knock_mends_at_once_what_a_knock_has_found(breaker, error):
+    breaker.begin_probe(thorough=False).failed(error)
 
     breaker.begin_probe(thorough=False).succeeded()
 
