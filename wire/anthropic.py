@@ -1,0 +1,609 @@
+"""Anthropic's Messages API, the requests, both ways: ours to a provider of that kind, and its clients' to our chat road.
+
+What one API says and the other says differently is translated; what would change the answer and has no counterpart is refused by name; what only
+advises is left out, by the two tables below; what neither API's documentation knows is passed on as written, for the provider to judge.
+The answers are `anthropic_stream.py`'s. It counts no tokens: that takes the tokenizer of the model that will answer, which is not known here.
+Reference: platform.claude.com/docs/en/api/messages and the parameter types of Anthropic's Python SDK 2.11.
+"""
+
+import json
+import math
+import re
+
+from errors import BadRequest
+from wire import openai_chat
+
+# What would change the answer and has no counterpart: the values that ask for nothing. Any other value is refused by name.
+HARMLESS_IN_CHAT = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "modalities": (["text"], []),
+    "audio": (),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "web_search_options": (),
+    "verbosity": ("medium",),
+}
+HARMLESS_IN_MESSAGES = {"container": (), "mcp_servers": ([],), "inference_geo": ("global",)}
+
+# What is left out, and why nobody is misled by that.
+ADVISORY_IN_CHAT = {
+    "stream_options": "this API always tells the usage",
+    "seed": "a best effort that promises nothing",
+    "store": "about OpenAI's own storage",
+    "metadata": "labels of stored completions",
+    "service_tier": "speed and price, of tiers that are not the same ones here",
+    "prediction": "a draft that saves time, not a wish",
+    "prompt_cache_key": "this API finds its cache by the text itself",
+    "prompt_cache_retention": "how long to keep a cache",
+    "messages[].name": "a label of the speaker",
+    "messages[].reasoning_content": "this API takes back only reasoning that it signed (`thinking_blocks`)",
+    "messages[].content[].image_url.detail": "this API scales images by itself",
+}
+ADVISORY_IN_MESSAGES = {
+    "thinking": "whether and how long a model reasons is its provider's setting; `output_config.effort` is translated",
+    "cache_control": "where to cut the prompt cache, on the request and on every block",
+    "context_management": "which old parts may be forgotten to save tokens; here none is",
+    "diagnostics": "about Anthropic's own cache",
+    "service_tier": "speed and price, of tiers that are not the same ones here",
+    "speed": "speed and price",
+    "user_profile_id": "about Anthropic's own accounts",
+    "tools[].*": "hints beside name, description, input_schema and strict",
+}
+
+_TRANSLATED_IN_CHAT = (
+    "messages", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p", "tools", "tool_choice", "parallel_tool_calls",
+    "user", "safety_identifier", "reasoning_effort", "response_format",
+)  # fmt: skip
+_TRANSLATED_IN_MESSAGES = ("messages", "system", "stop_sequences", "tools", "tool_choice", "metadata", "output_config")
+
+EFFORT_OF_REASONING = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+REASONING_OF_EFFORT = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}  # beyond high, few servers know the words
+STATUS_OF_ERROR = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_ERROR_OF_STATUS = {status: type for type, status in STATUS_OF_ERROR.items()}
+_NOT_IN_A_TOOL_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_THINKING = ("thinking", "redacted_thinking")
+
+
+def error_body(message, status, request_id=None):
+    """An error in this API's envelope. status: the HTTP status, which tells the type. request_id: what the owner can find it by."""
+    type = _ERROR_OF_STATUS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": type, "message": message}, **({"request_id": request_id} if request_id else {})}
+
+
+# Our chat request to a provider of this kind.
+
+
+def request_of(chat_body, default_max_tokens):
+    """The Messages request for a checked chat request.
+
+    default_max_tokens: stands for `max_tokens`, which this API demands, where the client named no limit. A temperature above 1 becomes 1, the most
+    this API takes; a temperature or top_p of 1 is left out, since it is the default and newer models refuse to be told one.
+    Raises BadRequest naming the field that this API cannot serve.
+    """
+    asked = _present(chat_body)
+    _refuse_unless_harmless(asked, HARMLESS_IN_CHAT)
+    dealt_with = {*_TRANSLATED_IN_CHAT, *HARMLESS_IN_CHAT, *ADVISORY_IN_CHAT}
+    request = {name: value for name, value in asked.items() if name not in dealt_with}
+    request["max_tokens"] = asked.get("max_completion_tokens", asked.get("max_tokens", default_max_tokens))
+    system, request["messages"] = _turns_of(asked["messages"])
+    if system:
+        request["system"] = system[0]["text"] if len(system) == 1 and len(system[0]) == 2 else system
+    for name in ("temperature", "top_p"):
+        if name in asked and not (isinstance(asked[name], (int, float)) and asked[name] >= 1):
+            request[name] = asked[name]
+    if asked.get("stop"):
+        request["stop_sequences"] = _stop_sequences(asked["stop"])
+    user = asked.get("safety_identifier", asked.get("user"))
+    if user:
+        request["metadata"] = {"user_id": user}
+    request.update(_tools_of(asked))
+    request.update(_effort_and_format_of(asked, request.get("output_config")))
+    return request
+
+
+def _present(body):
+    """The fields that say something: to OpenAI's clients null means absent."""
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _refuse_unless_harmless(asked, harmless):
+    for name, values in harmless.items():
+        if name in asked and asked[name] not in values:
+            raise BadRequest(f"'{name}' has no counterpart in the API that answers this model; leave it out", param=name, code="unsupported_parameter")
+
+
+def _turns_of(messages):
+    """(system blocks, turns): system messages apart, neighbours of one role put together, tool results first as this API demands.
+
+    A text of nothing but white space is left out, as this API refuses it.
+    """
+    system, turns = [], []
+    for i, message in enumerate(messages):
+        where, role = f"messages[{i}]", message["role"]
+        if role in ("system", "developer"):
+            system += _blocks_of(message.get("content"), f"{where}.content")
+            continue
+        if role == "function":
+            raise BadRequest(f"'{where}.role' is 'function', which only 'tool' can say to this model", param=f"{where}.role", code="unsupported_value")
+        speaker = "assistant" if role == "assistant" else "user"
+        blocks = {"assistant": _assistant_blocks, "tool": _tool_result, "user": _user_blocks}[role](message, where)
+        if turns and turns[-1]["role"] == speaker:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": speaker, "content": blocks})
+    if not turns:
+        raise BadRequest("'messages' must hold a text besides the system's", param="messages")
+    for turn in turns:
+        turn["content"].sort(key=lambda block: block["type"] != "tool_result")
+    return system, turns
+
+
+def _user_blocks(message, where):
+    return _blocks_of(message.get("content"), f"{where}.content")
+
+
+def _assistant_blocks(message, where):
+    if message.get("audio"):
+        raise BadRequest(f"'{where}.audio' cannot be sent to this model", param=f"{where}.audio", code="unsupported_value")
+    blocks = [block for block in _list_in(message, "thinking_blocks", where) if isinstance(block, dict) and block.get("type") in _THINKING]
+    blocks += _blocks_of(message.get("content"), f"{where}.content")
+    if isinstance(message.get("refusal"), str):
+        blocks += _blocks_of(message["refusal"], f"{where}.refusal")
+    for j, call in enumerate(_list_in(message, "tool_calls", where)):
+        blocks.append(_tool_use(call, f"{where}.tool_calls[{j}]"))
+    return blocks
+
+
+def _list_in(holder, name, where=None):
+    value, where = holder.get(name), f"{where}.{name}" if where else name
+    if value is not None and not isinstance(value, list):
+        raise BadRequest(f"'{where}' must be a list", param=where)
+    return value or []
+
+
+def _tool_use(call, where):
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadRequest(f"'{where}' must be an object with a named function", param=where)
+    told = f"{where}.function.arguments"
+    try:
+        arguments = parse_arguments(function.get("arguments"))
+    except ValueError as error:
+        raise BadRequest(f"'{told}' must be a JSON object in a string: {error}", param=told) from error
+    return {"type": "tool_use", "id": _tool_id(call.get("id"), f"{where}.id"), "name": function["name"], "input": arguments}
+
+
+def _tool_result(message, where):
+    content = message.get("content")
+    if not isinstance(content, str):
+        content = _blocks_of(content, f"{where}.content")
+    return [{"type": "tool_result", "tool_use_id": _tool_id(message.get("tool_call_id"), f"{where}.tool_call_id"), "content": content}]
+
+
+def _tool_id(id, where):
+    """An id as this API takes it: other servers' ids, which a conversation may bring along, have points and colons in them."""
+    if not isinstance(id, str) or not id:
+        raise BadRequest(f"'{where}' must be a string", param=where)
+    return _NOT_IN_A_TOOL_ID.sub("_", id)
+
+
+def parse_arguments(told):
+    """A tool call's arguments, which chat completions spell as a string and some servers as an object, as an object.
+
+    None, "" and "null" mean {}. Raises ValueError.
+    """
+    value = told
+    if isinstance(told, str):
+        try:
+            value = json.loads(told or "{}", parse_constant=_no_json, parse_float=_finite)
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("it is no object")
+    return value or {}
+
+
+def _no_json(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(text):
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _blocks_of(content, where):
+    """A message's content, a string, parts or None, as blocks."""
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    blocks = []
+    for j, part in enumerate(parts):
+        block = _block_of(part, f"{where}[{j}]")
+        if block["type"] == "text" and not block["text"].strip():
+            continue
+        blocks.append({**block, "cache_control": part["cache_control"]} if part.get("cache_control") else block)
+    return blocks
+
+
+def _block_of(part, where):
+    kind = part["type"]
+    if kind in ("text", "refusal") and isinstance(part.get(kind), str):
+        return {"type": "text", "text": part[kind]}
+    if kind == "image_url":
+        image = part.get("image_url")
+        return {"type": "image", "source": _image_source(image.get("url") if isinstance(image, dict) else image, f"{where}.image_url.url")}
+    if kind == "file" and isinstance(part.get("file"), dict):
+        return _document(part["file"], f"{where}.file")
+    raise BadRequest(f"'{where}' is of type '{kind}', which this model cannot be sent", param=f"{where}.type", code="unsupported_value")
+
+
+def _image_source(url, where):
+    if isinstance(url, str) and url.startswith("data:"):
+        media_type, data = _data_url(url, where)
+        return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
+    if isinstance(url, str) and url.startswith(("https://", "http://")):
+        return {"type": "url", "url": url}
+    raise BadRequest(f"'{where}' must be a data: URL or a web address", param=where)
+
+
+def _document(file, where):
+    data = file.get("file_data")
+    if not isinstance(data, str):
+        raise BadRequest(f"'{where}' must carry its 'file_data'; this model knows no stored files of OpenAI", param=where, code="unsupported_value")
+    media_type, data = _data_url(data, f"{where}.file_data")
+    document = {"type": "document", "source": {"type": "base64", "media_type": media_type, "data": data}}
+    return {**document, "title": file["filename"]} if file.get("filename") else document
+
+
+def _data_url(url, where):
+    """(media type, base64 text). Cut by hand: these are megabytes."""
+    head, comma, data = url.partition(",")
+    media_type, *attributes = head.removeprefix("data:").split(";")
+    if not comma or not head.startswith("data:") or "base64" not in attributes:
+        raise BadRequest(f"'{where}' must be a data: URL in base64", param=where)
+    return media_type.strip().lower(), data
+
+
+def _stop_sequences(stop):
+    stops = [stop] if isinstance(stop, str) else stop
+    for text in stops if isinstance(stops, list) else [None]:
+        if not isinstance(text, str) or not text.strip():
+            raise BadRequest("'stop' must be a text or a list of texts, each with more than white space for this model", param="stop")
+    return stops
+
+
+def _tools_of(asked):
+    """`tools` and `tool_choice`, as far as there is something to say."""
+    tools = [_tool_of(tool, f"tools[{i}]") for i, tool in enumerate(_list_in(asked, "tools"))]
+    choice = _tool_choice_of(asked.get("tool_choice"))
+    if asked.get("parallel_tool_calls") is False and tools and choice != {"type": "none"}:
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    if not tools:
+        return {"tool_choice": choice} if choice and choice["type"] in ("any", "tool") else {}
+    return {"tools": tools, **({"tool_choice": choice} if choice else {})}
+
+
+def _tool_of(tool, where):
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadRequest(f"'{where}' must be an object with a named function; this model knows no other tools", param=where)
+    made = {"name": function["name"]}
+    if function.get("description"):
+        made["description"] = function["description"]
+    schema = function.get("parameters") or {"properties": {}}
+    if not isinstance(schema, dict):
+        raise BadRequest(f"'{where}.function.parameters' must be an object", param=f"{where}.function.parameters")
+    made["input_schema"] = {"type": "object", **schema}
+    if function.get("strict"):
+        made["strict"] = True
+    if tool.get("cache_control"):
+        made["cache_control"] = tool["cache_control"]
+    return made
+
+
+def _tool_choice_of(choice):
+    if choice is None or choice in ("auto", "none"):
+        return choice and {"type": choice}
+    if choice == "required":
+        return {"type": "any"}
+    function = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(function, dict) and isinstance(function.get("name"), str):
+        return {"type": "tool", "name": function["name"]}
+    raise BadRequest("'tool_choice' must be auto, none, required or a named function", param="tool_choice")
+
+
+def _effort_and_format_of(asked, output_config):
+    """`output_config` and `thinking` for `reasoning_effort` and `response_format`.
+
+    Effort does not switch thinking on: which form of it a model takes, or that it takes none, differs from model to model, so that is the owner's
+    to say (`extra_body`).
+    """
+    config, switched_off = {**output_config} if isinstance(output_config, dict) else {}, {}
+    effort = asked.get("reasoning_effort")
+    if effort == "none":
+        switched_off = {"thinking": {"type": "disabled"}}
+    elif effort is not None:
+        if not isinstance(effort, str) or effort not in EFFORT_OF_REASONING:
+            raise BadRequest(f"'reasoning_effort' must be none or one of {', '.join(EFFORT_OF_REASONING)}", param="reasoning_effort")
+        config["effort"] = EFFORT_OF_REASONING[effort]
+    form = asked.get("response_format")
+    if form is not None and form != {"type": "text"}:
+        config["format"] = {"type": "json_schema", "schema": _schema_in(form)}
+    return {**switched_off, **({"output_config": config} if config else {})}
+
+
+def _schema_in(form):
+    wanted = form.get("json_schema") if isinstance(form, dict) and form.get("type") == "json_schema" else None
+    if isinstance(wanted, dict) and isinstance(wanted.get("schema"), dict):
+        return wanted["schema"]
+    raise BadRequest(
+        "'response_format' must be text, or json_schema with a schema: this model can keep to a schema, but not to JSON of any shape",
+        param="response_format",
+        code="unsupported_value",
+    )
+
+
+# An Anthropic client's request to our chat road.
+
+_FIELDS = {
+    "model": (str, "a string"),
+    "stream": (bool, "true or false"),
+    "stop_sequences": (list, "a list of strings"),
+    "tools": (list, "a list of tools"),
+    "tool_choice": (dict, "an object"),
+    "metadata": (dict, "an object"),
+    "output_config": (dict, "an object"),
+}
+_BLOCK_FIELDS = {
+    "text": {"text": str},
+    "image": {"source": dict},
+    "document": {"source": dict},
+    "search_result": {"title": str, "source": str, "content": list},
+    "thinking": {"thinking": str},
+    "redacted_thinking": {"data": str},
+    "tool_use": {"id": str, "name": str, "input": dict},
+    "tool_result": {"tool_use_id": str},
+}
+_BLOCKS_OF_ROLE = {
+    "system": ("text",),
+    "user": ("text", "image", "document", "search_result", "tool_result"),
+    "assistant": ("text", "thinking", "redacted_thinking", "tool_use"),
+    "tool_result": ("text", "image", "document", "search_result"),
+}
+_KINDS = {str: "a string", dict: "an object", list: "a list"}
+
+
+def check_messages(body):
+    """Check a Messages request as far as the proxy itself relies on it. Raises BadRequest naming the field.
+
+    Blocks of Anthropic's own tools (server_tool_use and the like) are refused, since no other provider could make sense of them.
+    """
+    if not isinstance(body, dict):
+        raise BadRequest("the request body must be a JSON object")
+    for name, (kind, told) in _FIELDS.items():
+        if body.get(name) is not None and not isinstance(body[name], kind):
+            raise BadRequest(f"'{name}' must be {told}", param=name)
+    limit = body.get("max_tokens")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise BadRequest("'max_tokens' must be a whole number of at least 1", param="max_tokens")
+    if body.get("system") is not None:
+        _check_content(body["system"], "system", "system")
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("'messages' must be a list with at least one message", param="messages")
+    for i, message in enumerate(messages):
+        _check_message(message, f"messages[{i}]")
+    for i, tool in enumerate(body.get("tools") or ()):
+        _check_tool(tool, f"tools[{i}]")
+
+
+def _check_message(message, where):
+    role = message.get("role") if isinstance(message, dict) else None
+    if role not in ("user", "assistant", "system"):
+        raise BadRequest(f"'{where}.role' must be user, assistant or system", param=f"{where}.role")
+    _check_content(message.get("content"), f"{where}.content", role)
+
+
+def _check_content(content, where, role):
+    """role: whose content it is, or "tool_result"."""
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise BadRequest(f"'{where}' must be a string or a list of blocks", param=where)
+    for j, block in enumerate(content):
+        _check_block(block, f"{where}[{j}]", role)
+
+
+def _check_block(block, where, role):
+    kind = block.get("type") if isinstance(block, dict) else None
+    if not isinstance(kind, str):
+        raise BadRequest(f"'{where}' must be an object with a 'type'", param=where)
+    if kind not in _BLOCKS_OF_ROLE[role]:
+        known = ", ".join(_BLOCKS_OF_ROLE[role])
+        raise BadRequest(f"'{where}' is of type '{kind[:60]}'; here it can be {known}", param=f"{where}.type", code="unsupported_value")
+    for name, type in _BLOCK_FIELDS[kind].items():
+        if not isinstance(block.get(name), type):
+            raise BadRequest(f"'{where}.{name}' must be {_KINDS[type]}", param=f"{where}.{name}")
+    if kind in ("tool_result", "search_result") and block.get("content") is not None:
+        _check_content(block["content"], f"{where}.content", "tool_result" if kind == "tool_result" else "system")
+
+
+def _check_tool(tool, where):
+    if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+        raise BadRequest(f"'{where}' must be an object with a name", param=where)
+    if tool.get("type") not in (None, "custom"):
+        told = f"'{where}' is of type '{tool['type']}', one of Anthropic's own tools; here a tool has a name and an input_schema"
+        raise BadRequest(told, param=f"{where}.type", code="unsupported_value")
+    if not isinstance(tool.get("input_schema"), dict):
+        raise BadRequest(f"'{where}.input_schema' must be an object", param=f"{where}.input_schema")
+
+
+def chat_request_of(messages_body):
+    """The chat request for a checked Messages request. Raises BadRequest naming what chat completions cannot say.
+
+    Signed thinking travels as `thinking_blocks` on its message, so that `request_of` can hand it back; any thinking as `reasoning_content`.
+    A failed tool's result begins with "Error: ", since chat completions have no flag for it.
+    """
+    asked = _present(messages_body)
+    _refuse_unless_harmless(asked, HARMLESS_IN_MESSAGES)
+    dealt_with = {*_TRANSLATED_IN_MESSAGES, *HARMLESS_IN_MESSAGES, *ADVISORY_IN_MESSAGES}
+    chat = {name: value for name, value in asked.items() if name not in dealt_with}
+    chat["messages"] = [{"role": "system", "content": _joined_text(asked["system"])}] if asked.get("system") else []
+    for i, message in enumerate(asked["messages"]):
+        chat["messages"] += _chat_messages(message, f"messages[{i}]")
+    if asked.get("stop_sequences"):
+        chat["stop"] = asked["stop_sequences"]
+    if asked.get("tools"):
+        chat["tools"] = [_function_of(tool) for tool in asked["tools"]]
+    if asked.get("tool_choice"):
+        chat.update(_choice_of(asked["tool_choice"]))
+    if asked.get("metadata", {}).get("user_id"):
+        chat["user"] = asked["metadata"]["user_id"]
+    chat.update(_reasoning_and_format_of(_present(asked.get("output_config", {}))))
+    return chat
+
+
+def _joined_text(content):
+    return content if isinstance(content, str) else "\n".join(block["text"] for block in content)
+
+
+def _chat_messages(message, where):
+    role, content = message["role"], message["content"]
+    if isinstance(content, str) or role == "system":
+        return [{"role": role, "content": _joined_text(content)}]
+    return [_assistant_message(content)] if role == "assistant" else _user_messages(content, f"{where}.content")
+
+
+def _assistant_message(blocks):
+    of = {kind: [block for block in blocks if block["type"] == kind] for kind in _BLOCKS_OF_ROLE["assistant"]}
+    message = {"role": "assistant", "content": "".join(block["text"] for block in of["text"])}
+    if of["thinking"]:
+        message["reasoning_content"] = "".join(block["thinking"] for block in of["thinking"])
+    signed = [block for block in blocks if block["type"] in _THINKING and (block.get("signature") or block.get("data"))]
+    if signed:
+        message["thinking_blocks"] = signed
+    if of["tool_use"]:
+        message["tool_calls"] = [_call_of(block) for block in of["tool_use"]]
+        message["content"] = message["content"] or None
+    return message
+
+
+def _call_of(block):
+    # The model reads this string, so it holds letters and not their escapes.
+    arguments = json.dumps(block["input"], ensure_ascii=False, separators=(",", ":"))
+    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+
+
+def _user_messages(blocks, where):
+    """A user turn: its tool results as messages of their own, then what else it says, and what the results show besides text."""
+    results, parts = [], []
+    for j, block in enumerate(blocks):
+        if block["type"] == "tool_result":
+            result, shown = _tool_message(block, f"{where}[{j}]")
+            results.append(result)
+            parts += shown
+        else:
+            parts += _parts_of(block, f"{where}[{j}]")
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        return [*results, {"role": "user", "content": parts[0]["text"]}]
+    if parts or not results:
+        return [*results, {"role": "user", "content": parts or ""}]
+    return results
+
+
+def _tool_message(block, where):
+    """(the tool's message, the parts that its text cannot hold)."""
+    content, shown = block.get("content") or "", []
+    if not isinstance(content, str):
+        parts = [part for k, inner in enumerate(content) for part in _parts_of(inner, f"{where}.content[{k}]")]
+        content, shown = openai_chat.text_of(parts), [part for part in parts if part["type"] != "text"]
+    return {"role": "tool", "tool_call_id": block["tool_use_id"], "content": ("Error: " if block.get("is_error") else "") + content}, shown
+
+
+def _parts_of(block, where):
+    if block["type"] == "text":
+        return [{"type": "text", "text": block["text"]}]
+    if block["type"] == "search_result":
+        texts = [block["title"], block["source"], *(inner["text"] for inner in block["content"])]
+        return [{"type": "text", "text": "\n".join(texts)}]
+    source = block["source"]
+    if block["type"] == "image" and source.get("type") in ("base64", "url"):
+        return [{"type": "image_url", "image_url": {"url": _url_of(source, f"{where}.source")}}]
+    if block["type"] == "document" and source.get("type") == "base64":
+        data = _url_of(source, f"{where}.source")
+        return [{"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": data}}]
+    if block["type"] == "document" and source.get("type") in ("text", "content"):
+        return _document_parts(block, where)
+    told = f"'{where}.source' is of type '{source.get('type')}', which chat completions cannot carry"
+    raise BadRequest(told, param=f"{where}.source.type", code="unsupported_value")
+
+
+def _document_parts(block, where):
+    """A document that is text: what it is called and about, and what it holds."""
+    source = block["source"]
+    told = "data" if source["type"] == "text" else "content"
+    content = source.get(told)
+    _check_content(content, f"{where}.source.{told}", "tool_result")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    head = [{"type": "text", "text": text} for text in (block.get("title"), block.get("context")) if isinstance(text, str) and text]
+    parts = [part for k, inner in enumerate(head + blocks) for part in _parts_of(inner, f"{where}.source.{told}[{k}]")]
+    if all(part["type"] == "text" for part in parts):
+        return [{"type": "text", "text": openai_chat.text_of(parts)}]
+    return parts
+
+
+def _url_of(source, where):
+    fields = ("url",) if source["type"] == "url" else ("media_type", "data")
+    for name in fields:
+        if not isinstance(source.get(name), str):
+            raise BadRequest(f"'{where}.{name}' must be a string", param=f"{where}.{name}")
+    return source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
+
+
+def _function_of(tool):
+    function = {name: tool[name] for name in ("name", "description", "strict") if tool.get(name)}
+    return {"type": "function", "function": {**function, "parameters": tool["input_schema"]}}
+
+
+def _choice_of(choice):
+    kinds = {"auto": "auto", "any": "required", "none": "none"}
+    kind = choice.get("type")
+    if kind == "tool" and isinstance(choice.get("name"), str):
+        made = {"type": "function", "function": {"name": choice["name"]}}
+    elif isinstance(kind, str) and kind in kinds:
+        made = kinds[kind]
+    else:
+        raise BadRequest("'tool_choice.type' must be auto, any, none, or tool with a name", param="tool_choice.type")
+    return {"tool_choice": made, **({"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {})}
+
+
+def _reasoning_and_format_of(config):
+    made = {}
+    effort, form = config.get("effort"), config.get("format")
+    if effort is not None:
+        if not isinstance(effort, str) or effort not in REASONING_OF_EFFORT:
+            raise BadRequest(f"'output_config.effort' must be one of {', '.join(REASONING_OF_EFFORT)}", param="output_config.effort")
+        made["reasoning_effort"] = REASONING_OF_EFFORT[effort]
+    if form is not None:
+        if not isinstance(form, dict) or form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
+            raise BadRequest("'output_config.format' must be of type json_schema with a schema", param="output_config.format")
+        made["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": form["schema"], "strict": True}}
+    return made
