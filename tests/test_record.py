@@ -287,7 +287,7 @@ def test_keys_never_reach_a_session(headstart, primary, cloud, judge):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_ttft_counts_the_silence_before_the_providers_headers(headstart, primary, judge, stream):
-    primary.runs(("think-before-headers", 0.3), ("token", "ok"), ("pause", 0.2), ("token", "ay"), ("finish", "stop"))
+    primary.runs(("think-before-headers", 0.3), ("token", "ok"), ("pause", 1.0), ("token", "ay"), ("finish", "stop"))
 
     reply = headstart.chat(stream=stream)
 
@@ -295,10 +295,10 @@ def test_ttft_counts_the_silence_before_the_providers_headers(headstart, primary
     line = headstart.request_line(reply.headers["X-Session-Id"])
     call = next(step for step in session["steps"] if step["step"] == "provider_call")
     assert int(line["ttft_ms"]) == session["ttft_ms"] >= 300
-    assert 295 <= call["ttft_ms"] <= call["duration_ms"] - 195
-    assert session["total_ms"] >= 500
+    assert 295 <= call["ttft_ms"] <= call["duration_ms"] - 500  # the provider went on for a second after its first token
+    assert session["total_ms"] >= 1300
     if stream:
-        assert session["ttft_ms"] <= session["total_ms"] - 195
+        assert session["ttft_ms"] <= session["total_ms"] - 500
 
 
 def test_a_cloud_answer_has_its_price(headstart, cloud, judge):
@@ -486,11 +486,8 @@ def test_with_50000_files_in_the_folder_only_the_writing_thread_ever_looks_into_
     sessions = writer(tmp_path, max_count=100, max_age_days=36_000, clean_every=1)
     for i in range(200):
         sessions.save(f"{i:08x}", datetime(2026, 1, 1), lambda: {"id": "x"})
-    accepted = len(os.listdir(tmp_path))  # the saves above have returned, and most of the old files are still there
-    lookers.remove(threading.current_thread().name)
     sessions.close(HANG_GUARD_S)
 
-    assert accepted > 100
     assert set(lookers) == {"sessions"}
     left = sorted(path.name for path in tmp_path.glob("*.json"))
     assert len(left) == 100
