@@ -106,7 +106,7 @@ def test_the_parts_of_the_answer_are_joined_and_its_pages_kept(headstart, primar
 
 @pytest.mark.parametrize("answer", [
     {}, {"output": None}, {"output": "text"}, {"output": 5}, {"output": [None, 5, "x"]}, {"output": [{"content": 5}]}, {"output": [{"content": [5]}]},
-    {"output": [{"content": [{"type": "output_text", "text": {"a": 1}}]}]}, 
+    {"output": [{"content": [{"type": "output_text", "text": {"a": 1}}]}]},
     {"output": [{"content": [{"type": "output_text", "annotations": 5}]}], "citations": 5},
     {"output": [{"content": [{"type": "output_text", "text": " \n"}]}]},
 ])  # fmt: skip
