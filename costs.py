@@ -123,14 +123,16 @@ class Costs:
         sums = (sa.func.sum(sa.func.coalesce(calls.c[tokens], 0)) for tokens in TOKENS)
         answered = (calls.c.outcome == ANSWERED) & calls.c.input_tokens.is_not(None)
         bands = sa.select(sa.func.count(), *sums).where(within & answered).group_by(calls.c.input_tokens // BAND_TOKENS)
-        cost_usd, priced_calls = 0.0, 0
+        cost_usd, priced_calls, answered_calls = 0.0, 0, 0
         for count, *totals in self._ledger.select(bands):
+            answered_calls += count
             mean_call = prices.Usage(**{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)})
             mean_usd = prices.cost_usd(provider, provider.model, mean_call)
             if mean_usd is not None:
                 cost_usd += mean_usd * count
                 priced_calls += count
-        return {"provider": name, "model": provider.model, "calls": priced_calls, "cost_usd": round(cost_usd, 8) if priced_calls else None}
+        is_known = priced_calls > 0 or answered_calls == 0
+        return {"provider": name, "model": provider.model, "calls": priced_calls, "cost_usd": round(cost_usd, 8) if is_known else None}
 
     def _speculation(self, within):
         """What speculating brought and took. wasted: of calls that were not adopted; saved_ms: over all adopted ones."""
@@ -147,12 +149,14 @@ class Costs:
             sa.func.coalesce(sa.func.sum(calls.c.saved_ms), 0).label("saved_ms"),
         )
         [row] = self._ledger.select(sums.where(within & calls.c.speculative))
-        return _plain(row._mapping)
+        told = _plain(row._mapping)
+        return {**told, "wasted_usd": 0.0} if told["calls"] == told["adopted"] else told
 
 
 def _told(row):
-    """One row of _SUMS as JSON has it."""
-    return _plain({column.name: row[i] for i, column in enumerate(_SUMS)})
+    """One row of _SUMS as JSON has it. No calls cost nothing, which is known."""
+    told = _plain({column.name: row[i] for i, column in enumerate(_SUMS)})
+    return told if told["calls"] else {**told, "cost_usd": 0.0}
 
 
 def _plain(sums):
@@ -182,8 +186,10 @@ def table(costs, now):
     lines = [_line("", "calls", "input", "cached", "output", "reasoning", "USD")]
     lines += [_sums_line("today", today["total"]), _sums_line("7 days", week["total"])]
     for group, name in (("providers", "provider"), ("models", "model"), ("routes", "route"), ("days", "day")):
-        lines += ["", *(_sums_line(f"{name} {sums[name] or '-'}", sums) for sums in week[group])]
-    return "\n".join([*lines, "", *_closing_lines(week)])
+        entries = [_sums_line(f"{name} {sums[name] or '-'}", sums) for sums in week[group]]
+        lines += ["", *entries] if entries else []
+    closing = list(_closing_lines(week))
+    return "\n".join(lines + (["", *closing] if closing else []))
 
 
 def _closing_lines(week):

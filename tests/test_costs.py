@@ -63,7 +63,7 @@ def costs_of(ledger):
 
 
 def test_an_empty_ledger_is_told_in_full(costs_of):
-    nothing = {"calls": 0, "cost_usd": None, "unpriced_calls": 0, "estimated_calls": 0}
+    nothing = {"calls": 0, "cost_usd": 0.0, "unpriced_calls": 0, "estimated_calls": 0}
     no_tokens = {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "reasoning_tokens": 0}
 
     assert costs_of().since("7d", NOW) == {
@@ -74,8 +74,8 @@ def test_an_empty_ledger_is_told_in_full(costs_of):
         "models": [],
         "routes": [],
         "days": [],
-        "all_cloud": {"provider": "cloud", "model": "c-model", "calls": 0, "cost_usd": None},
-        "speculation": {"calls": 0, "adopted": 0, "cancelled": 0, "failed": 0, "wasted_tokens": 0, "wasted_usd": None, "saved_ms": 0},
+        "all_cloud": {"provider": "cloud", "model": "c-model", "calls": 0, "cost_usd": 0.0},
+        "speculation": {"calls": 0, "adopted": 0, "cancelled": 0, "failed": 0, "wasted_tokens": 0, "wasted_usd": 0.0, "saved_ms": 0},
     }
 
 
@@ -147,6 +147,14 @@ def test_all_cloud_minds_the_steps_of_a_price(costs_of):
     one_by_one = [costs.prices.cost_usd(claude[1], claude[1].model, costs.prices.Usage(input_tokens=call.input_tokens)) for call in (short, long)]
     assert both == pytest.approx(sum(one_by_one))
     assert one_by_one[1] / one_by_one[0] > 2  # the long one is beyond a step
+
+
+def test_all_cloud_is_null_where_its_price_is_unknown(costs_of):
+    unlisted = ("new", Provider(kind="openai", model="n-model", base_url="https://llm.example.com/v1"))
+
+    report = costs_of(LOCAL, cloud=unlisted).since("7d", NOW)
+
+    assert report["all_cloud"] == {"provider": "new", "model": "n-model", "calls": 0, "cost_usd": None}
 
 
 def test_all_cloud_is_null_without_a_cloud(costs_of):
@@ -228,6 +236,16 @@ def test_the_cloud_is_the_first_of_complexs_chain_that_is_not_local(chain, name)
 
 
 # The table.
+
+
+def test_the_table_of_an_empty_ledger_is_short(costs_of):
+    table = costs.table(costs_of(cloud=None), NOW)
+
+    assert [line.split() for line in table.splitlines()] == [
+        ["calls", "input", "cached", "output", "reasoning", "USD"],
+        ["today", "0", "0", "0", "0", "0", "0.0000"],
+        ["7", "days", "0", "0", "0", "0", "0", "0.0000"],
+    ]
 
 
 def test_the_table_tells_today_the_week_and_what_might_have_been(costs_of):
