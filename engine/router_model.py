@@ -181,7 +181,7 @@ class RouterModel:
 
 
 def _tuned(published: dict, arrays: dict[str, np.ndarray]) -> dict:
-    """The encoder's weights with the trained change added, which is taken out of `arrays`; kept as 8-bit columns with a scale each."""
+    """The encoder's weights with the trained change added, which is taken out of `arrays`; kept as small whole numbers with a scale per column."""
     import mlx.core as mx
 
     weights = dict(published)

@@ -6,6 +6,7 @@ Labels: data/README.md. META rows of the pool are left out, since META is found 
 import gzip
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ DATA_DIR = Path(__file__).resolve().parent / "data"
 
 WRITTEN = "written"
 SEED = 1
+ROWS_PER_SOURCE_AND_LABEL = 300  # more of one manner adds time and no accuracy
 DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
 
 
@@ -65,9 +67,20 @@ def disguised(rows: list[Row], seed: int) -> list[Row]:
     return coats
 
 
+def sample(rows: list[Row], limit: int) -> list[Row]:
+    """At most `limit` rows of each source and label, drawn the same way every time."""
+    drawn, taken, kept = list(rows), Counter(), []
+    random.Random(SEED).shuffle(drawn)
+    for row in drawn:
+        taken[row.source, row.label] += 1
+        if taken[row.source, row.label] <= limit:
+            kept.append(row)
+    return kept
+
+
 def training_rows() -> list[Row]:
-    """Everything that is trained on: pool, written rows, and their disguised copies."""
-    rows = pool() + written()
+    """Everything that is trained on: the pool's sources evened out, the written rows, and disguised copies of both."""
+    rows = sample(pool(), ROWS_PER_SOURCE_AND_LABEL) + written()
     return rows + disguised(rows, SEED)
 
 

@@ -26,7 +26,6 @@ FOLDS = (
      *(f"template-{language}" for language in ("de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja"))),
     ("template", "template-multiturn", "mt-bench-101", "mt-bench-101-longtext"),
 )
-ROWS_PER_SOURCE_AND_LABEL = 400  # of a left-out source, so that the largest do not decide the calibration
 
 
 def interval(right: int, of: int) -> tuple[float, float]:
@@ -83,24 +82,12 @@ def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarra
     return {"meaning": round(float(meaning), 4), "letter": round(float(letter), 4), "bias": [round(float(value), 4) for value in bias - bias.mean()]}
 
 
-def sample(rows: list[data.Row], limit: int) -> list[data.Row]:
-    """At most `limit` rows of each source and label, the same every time."""
-    taken: dict[tuple[str, str], int] = {}
-    kept = []
-    for number in np.random.default_rng(3).permutation(len(rows)):
-        row = rows[number]
-        taken[row.source, row.label] = taken.get((row.source, row.label), 0) + 1
-        if taken[row.source, row.label] <= limit:
-            kept.append(row)
-    return kept
-
-
 def leave_out(encoder) -> None:
     """Train without each fold of sources, print how the rows of that fold fare, and write the mixture fitted on all of them."""
     parts = []
     for fold in FOLDS:
         known = [row for row in data.training_rows() if row.source not in fold]
-        unseen = sample([row for row in data.pool() if row.source in fold], ROWS_PER_SOURCE_AND_LABEL)
+        unseen = data.sample([row for row in data.pool() if row.source in fold], data.ROWS_PER_SOURCE_AND_LABEL)
         features = Features.of(unseen, encoder.token_ids)
         parts.append((*fit(known, encoder, bar).logits(features), features.labels, [row.source for row in unseen]))
         print(f"left out: {', '.join(fold)}\n{report(softmax(parts[-1][0]), parts[-1][2], parts[-1][3])}\n")

@@ -425,7 +425,236 @@ Turn this news story into three bullet points: 'The council voted on Tuesday to 
 classify the sentiment of this tweet: 'cant believe the trains are late AGAIN today'
 """
 
-TIMES_UNMARKED, TIMES_MARKED, TIMES_SETTLED, TIMES_FALSE_FRIENDS = 6, 7, 6, 6
+# The same need in freer wording, each sentence by itself.
+ENRICH_FREE = """
+how do I get to {place} from {city} {by train|by car|avoiding tolls|}
+should I take the {A8|M4|I-90|ring road|tunnel} or the {coast road|back roads|bridge} to {city}
+can I get {home|to work|to the airport} without {traffic|a jam|roadworks}
+what did {the ECB|the Bank of Japan|parliament|the jury|the supreme court|the committee} {decide|announce|rule|say about rates}
+where is {the hurricane|the typhoon|the storm|the wildfire|the ISS|my train} {|headed|exactly}
+are there seats left on the {18:05 to {city}|night train to {city}|morning flight}
+can I {drive|work|vote|buy a house|open a bank account} in {country} with a foreign {licence|passport|residence permit}
+is it allowed to {fly a drone|park a camper|bring a dog|vape} {in {city}|at {place}}
+Which {country} politician holds the {office} job?
+I keep forgetting who replaced {celebrity} as {post}
+my quiz team needs to know who captains {club}
+what's the going rate for a {plumber|babysitter|wedding photographer|tattoo} in {city}
+what do {teachers|junior doctors|bus drivers|software engineers|pilots} earn in {country}
+average rent for a two bed in {city}
+how expensive is {city} to live in compared with {city}
+is it cheaper to {fly|take the train} from {city} to {city}
+how much tax would I pay on {40k|85k|120k} in {country}
+how long does it take to get a {passport|visa|driving test|planning permission|hip replacement} in {country}
+are masks required in {country}
+can you still buy petrol cars in {country}
+is {company} hiring
+is {company} publicly traded
+does {company} pay a dividend
+{company} stock: buy or sell?
+who are {company}'s main competitors and how big are they
+what does {company} have in the pipeline
+how many stores does {company} have
+which countries can't use {service}
+does {service} work in {country}
+does {service} let you {export your chats|share passwords with family|use passkeys|disable ads}
+how much storage do you get free with {Gmail|iCloud|OneDrive|Dropbox|Proton}
+what's the message limit on the free tier of {ChatGPT|Claude|Gemini|Copilot}
+which model does {ChatGPT|Copilot|Perplexity|Cursor} use
+is there an official {app|plugin|SDK|Docker image} for {software}
+does {software} run on {Apple silicon|a Raspberry Pi 5|Windows ARM|FreeBSD}
+what licence is {Redis|Terraform|Elasticsearch|MongoDB|Llama} under
+who maintains {software}
+how many stars does {software} have on GitHub
+is {software} {deprecated|abandoned|still maintained|safe to use in production}
+known vulnerabilities in {software}
+what graphics cards does {company} sell
+which phone has the best {camera|battery|zoom}
+what's the fastest {consumer SSD|CPU for gaming|electric car you can buy|train in service}
+which electric cars have more than 500 km of range
+what's the top speed of the {product}
+is the {product} waterproof
+how many {product}s have been sold
+when does the {product} come out in {country}
+are there tickets left for {celebrity} {in {city}|}
+how much are tickets for {club|the zoo|the {event}|a Broadway show}
+who's headlining {Glastonbury|Primavera|Wacken|Lollapalooza}
+what is {celebrity} working on
+did {celebrity} {win an Oscar|release an album|have a baby|get divorced|run for office}
+how did {celebrity}'s tour do
+what's {celebrity}'s newest song called
+is {celebrity} in {prison|hospital|rehab|parliament}
+who is {celebrity}'s {wife|husband|boyfriend|manager}
+which teams are in the {Premier League|Bundesliga|Champions League|NBA playoffs|NFL playoffs}
+who got relegated
+standings in {Serie A|La Liga|Formula One|the Six Nations|MLS}
+top scorer in {Serie A|La Liga|the Bundesliga|the Champions League}
+odds on {club} winning the {league|cup}
+transfer rumours {club}
+how many Olympic medals does {country} have
+who is the {world number one|world champion} in {tennis|chess|golf|darts|snooker|heavyweight boxing|surfing}
+how many grand slams does {athlete} have
+FIFA ranking of {country}
+who's next in line for the throne of {the UK|Norway|Japan|Spain}
+which states have {legalised marijuana|the death penalty|no income tax|universal mail voting}
+which countries {recognise Palestine|have nuclear weapons|are in the Schengen area|ban TikTok|have a monarchy|drive electric the most}
+is {country} a member of {NATO|the EU|BRICS|OPEC|the euro zone}
+does {country} have {conscription|capital punishment|a carbon tax|universal health care|nuclear power plants}
+what's {country}'s credit rating
+how much debt does {country} have
+who would win if {country} voted on Sunday
+what's the approval rating of the {office} of {country}
+when does {country} hold elections
+how many seats does {the AfD|Labour|the CDU|Vox|the Green Party} have
+which laws change on {January 1st|the first of July}
+what is the maximum {contribution to a Roth IRA|ISA allowance|401k limit|housing benefit}
+how much is the {state pension|student loan interest|inheritance tax threshold|TV licence}
+which vaccines do I need for {country}
+how bad is the {flu season|drought|wildfire smoke|air} {in {country}|in {city}|}
+is the water safe to drink in {city}
+does {city} have {Uber|a metro|low emission zones|a Michelin three star restaurant}
+how do I get from {city} airport to the centre
+which airlines fly {city} to {city}
+luggage allowance {Ryanair|Lufthansa|easyJet|Delta}
+which terminal does {KLM|Emirates|BA} use at {JFK|Heathrow|Schiphol}
+customs limits on {wine|cigarettes|cash} entering {country}
+hotel with pool in {city} under 120
+is {place} worth it in {February|August}? any closures
+who owns the {tallest building in {city}|biggest yacht|Washington Post|Telegraph|New York Yankees}
+what's the biggest {company by market value|bank in Europe|port in Asia|solar farm|data centre}
+how many satellites does Starlink have up
+how many {rhinos|tigers|pandas|blue whales} are left
+what's the CO2 level in the atmosphere
+how much of the {Amazon|Great Barrier Reef|Arctic sea ice} is left
+how far away is Voyager 1
+is there a comet visible
+has anyone solved {the Riemann hypothesis|cold fusion|room temperature superconductivity}
+what's the largest known prime
+who proved the most {recent|notable} result on twin primes
+most cited paper in machine learning
+which LLMs can run in 16 GB
+what's the record for {solving a Rubik's cube|the most rain in a day|the longest space stay|the most expensive NFT}
+oldest person alive
+does {the Pope|King Charles|the Dalai Lama} travel to {country}
+is the {strike|ceasefire|trial|merger|ban} still on
+why is {service} so slow
+why is {asset} falling
+why are people boycotting {company}
+why was {celebrity} arrested
+what's the controversy about {company|celebrity}
+what are people saying about the {product}
+recommend a {laptop|phone|car|TV|mattress|headset} {under {500|1000}|}, with prices
+compare prices for {product}s
+where can I stream {Dune|Oppenheimer|The Bear|Paddington|the {event}}
+is {The Office|Friends|Seinfeld|Shrek} on Netflix
+lineup of the {event}
+phone number for {shop}
+address of the {German embassy in {city}|nearest emergency dentist|{city} town hall}
+menu of {a good ramen place in {city}|the restaurant at {place}}
+bus 42 timetable
+my parcel {DHL 00340434|UPS 1Z999|tracking RR123456785} where is it
+who called me from +44 20 7946 0958
+"""
+
+# Settled lookalikes in the same freer wording.
+SETTLED_FREE = """
+when it's {10 pm|noon|8 in the morning} {here|in {city}} what time is it in {city}, given a {six|nine|three} hour difference
+how many hours is {city} ahead of {city}
+what's the time difference between {city} and {city}
+which time zone is {city} in
+{Dijkstra|quicksort|heap sort|A star|merge sort}: {greedy?|stable?|in place?|worst case?}
+is {Pride and Prejudice|Moby-Dick|Ulysses|Dune} {a good book|hard to read|worth reading}
+is it {polite|rude|normal|bad luck} to {tip in Japan|open an umbrella indoors|start an email with hey}
+are there sequels to {The Hobbit|Jaws|Little Women|The Time Machine}
+rank {gold, silver and bronze by density|these planets by size: Mars, Venus, Saturn|the following colours by wavelength}
+Which {office}s of {country} were assassinated?
+what was the average rent in {city} {past}
+how did {teachers|miners|sailors|monks} live in {country} in the 18th century
+how are taxes collected in a federal state
+what is a dividend and how is it paid
+why do companies buy back stock
+how does a company go public
+which {empire|dynasty} ruled {country} before {1800|1500|1900}
+who succeeded {Stalin|Nixon|Queen Victoria|Pope Pius XII|Lenin|Thatcher}
+who captained England in 1966
+who was world chess champion before {Fischer|Kasparov|Karpov}
+which teams played the first {Super Bowl|World Cup final}
+what's the offside rule
+how does relegation work
+how do betting odds work
+how are Olympic medals made
+how does the line of succession work in Norway
+what does it mean to be in the Schengen area
+why was NATO's article 5 written
+what are the arguments about conscription
+what is a credit rating
+why do states borrow money
+how does proportional representation allocate seats
+what's an ISA in simple terms
+what is the state pension for
+what does a vaccine do in the body
+why does smoke make the air unhealthy
+how is tap water treated
+how do airport codes work
+why do planes fly so high
+what's the history of {the London Underground|passports|customs duties|the Louvre|{shop}}
+what style is {the Eiffel Tower|the Alhambra|Sagrada Família|the Chrysler Building} built in
+who designed {the Sydney Opera House|the Guggenheim in Bilbao|Brooklyn Bridge|Fallingwater}
+why did {rhinos|mammoths|dodos|dinosaurs} {become rare|die out}
+why is CO2 a greenhouse gas
+what are coral reefs made of
+what instruments does Voyager carry
+what is a comet made of
+what is the Riemann hypothesis, roughly
+how do you find large primes in principle
+what is a citation index
+what is the plot of {Oppenheimer|Paddington|The Office pilot|Shrek|Friends' first episode}
+who sang {'Hey Jude'|'Thriller'|'Dancing Queen'|'Imagine'|'Purple Rain'}
+in what key is {'Hallelujah'|'Für Elise'|'Yesterday'}
+what was {celebrity|athlete} like as a child, according to biographies
+what is {celebrity} famous for
+which album made {Adele|Madonna|Nirvana|ABBA} famous
+what year was {celebrity|athlete} born
+where did {company} get its first money from
+what was {company}'s first product
+what did {company} invent
+name three {Greek gods|rivers in {country}|Shakespeare comedies|noble gases|vertebrates|Baroque composers|programming paradigms}
+which countries border {Switzerland|Laos|Paraguay|Chad|Hungary}
+which is bigger, {Peru or Chile|Texas or France|the Atlantic or the Pacific}
+what's the longest river in {Africa|Europe|South America|{country}}
+highest mountain in {Japan|Africa|Poland|Spain|Canada}
+how deep is the Mariana Trench
+how far is it from {city} to {city} as the crow flies
+how hot is lava
+how fast does sound travel
+at what temperature does {lead|iron|gold|sugar} melt
+what's the density of {ice|mercury|gold}
+how many calories are in {an apple|a slice of bread|an egg|olive oil}
+how much protein is in {tofu|chicken breast|lentils}
+how long do {eggs|potatoes|beans} take to boil
+is {garlic|chocolate|avocado} bad for dogs
+what vitamins are in {carrots|oranges|spinach}
+what does 'YOLO' stand for
+what does the acronym {NASA|SCUBA|HTML|UNESCO} mean
+what's the dialling code for {country}
+what language is spoken in {city}
+what does the flag of {country} look like
+what is the national {dish|animal|anthem} of {country}
+which god was {Thor|Athena|Anubis|Shiva}
+which book begins with 'Call me Ishmael'
+how does a {heat pump|diesel engine|vaccine|camera lens|lock|zipper} work
+difference between {LED and OLED|diesel and petrol|Wi-Fi 5 and 6|HDD and SSD}
+what does 'known vulnerability' mean
+what's semantic versioning
+what is a changelog good for
+how does open source licensing work
+what's the MIT license
+how do I track a parcel in general
+how do tracking numbers work
+why do phones have fewer ports than they used to
+what makes a good {laptop for students|mattress|camera for beginners}, which features matter
+"""
+
+TIMES_UNMARKED, TIMES_MARKED, TIMES_SETTLED, TIMES_FALSE_FRIENDS = 4, 6, 6, 7
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -434,7 +663,9 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for label, kind, block, times in (
         ("ENRICH", "fresh-unmarked", ENRICH_UNMARKED, TIMES_UNMARKED),
         ("ENRICH", "fresh-marked", ENRICH_MARKED, TIMES_MARKED),
+        ("ENRICH", "fresh-free", ENRICH_FREE, TIMES_UNMARKED),
         ("MODERATE", "settled", MODERATE_SETTLED, TIMES_SETTLED),
+        ("MODERATE", "settled-free", SETTLED_FREE, TIMES_SETTLED),
         ("MODERATE", "false-latest", MODERATE_FALSE_FRIENDS, TIMES_FALSE_FRIENDS),
     ):
         for text in sentences(block, LISTS, rng, times):

@@ -217,6 +217,94 @@ write a polite code review comment asking for smaller functions
 turn this stack trace into a bug report: ValueError at line 30 in parse.py
 """
 
+# The way people bring real problems: context first, half-sentences, pasted pieces.
+COMPLEX_FREE = """
+Let $n$ be a positive integer such that ${n^2+3n+7|2^n-1|n^3+n} $ is {a perfect cube|divisible by $n+1$}. Determine all possible values of $n$.
+Suppose $P(x)$ is a polynomial with integer coefficients and $P({n}) = {n}$, $P(P({n})) = {n}$. {Find the least possible degree|How many integer roots can $P$ have}?
+Triangle $ABC$ has $AB = 13$, $BC = 14$, $CA = {15|11|9}$. Point $D$ lies on $BC$ so that the incircles of $ABD$ and $ACD$ {are tangent|have equal radii}. Compute $AD^2$.
+Alice and Bob take turns {removing stones|colouring edges|writing digits}; {who wins if both play perfectly from $n$|for which $n$ does the second player win}? Prove it.
+In how many ways can the numbers $1, ..., {n}$ be arranged so that no {two adjacent sum to a prime|three consecutive are increasing}?
+I maintain a {trading engine|game server|video encoder|database driver} in {lang}. After moving to io_uring we see lost wakeups under load, maybe one in ten million. Here is the submission loop and the completion handler. What interleaving explains it and what's the minimal correct fix?
+we have 300 TB in {HDFS|Oracle|Cassandra} and must move to {Iceberg|Spanner|a lakehouse} within a year, no downtime, auditors want lineage, 40 teams depend on it. Give me the whole migration architecture with phases, risks and cut-over criteria
+Can you write a {SQL|GraphQL|regex|LaTeX} {parser and optimizer|to WebAssembly compiler|formatter with error recovery} in {lang}? It has to handle {nested subqueries and CTEs|left recursion|10 MB inputs in linear time}. Please include the full source and property-based tests.
+given the following research idea, design the experiments, baselines, ablations and statistics for a NeurIPS paper: {sparse attention learned by bandits|curriculum from loss curvature|retrieval inside diffusion}
+My simulation of {a double pendulum on a cart|plasma in a tokamak edge|turbulent channel flow} gains energy slowly. I use {RK4|leapfrog|a spectral method} with adaptive steps. Derive the modified Hamiltonian, explain the drift and construct a structure-preserving integrator
+Write a {numerical|finite element|lattice Boltzmann} solver for {the Cahn-Hilliard equation|incompressible Navier-Stokes|Maxwell's equations with dispersive media} with stability analysis, convergence order proof and code
+please solve all parts rigorously: (a) show the estimator is consistent, (b) find its influence function, (c) give the semiparametric efficiency bound and (d) compare to the MLE under misspecification
+Develop a complete {options|credit|weather derivative} pricing library: {Heston with jumps|rough volatility}, calibration, Greeks by adjoint differentiation, tests against closed forms
+I need an algorithm for {vehicle routing with time windows, drivers' breaks and electric range|timetabling 90 schools that share teachers|packing irregular parts with grain direction}; formulate it, prove hardness, give a decomposition and an implementation
+reconstruct the {encryption scheme|checksum|file format} from these samples: 3f a1 00 7c ... 9e 11 ... and explain how you excluded alternatives
+A spin-1/2 chain with next-nearest coupling: {compute the phase diagram|derive the low-energy field theory|bound the gap}, with every approximation controlled
+Consider a monopolist with {interdependent goods|naive and sophisticated buyers|a durable product}; characterize the optimal mechanism and prove it's unique up to a null set
+Given n jobs with release dates and deadlines on two machines, {give an exact algorithm and prove its bound|find a 4/3-approximation with proof|show APX-hardness}
+Let S be a set of {2n+1|n^2+1|3n} {integers|points in general position|unit vectors}. {Prove that|Show that there exist|Find the best constant c for which} {two disjoint subsets have equal sums|a convex n-gon can be chosen|some pair has inner product at least c/n}.
+For which {positive integers n|primes p|real numbers a} {does there exist a permutation with all partial sums distinct mod n|is every residue a sum of three cubes|does the recursion x -> x^2 + a stay dense in an interval}? Justify fully.
+Compute, with proof, the number of {domino tilings of a 2n by 2n board|labelled trees with k leaves|Young tableaux of shape (n,n,n)|lattice paths that avoid the diagonal}.
+{Evaluate|Find in closed form} {the integral of ln(sin x)^2 over (0, pi)|sum 1/(n^2 binom(2n, n))|product over primes of (1 + 1/p^2)|the determinant of the matrix gcd(i,j)} and justify every exchange of limits.
+A particle moves on {a torus|the surface of a cone|an ellipsoid} under gravity; {find all closed orbits and their stability|show integrability|quantize it semiclassically}
+The reaction has {three|four} elementary steps with {two|three} intermediates; derive the rate law without the steady state assumption and show when it reduces to Michaelis-Menten
+Analyze the {constitutional|antitrust|patent} case from both sides to appellate brief depth: standing, precedent conflicts, remedies; facts: a {platform|pharma firm|state agency} did X to its rivals under an ambiguous statute
+Our {A/B test platform|recommender|sepsis model} improved AUC but business metrics fell, only for {returning users|two hospitals|weekends}. Data leakage, interference and Simpson's paradox are all possible. Set up an identification strategy to tell them apart
+Write the {scheduler|memory manager|network stack} of a toy OS for {x86-64|RISC-V}: design, all source files, linker script, boot code, tests in QEMU
+build an {end-to-end encrypted group messenger|order matching engine|real-time strategy game server} in {lang}: protocol, state machines, replay protection, persistence, load test. full code please
+implement {paxos|viewstamped replication|CRDT text editing|snapshot isolation} and {prove safety|model it in TLA+|test it under simulated partitions}
+vectorise and parallelise this {Smith-Waterman|Barnes-Hut|marching cubes} kernel for {AVX-512|CUDA|NEON}; target within 2x of the roofline, explain each transformation
+what would break if {TCP sequence numbers were 16 bit at 100 Gb/s|Bitcoin's difficulty adjusted every block|DNS had no caching}? quantitative model, worst cases, mitigations
+"""
+
+MODERATE_FREE = """
+{Terraform|Helm|Ansible|CloudFormation|nginx|docker compose|Kubernetes|Vagrant} {block|snippet|file|example} for {an S3 bucket|a web server and a database|a cron job|two services with a volume|a static site|a secret}{, minimal|}
+{java|python|js|go|rust|c#} {ConcurrentModificationException|UnicodeDecodeError|heap out of memory|nil pointer dereference|borrow checker error|StackOverflowError|deadlock on two locks} {in a simple loop|when I read a file|when removing items|in my homework}, {fix?|why?|what does it mean?}
+{minimal|tiny|working} example of {a mutex|an async queue|a thread pool|a semaphore|a coroutine|a socket server|fork and exec|shared memory} in {easylang}
+{give an intuitive explanation of|what's the point of|who came up with|motivate} {deep}
+I'm getting this when I start my {flask|node|spring|django} app: port 5000 already in use. what do i do
+I have a list of {dicts|tuples|strings} in {easylang} and want to {sort it by the second field|group it by key|drop the empty ones}. Here's what I have so far, it prints nothing:\nfor x in data: pass
+why is my {loop|query|page|script} slow? it reads a {2 MB|10k line} file and does `if x in list` for each line
+My teacher asked us to {write a class Dog with a bark method|draw a flow chart for making tea|explain what an algorithm is}. can you help
+can you check my {essay introduction|cover letter|email|SQL homework}? {I would like to apply for the job because I am hard worker.|SELECT * FORM users}
+I'm {learning|new to} {easylang}. {What should I build first?|Explain variables please.|How do modules work?|Give me three exercises.}
+how would I structure a small {flask|express|go} project with {two|three} routes and sqlite
+I want a script that {backs up my photos to a NAS|renames mp3s from tags|sends me a mail when disk is full|converts all png to jpg}. {bash or python, I don't mind|Windows}
+here's my css, the {button|footer|menu} is not aligned:  .a (display: flex) what's missing
+The following code throws an off by one error, please fix:\nfor (int i = 0; i <= arr.length; i++) sum += arr[i];
+Convert this to {easylang}:\ndef greet(name):\n    return 'Hello ' + name
+Write {a REST API with two endpoints|a login form|a CRUD app for notes|an example of dependency injection|a websocket echo server} in {easylang|Flask|Express|Spring Boot}
+explain what this regex does: ^\\d\\d\\d-[a-z]+$
+explain this SQL: SELECT dept, COUNT(*) FROM emp GROUP BY dept HAVING COUNT(*) > 5
+what's the idiomatic way to {read a file|handle errors|format strings|iterate a map|copy a list} in {easylang}
+best practice for {naming branches|storing secrets in a small app|logging in python|commit messages|REST urls}
+{postgres|mysql|mongodb|sqlite} vs {postgres|redis|sqlite|mongodb} for a {blog|school project|todo app}
+{git|docker|npm|pip|ssh|tmux|vim} cheat sheet
+how do I {connect to postgres from python|read env variables|add a column with a default|make a virtualenv|upgrade pip|set up ssh keys|enable https with let's encrypt}
+My raspberry pi {doesn't boot|has no sound|can't find the wifi}, what are the usual suspects
+which {sorting algorithm|database index|data type} should I use for {a nearly sorted list|a column of emails|money}
+a {2 kg|5 kg} block slides down a {30|45} degree frictionless incline, what's its acceleration
+a {9 V|12 V} battery and a {3|6} ohm resistor, find the current and power
+Calculate the molarity of {10 g NaCl in 500 ml|5 g NaOH in 250 ml}
+a gas at {300 K|27 °C} and 2 atm is heated to {450 K|150 °C} at constant volume, new pressure?
+what's the probability of at least one six in {3|4} rolls
+find the equation of the line through (1,2) and (3,{8|10})
+What is the {slope|y-intercept|domain|range} of {y = 3x - 4|f(x) = sqrt(x - 2)|y = 1/x}
+expand (x + {2|3})^{2|3}
+factor {x^2 + 7x + 12|2x^2 - 8|x^3 - x}
+{sketch|describe} the graph of {y = abs(x)|y = sin x|y = e^-x}
+what's the intuition behind {eigenvalues|the central limit theorem|maximum likelihood|the Fourier transform|Bayes' rule|entropy}
+Explain the steps of {mitosis|the Krebs cycle|a SWOT analysis|TCP's three-way handshake|the scientific method}
+Summarise the arguments in the debate on {sciences} for a school newspaper
+give me a balanced paragraph on {sciences}
+what is meant by {sciences}
+list three common views on {sciences}
+Design a {logo brief|birthday card|simple database for a library|school timetable|poster|small kitchen layout|beginner gym plan|board game about bees}
+analyse the {poem 'The Road Not Taken'|character of Macbeth|theme of friendship in Of Mice and Men|sentence structure: The dog barked}
+evaluate {3 * (4 + 5) - 6|2^5 / 4|7 mod 3|f(2) for f(x) = x^2 - 1|log2(64)}
+Develop a {slogan|recipe with chickpeas|short training for new waiters|meal plan|bedtime routine}
+Compare {cats and dogs|tea and coffee|Java and Python for beginners|the French and American revolutions|renting and buying|mitosis and meiosis}
+Discuss the causes of {the French Revolution|World War I|inflation|climate change} in {two|three} paragraphs
+implement a {simple|basic|minimal} {calculator|chat server|web scraper|blog|url shortener|tic tac toe AI|markdown to html converter|neural network in numpy for XOR} {in python|in go|in javascript|}
+optimise this: result = []\nfor i in range(10): result.append(i*i)
+debug: my function returns None because I forgot return? def f(x): x + 1
+"""
+
 COMPLEX_ANALYSIS = """
 Critically compare {three|the competing} {explanations|schools of thought|bodies of evidence} on {sciences}, weigh {effect sizes and identification strategies|the primary sources|the methods}, and say what evidence would change your conclusion.
 write a systematic review of {sciences} with inclusion criteria, risk of bias and a synthesis of conflicting findings
@@ -311,6 +399,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
         ("MODERATE", "everyday-code", MODERATE_CODE, 8),
         ("COMPLEX", "analysis", COMPLEX_ANALYSIS, 8),
         ("COMPLEX", "short-hard", COMPLEX_SHORT, 3),
+        ("COMPLEX", "hard-free", COMPLEX_FREE, 7),
+        ("MODERATE", "easy-free", MODERATE_FREE, 6),
     ):
         for text in sentences(block, LISTS, rng, times):
             yield label, kind, text

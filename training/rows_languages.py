@@ -23,10 +23,14 @@ Ist {Spotify|Vodafone|die Bahn-App} gerade gestört?
 Such mir {ein günstiges Hotel in Wien|Rezensionen zum Dyson V15|die Telefonnummer vom Finanzamt Mitte} raus
 was gibt's neues {in der Politik|aus der Ukraine|bei OpenAI}
 wann spielt {Union|die Eintracht|Deutschland} das nächste Mal
+wo ist {der Sturm|die Demo|mein Paket}
+ist auf der {A7|A3} Stau
 wie viele Einwohner hat {Leipzig|Polen}
 und wie steht der {DAX|Euro zum Franken|Goldpreis}
 """, """
 Wer war der erste {Bundeskanzler|Bundespräsident}?
+{Magst du|Kannst du} mir {eine Geschichte über einen Drachen erzählen|ein Rätsel stellen|beim Lernen helfen}?
+In welchem Jahr {fiel die Mauer|endete der Dreißigjährige Krieg}?
 Erklär mir {kurz|einfach|wie einem Kind} {die Photosynthese|den Zinseszins|was ein Mutex ist|wie ein Kühlschrank funktioniert|die Inflation}
 Schreib {eine Mail an meinen Vermieter wegen der kaputten Heizung|ein Gedicht über den Herbst|eine Einladung zum Grillen|eine Kündigung fürs Fitnessstudio}
 Wie finde ich die {neueste|aktuellste} Datei in einem Ordner mit {bash|Python}?
@@ -64,6 +68,8 @@ busca {vuelos baratos a Cancún|opiniones de la Roomba|un dentista en Valencia}
 ¿Cuántos habitantes tiene {Madrid|Ecuador}?
 ¿sigue vivo {Clint Eastwood|el rey emérito}?
 """, """
+¿en qué año {se descubrió América|terminó la guerra civil|murió Franco}?
+{ponle|dame} nombre a mi {perro|cafetería|grupo de música}
 ¿Quién fue {Simón Bolívar|Frida Kahlo|el primer presidente de México}?
 Explícame {qué es un agujero negro|la inflación|cómo funciona un motor|el subjuntivo} {de forma sencilla|como a un niño|}
 Escribe {un poema sobre el mar|un correo a mi jefe para pedir vacaciones|un cuento corto|una felicitación de cumpleaños}
@@ -92,6 +98,7 @@ Qui est {le premier ministre|le PDG de Renault|l'entraîneur de l'OM|le maire de
 Quel temps {fait-il|fera-t-il demain|ce week-end} à {Nantes|Québec|Bruxelles} ?
 {Le Louvre|La poste|Carrefour} {est ouvert aujourd'hui|ferme à quelle heure} ?
 Qui a gagné {hier soir|le Tour|Roland-Garros|la finale} ?
+y a {des bouchons sur le périph|du retard sur le TGV de Lyon|du monde à la préfecture} ?
 Les {trains|métros|contrôleurs aériens} sont-ils en grève ?
 quoi de neuf {sur la réforme des retraites|en Belgique|chez Mistral}
 Quelle est la dernière version de {Symfony|Debian|Python} ?
@@ -101,6 +108,8 @@ Combien d'habitants à {Toulouse|Dakar} ?
 quand est {le prochain match du PSG|le ramadan|la rentrée}
 taux {du livret A|de chômage en France|de change euro dollar}
 """, """
+en quelle année {est tombée la Bastille|a fini la guerre de Cent Ans} ?
+{un nom|des idées de nom} pour mon {chien|café|groupe}
 Qui était {Jeanne d'Arc|le premier président de la Ve République|Molière} ?
 Explique-moi {la photosynthèse|le big bang|ce qu'est un mutex|l'inflation} {simplement|en deux phrases|}
 Écris {un poème sur la pluie|une lettre de motivation|un mail à ma propriétaire|une blague}
@@ -245,11 +254,14 @@ Wyznacz wszystkie pary liczb pierwszych p, q takie, że p^q + q^p jest pierwsza.
 {Yarın|Bu hafta sonu} {İstanbul'da|Antalya'da} hava nasıl olacak?
 {Migros|Nüfus müdürlüğü|Topkapı Sarayı} {bugün|pazar günü} açık mı?
 dünkü maçı kim kazandı
+{E-5'te|köprüde|havaalanı yolunda} trafik var mı
+{kar|fırtına} nerede
 son dakika {deprem|ekonomi} haberleri
 {Instagram|e-Devlet} çöktü mü?
 {İzmir'in|Almanya'nın} nüfusu kaç
 Ankara'ya en ucuz uçak bileti
 """, """
+{köpeğime|dükkanıma} isim bul
 {Atatürk|Fatih Sultan Mehmet|Mimar Sinan} kimdir?
 {Enflasyon|Fotosentez|Kara delik|Özyineleme} nedir, {basitçe|kısaca} açıkla
 {Sonbahar|deniz} hakkında bir şiir yaz
@@ -278,8 +290,14 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 какая последняя версия {Ubuntu|Python|PostgreSQL}
 население {Новосибирска|Индии}
 найди в интернете {отзывы о пылесосе|дешёвые билеты в Сочи}
+где {сейчас ураган|моя посылка}
+{метро|электрички} {ходят|стоят}?
 когда {следующий матч сборной|выйдет новая часть GTA}
 """, """
+{почему|отчего} {трава зелёная|море солёное|кошки мурчат}
+Выберите правильный ответ: столица Австралии а) Сидней б) Канберра
+перефразируй {и сократи |}абзац: Вода занимает большую часть планеты и участвует во всех процессах.
+поздравление с {днём рождения|юбилеем} для {тёти|коллеги}
 Кто такой {Пушкин|Менделеев|Юрий Гагарин}?
 Объясни {простыми словами|кратко} {фотосинтез|что такое инфляция|рекурсию|чёрные дыры}
 Напиши {стихотворение о зиме|письмо начальнику|сказку про кота|поздравление маме}
@@ -297,6 +315,7 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 Докажи {теорему Хана-Банаха|квадратичный закон взаимности|теорему Стоуна-Вейерштрасса|лемму Семереди} {со всеми деталями|строго|}.
 Спроектируй {отказоустойчивую платёжную систему|биржевой движок|поисковый кластер на 5 ТБ логов в день} {с анализом отказов и стоимости|с моделью согласованности}.
 Реализуй {сборщик мусора|СУБД с MVCC|компилятор|lock-free очередь} с нуля на {Rust|C++}
+Пусть n ≥ {3|4|5}. Докажите, что в любом {графе с n^2 рёбрами|множестве из 2n чисел|выпуклом многоугольнике} {найдётся треугольник|есть два непересекающихся подмножества равной суммы}
 Найдите все функции f: R -> R такие, что f(x^2 + f(y)) = y + f(x)^2.
 Проведи критический обзор исследований о {минимальной зарплате|микропластике}: методы, смещения, противоречия
 Выведи {уравнения Навье-Стокса из уравнения Больцмана|метрику Керра|двухпетлевую бета-функцию}
@@ -337,6 +356,8 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 {कल का|} मैच किसने जीता?
 ताज़ा खबर {चुनाव|बजट} की
 {भारत|जयपुर} की जनसंख्या कितनी है
+{डॉलर|यूरो|सोना} आज कितने का है
+{ट्रेन|फ्लाइट} लेट है क्या
 aaj ka {gold rate|mausam|score} kya hai
 {UPI|WhatsApp} down hai kya
 """, """
@@ -367,9 +388,12 @@ mujhe ek joke sunao
 {微信|GitHub|Steam}是不是挂了
 {Python|Ubuntu|PyTorch}最新版本是多少
 {深圳|日本}有多少人口
+{去上海|去广州}的{高铁|机票}还有{吗|票吗}
+{台风|地铁}{到哪了|停运了吗}
 帮我查一下{去成都的机票|这款耳机的评价|附近的药店}
 下一届{世界杯|奥运会}在哪里{举行|}
 """, """
+给我的{狗|小店|乐队}起个名字
 {李白|孔子|秦始皇|牛顿}是谁？
 {简单解释|用通俗的话讲讲}{光合作用|通货膨胀|什么是死锁|黑洞}
 写{一首关于秋天的诗|一封给老板的请假邮件|一个短故事|一段自我介绍}
@@ -402,8 +426,11 @@ mujhe ek joke sunao
 {LINE|PS5|X}{落ちてる|障害}？
 {iOS|Python}の最新バージョンは？
 {福岡|韓国}の人口は
+{電車|新幹線}{遅れてる|動いてる}？
+{地震|大雪}の状況は
 {安い航空券|近くの歯医者|この掃除機の口コミ}を調べて
 """, """
+{犬|お店}の名前を{考えて|提案して}
 {織田信長|夏目漱石|アインシュタイン}は誰ですか？
 {光合成|インフレ|再帰|ブラックホール}を{簡単に|わかりやすく}説明して
 {秋の俳句|上司へのお詫びメール|短い物語|自己紹介}を書いて
@@ -430,9 +457,12 @@ f(x+f(y)) = f(x)+y を満たす関数をすべて求め、証明せよ。
 {오늘|최신} {뉴스|주가} 알려줘
 {카카오톡|넷플릭스} 지금 안 되나요?
 {파이썬|우분투} 최신 버전이 뭐야
+{KTX|지하철} {지연됐어|운행해}?
+{태풍|눈} 지금 어디까지 왔어
 {부산|일본} 인구가 몇 명이야
 {제주도 항공권|이 청소기 후기} 찾아줘
 """, """
+{강아지|가게} 이름 {지어줘|추천 좀}
 {세종대왕|이순신|뉴턴}은 누구인가요?
 {광합성|인플레이션|재귀 함수|블랙홀}을 쉽게 설명해줘
 {가을에 대한 시|사과 이메일|짧은 이야기|자기소개} 써줘

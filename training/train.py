@@ -21,7 +21,7 @@ from training import data, lexical
 CALIBRATION = Path(__file__).resolve().parent / "calibration.json"
 SEED = 1
 SHAPE_SHARE = 0.3  # the outer shape in units a third as large as its spread, so that it counts less than the pooled states
-PRIOR = {"MODERATE": 0.55, "COMPLEX": 0.225, "ENRICH": 0.225}
+PRIOR = {"MODERATE": 0.5, "COMPLEX": 0.25, "ENRICH": 0.25}
 TEMPER = 0.4  # a source with ten times the rows gets four times the weight
 NOISY_SOURCES = {"arena-hard-v2": 0.7}  # a fifth of its hard prompts are not
 
