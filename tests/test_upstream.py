@@ -196,8 +196,8 @@ def test_a_large_request_may_take_longer_to_send_than_to_connect(thread):
         with connection:
             sent.wait(0.5)  # never set: the caller has to be kept waiting for longer than connect_s
             left = len(body)
-            while left > 0:
-                left -= len(connection.recv(1024 * 1024))
+            while left > 0 and (more := connection.recv(1024 * 1024)):
+                left -= len(more)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
