@@ -84,14 +84,14 @@ def training_rows() -> list[Row]:
     return rows + disguised(rows, SEED)
 
 
-def held_out() -> list[Row]:
-    """The project's own test rows of data/held_out.txt; their kind is the slice they stand for."""
+def by_hand(name: str) -> list[Row]:
+    """The project's own test rows of data/<name>.txt, `development` or `held_out`; their kind is the slice they stand for."""
     rows = []
-    for line in (DATA_DIR / "held_out.txt").read_text(encoding="utf-8").splitlines():
+    for line in (DATA_DIR / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             label, kind, conversation = line.split("\t")
             texts = conversation.replace("\\n", "\n").split(" || ")
-            rows.append(Row(label, "held out", kind, _alternating(texts)))
+            rows.append(Row(label, name, kind, _alternating(texts)))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the project's own held-out rows.
+"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the project's own rows.
 
 `--leave-out` (hours on two cores) trains once per fold of sources without that fold, judges each model on the sources it has not seen, and fits
 the mixture of the two readers and its temperature on what they said there: training/calibration.json.
@@ -7,7 +7,6 @@ the mixture of the two readers and its temperature on what they said there: trai
 import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,6 +99,16 @@ def leave_out(encoder) -> None:
     CALIBRATION.write_text(json.dumps(mixture, indent=2) + "\n")
 
 
+def judge(model: RouterModel, rows: list[data.Row], name: str, list_wrong: bool) -> None:
+    """Print the table for some rows, by kind, and what was decided wrongly if asked."""
+    shares = np.array([[said[label] for label in LABELS] for said in model.batch([list(row.turns) for row in rows])])
+    labels = np.array([LABELS.index(row.label) for row in rows])
+    print(f"{name}\n{report(shares, labels, [row.kind for row in rows])}\n")
+    for row, said, label in zip(rows, shares, labels, strict=True):
+        if list_wrong and said.argmax() != label:
+            print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description="Judge the routing classifier.")
     options.add_argument("--leave-out", action="store_true", help="train without each fold of sources and fit the calibration (hours)")
@@ -111,15 +120,9 @@ def main() -> None:
 
         leave_out(Encoder(models_dir() / FOLDER))
         return
-    rows = data.held_out()
-    probabilities = RouterModel.load(models_dir()).batch([list(row.turns) for row in rows])
-    shares = np.array([[said[label] for label in LABELS] for said in probabilities])
-    labels = np.array([LABELS.index(row.label) for row in rows])
-    print(report(shares, labels, [row.kind for row in rows]))
-    if chosen.wrong:
-        for row, said, label in zip(rows, shares, labels, strict=True):
-            if said.argmax() != label:
-                print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}", file=sys.stdout)
+    model = RouterModel.load(models_dir())
+    for name in ("development", "held_out"):
+        judge(model, data.by_hand(name), name, chosen.wrong)
 
 
 if __name__ == "__main__":
