@@ -29,6 +29,7 @@ MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by
 MAX_BATCH = 8  # decided in one forward pass
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
 
+_CLOSE = object()
 _LABEL = re.compile(rf"(?<![A-Za-z])({'|'.join(LABELS)})(?![A-Za-z])")
 _OPENING = re.compile(r"[\W_]*([A-Za-z]+)(?=[\W_]*$|[*_`\"')\]]*[.,:;!\n])")  # a first word that stands for itself
 
@@ -84,7 +85,7 @@ class MlxClassifier:
         """load_model: called in the owner thread; returns an object with `batch(list of turns) -> list of {label: probability}`."""
         self._load_model = load_model
         self._questions = queue.Queue(MAX_WAITING)
-        self._ready = threading.Event()
+        self._ready = threading.Event()  # or known never to be
         self._broken = None
         threading.Thread(target=self._own, name="classifier", daemon=True).start()
 
@@ -111,6 +112,18 @@ class MlxClassifier:
         """Raises ClassifierFailed unless it decides a trial question in time. It makes no call, so the line stays unused."""
         self.probabilities([("user", "hello")], timeout_s, lambda cancel: None)
 
+    def wait_until_ready(self, timeout_s):
+        """Wait for the model to be loaded. Raises ClassifierFailed when it cannot be, or not in time."""
+        if not self._ready.wait(timeout_s):
+            raise ClassifierFailed(f"it has not been loaded within {timeout_s:g} s")
+        if self._broken:
+            raise ClassifierFailed(self._broken)
+
+    def close(self):
+        """Let go of the model once the questions asked so far are answered. To be called when nobody will ask any more."""
+        if not self._broken:  # else nobody takes what is put there
+            self._questions.put(_CLOSE)
+
     def _own(self):
         try:
             model = self._load_model()
@@ -118,20 +131,25 @@ class MlxClassifier:
             self._broken = f"the model could not be loaded: {error}"
             log.exception("Classifier not loaded: %s", error)
             self._let_go()
+            self._ready.set()
             return
         self._ready.set()
         while True:
             batch = [self._questions.get()]
             while len(batch) < MAX_BATCH and not self._questions.empty():
                 batch.append(self._questions.get_nowait())
-            batch = [asked for asked in batch if not asked.abandoned]
-            if batch:
-                self._decide(model, batch)
+            wanted = [asked for asked in batch if asked is not _CLOSE and not asked.abandoned]
+            if wanted:
+                self._decide(model, wanted)
+            if _CLOSE in batch:
+                return
 
     def _let_go(self):
         """Answer those who wait for a model that will not come."""
         while not self._questions.empty():
             asked = self._questions.get_nowait()
+            if asked is _CLOSE:
+                continue
             asked.error = self._broken
             asked.answered.set()
 
@@ -210,6 +228,12 @@ class ChatClassifier:
         except ProxyError as error:
             raise ClassifierFailed(error.message) from error
 
+    def wait_until_ready(self, timeout_s):
+        """There is nothing to wait for."""
+
+    def close(self):
+        """Its connections and threads go with it."""
+
 
 def word_in(said):
     """The label a chat model answered with, after any <think> block; None if there is none. A thought that was cut off is no answer."""
@@ -238,47 +262,56 @@ def transcript(turns):
 class Classifier:
     """A backend with its time limit and what holds when it fails."""
 
-    def __init__(self, settings, backend):
-        """settings: config.Classifier."""
+    def __init__(self, settings, backend, made_from=None):
+        """settings: config.Classifier. made_from: what the backend was made from, by which `build` knows whether it can go on under other settings."""
         self._settings = settings
-        self._backend = backend
+        self.backend = backend
+        self.made_from = made_from
 
     def classify(self, turns, on_hang_up=lambda cancel: None):
         """The Verdict on a conversation of (role, text); `on_failure`, with its error, when there is none in time. Raises Cancelled."""
         started = time.monotonic()
         try:
-            probabilities, raw = self._backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up)
+            probabilities, raw = self.backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up)
             verdict = self._verdict(probabilities, raw)
         except ClassifierFailed as failed:
-            log.warning("Classification failed:", extra=fields(source=self._backend.source, error=failed.told))
+            log.warning("Classification failed:", extra=fields(source=self.backend.source, error=failed.told))
             verdict = Verdict(self._settings.on_failure, None, {}, failed.raw, "on_failure", error=str(failed))
         return replace(verdict, ms=ms_since(started))
 
     def _verdict(self, probabilities, raw):
         decision = max(probabilities, key=probabilities.get)
         if raw is not None:  # a chat model gives a word, not probabilities
-            return Verdict(decision, None, {}, raw, self._backend.source)
+            return Verdict(decision, None, {}, raw, self.backend.source)
         rounded = {label: round(float(p), 4) for label, p in probabilities.items()}
         told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
-        return Verdict(decision, rounded[decision], rounded, told, self._backend.source)
+        return Verdict(decision, rounded[decision], rounded, told, self.backend.source)
 
     def health(self, timeout_s, line):
         """As a provider's: {status, latency_ms, error}. line: an upstream.Line, by which whoever asks may hang up."""
         started = time.monotonic()
         try:
-            self._backend.check(timeout_s, line)
+            self.backend.check(timeout_s, line)
         except ClassifierFailed as failed:
             return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(failed)}
         return {"status": "healthy", "latency_ms": ms_since(started), "error": None}
 
 
-def build(config):
-    """The configured classifier. The embedded model is loaded in the background."""
+def build(config, previous=None):
+    """The configured classifier. The embedded model is loaded in the background.
+
+    previous: the classifier of the configuration before; if what it was made from is the same, it goes on deciding.
+    """
     settings = config.classifier
     if settings.backend == "openai":
         prompt = Path(config.resolve(settings.prompt)) if settings.prompt else Path(__file__).parent / "prompts" / "classify.md"
-        return Classifier(settings, ChatClassifier(settings, prompt.read_text(encoding="utf-8").strip()))
-    return Classifier(settings, MlxClassifier(_load_embedded))
+        made_from = (settings, prompt.read_text(encoding="utf-8").strip())
+        make = ChatClassifier
+    else:
+        made_from = (_load_embedded,)
+        make = MlxClassifier
+    backend = previous.backend if previous and previous.made_from == made_from else make(*made_from)
+    return Classifier(settings, backend, made_from)
 
 
 def _load_embedded():

@@ -73,6 +73,8 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
 
     def emit(self, record):
         try:
+            if self.stream is None:  # closed by a new configuration just as this thread was about to write
+                self.stream = self._open()
             line = self.format(record) + self.terminator
             if self._written + len(line) > self.maxBytes:
                 self.doRollover()
@@ -84,7 +86,10 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
 
 
 def set_up(config):
-    """Send everything from INFO on to the configured file, and to stdout as JSON lines when LOG_FORMAT=json."""
+    """Send everything from INFO on to the configured file, and to stdout as JSON lines when LOG_FORMAT=json.
+
+    Done again, it takes the place of what was set up before. Raises OSError when the file cannot be written; then nothing has changed.
+    """
     file = config.resolve(config.log.file)
     file.parent.mkdir(parents=True, exist_ok=True)
     text = RotatingFile(file, maxBytes=int(config.log.max_mb * 1e6), backupCount=config.log.backups, encoding="utf-8", errors="replace")
@@ -99,7 +104,9 @@ def set_up(config):
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
     root = logging.getLogger()
-    root.handlers[:] = handlers
+    before, root.handlers = root.handlers, handlers
+    for handler in before:
+        handler.close()
     root.setLevel(logging.INFO)
     # urllib3 names URLs and, on errors, exception texts; at WARNING it also reports every hang-up of ours as a full pool or a broken connection.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

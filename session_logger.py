@@ -59,6 +59,11 @@ class SessionLogger:
             return
         self._waiting.put((session_id, timestamp, make_record))
 
+    def move(self, folder, settings):
+        """Go on in another folder, or with other settings; what waits to be written goes there too. Raises OSError when the folder cannot be made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._settings = folder, settings
+
     def close(self, timeout_s=5.0):
         """Write what waits, then stop."""
         self._waiting.put(_CLOSE)
