@@ -322,5 +322,8 @@ def overhead(run):
                 "CPU ms auto": cpu["auto"] / run.requests if pids else None,
             }
         )
-    notes = ["Whole answers, of one token where max_tokens is heeded. CPU: of gunicorn's processes: the embedded classifier is in it, the chat engine not."]
+    notes = [
+        "Whole answers, of one token where max_tokens is heeded. CPU: of gunicorn's processes; the embedded classifier is in it, the chat engine not.",
+        f"It is counted in steps of {servers.MS_PER_TICK:g} ms, so a mean over few requests is coarse.",
+    ]
     return [Table("(6) Routing overhead, medians", rows, notes), *proxy.measure(run)]
