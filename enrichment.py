@@ -1,22 +1,19 @@
-"""The first hop of ENRICH: ask a provider that searches, and put what it found into words for the one that answers.
+"""The first hop of ENRICH: have the web asked, and put what was found into words for the one that answers.
 
 What comes back was written by strangers on the web, so it goes into the second hop fenced and named as such. No answer is ever lost to a failed search:
-then the primary answers from what it knows, and the log and the record say so.
+then the primary answers from what it knows, and the log and the record say so. How each kind of provider is asked is `searching.py`'s.
 """
 
-import json
 import logging
 import secrets
 import time
 
-from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamStatus
+import meta
+from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
 from logs import fields
-from upstream import Line, read_some, set_silence
-from wire import openai_chat, openai_responses
-
-SEARCH_S = 60.0  # the longest a web search was seen to take was 26 s; at 60 the user has given up
-MAX_OUTPUT_TOKENS = 1024
-MAX_ANSWER_BYTES = 8 * 1024 * 1024  # search answers carry their sources' snippets
+from pages import Reader
+from searching import ChatSearch, ResponsesSearch, SearxngSearch
+from wire import openai_chat, webpage
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +22,7 @@ class Enrichment:
     def __init__(self, providers, prompts):
         self._providers = providers
         self._prompts = prompts
+        self._reader = Reader(webpage.is_readable)
 
     def context_for(self, exchange, way, date):
         """The text to hand to the answering model, "" when the search failed or found nothing. Raises Cancelled.
@@ -32,19 +30,15 @@ class Enrichment:
         Notes the step, its duration and its outcome in the exchange.
         """
         provider = self._providers[way.context]
-        line = Line()
-        exchange.on_hang_up(line.cut)
         started = time.monotonic()
-        turns = _turns(exchange.body["messages"])
-        instructions = self._prompts.render("prompts/search.md", date_context=date)
-        request = openai_responses.search_request(provider.model, instructions, turns, way.tools, MAX_OUTPUT_TOKENS)
+        search = self._search(provider, exchange.body["messages"], way.tools, date)
         step = exchange.enrichment_step = {
             "step": "enrichment",
             "provider": provider.name,
             "url": None,
-            "model": provider.model,
-            "messages_sent": request["input"],
-            "params": {key: value for key, value in request.items() if key not in ("input", "model")},
+            "model": provider.model or None,
+            "messages_sent": search.messages,
+            "params": search.params,
             "started_ms": exchange.ms(started),
             "duration_ms": None,
             "ttft_ms": None,
@@ -55,16 +49,9 @@ class Enrichment:
             "citations": [],
             "error": None,
         }
-        text, urls, told = "", [], None
+        found = told = None
         try:
-            if provider.disabled:
-                raise StreamBroken(f"it is disabled: {provider.disabled}")
-            answer = self._ask(provider, line, request, step)
-            step["usage"] = answer.get("usage")
-            exchange.enrichment_cost_usd = provider.cost_usd(step["usage"])
-            text, urls = openai_responses.search_result(answer)
-            if not text:
-                raise StreamBroken("it found nothing")
+            found = self._found(provider, search, step, exchange.on_hang_up)
         except Cancelled:
             step["error"] = "hung up"
             raise
@@ -73,56 +60,41 @@ class Enrichment:
             told = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message  # a provider's own words may quote the request
         finally:
             exchange.enrichment_ms = step["duration_ms"] = exchange.ms() - step["started_ms"]
-        step["response_content"], step["citations"] = text[:2000], urls
-        if not text:
+            exchange.enrichment_cost_usd = 0.0 if provider.settings.kind == "searxng" else provider.cost_usd(step["usage"])
+        if found is None:
+            step["response_content"] = ""
             log.warning(
                 "Enrichment failed, answering without context:",
                 extra=fields(session=exchange.id, provider=provider.name, status=step["status"], error=told),
             )
             return ""
-        log.info("Enrichment context retrieved: session=%s %d chars in %dms", exchange.id, len(text), exchange.enrichment_ms)
-        return self._fenced(text, urls)
+        step["response_content"], step["citations"] = found.text[:2000], found.urls
+        log.info("Enrichment context retrieved: session=%s %d chars in %dms", exchange.id, len(found.text), exchange.enrichment_ms)
+        return self._fenced(found)
 
-    def _ask(self, provider, line, request, step):
-        url = step["url"] = provider.url("/responses", line)
-        deadline = time.monotonic() + SEARCH_S
-        response = provider.upstream.call(line, "POST", url, openai_chat.dumps(request), connect_s=provider.settings.timeouts.connect_s, read_s=SEARCH_S)
-        try:
-            step["status"] = response.status_code
-            body = b""
-            while more := self._read(response, line, deadline):
-                body += more
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise StreamBroken("its answer is too long")
-            answer = _json_object(body)
-            if response.status_code >= 300:
-                raise UpstreamStatus(response.status_code, openai_chat.error_of(answer) or {}, provider.name)
-            if answer is None:
-                raise StreamBroken("it sent something that is no JSON object")
-            return answer
-        finally:
-            response.close()
+    def _search(self, provider, messages, tools, date):
+        """The way to ask a provider, by its kind and settings."""
+        if provider.settings.kind == "searxng":
+            return SearxngSearch(provider, meta.user_words(messages), self._reader)
+        instructions = self._prompts.render("prompts/search.md", date_context=date)
+        if provider.settings.kind == "openai" and provider.settings.search == "responses":
+            return ResponsesSearch(provider, instructions, _turns(messages), tools)
+        return ChatSearch(provider, instructions, _turns(messages))
 
     @staticmethod
-    def _read(response, line, deadline):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise HeadTimeout(f"no answer within {SEARCH_S:g} s")
-        set_silence(response, left)
-        return read_some(response, line)
+    def _found(provider, search, step, on_hang_up):
+        if provider.disabled:
+            raise StreamBroken(f"it is disabled: {provider.disabled}")
+        found = search.find(step, on_hang_up)
+        if not found.text:
+            raise StreamBroken("it found nothing")
+        return found
 
-    def _fenced(self, text, urls):
-        sources = "\n".join(f"Source: {url}" for url in urls)
+    def _fenced(self, found):
+        marks = [f" [{number}]" if found.numbered else "" for number in range(1, len(found.urls) + 1)]
+        sources = "\n".join(f"Source{mark}: {url}" for mark, url in zip(marks, found.urls, strict=True))
         # A fence nobody can know beforehand, so that quoted text cannot close it.
-        return self._prompts.render("prompts/enrich.md", fence=secrets.token_hex(4), sources=sources, context=text)
-
-
-def _json_object(body):
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return self._prompts.render("prompts/enrich.md", fence=secrets.token_hex(4), sources=sources, context=found.text)
 
 
 def _turns(messages):
