@@ -21,6 +21,15 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 health: .venv/.installed ## ask the running server how everything is
 	@exec $(BIN)/python -m health
 
+costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table
+	@exec $(BIN)/python -m costs
+
+config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
+	@exec $(BIN)/python -m config_report
+
+schema: .venv/.installed ## write config.schema.json anew, by which editors check config.yaml
+	@exec $(BIN)/python -m config_schema
+
 lint: .venv/.installed   ## check style and names with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -40,4 +49,4 @@ models: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: help run test benchmark health lint clean models
+.PHONY: help run test benchmark health costs config schema lint clean models

@@ -12,17 +12,14 @@ import threading
 import time
 from collections import deque
 
-from errors import Cancelled, UpstreamError
+from errors import Cancelled, Unavailable
 
 CHAT, META = "chat", "meta"
 _GRANTED, _HUNG_UP, _TOO_LATE, _DISPLACED = "granted", "hung up", "too late", "displaced"
 
 
-class Overloaded(UpstreamError):
-    """The provider is as busy as it may be; it was not called, so the next of the chain may be."""
-
-    status = 503
-    type = "service_unavailable"
+class Overloaded(Unavailable):
+    """The provider is as busy as it may be."""
 
 
 class Slot:

@@ -23,15 +23,21 @@ import config as settings
 import health
 import logs
 import providers
+from budgets import Budget
+from classifier import ClassifierFailed
+from costs import Costs, cloud_of
 from enrichment import Enrichment
-from errors import BadRequest, Cancelled, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
+from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
+from ledger import Ledger, located
 from logs import fields
 from meta import MetaRules
 from metrics import Metrics
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence
+from probes import Probes
 from prompts import Prompts
+from reload import Reloader
 from routing import Router
 from session_logger import SessionLogger
 from wire import openai_chat
@@ -39,23 +45,34 @@ from wire import openai_chat
 MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes
 DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
 STARTED = int(time.time())  # `created` of every model
+LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
+HOME = Path(__file__).parent
+MARKERS = HOME / "meta_markers.yaml"
 
 log = logging.getLogger(__name__)
 
 
 class Headstart:
-    """The parts, built once per worker process, after the fork."""
+    """The parts under one configuration, built after the fork."""
 
-    def __init__(self, config):
+    def __init__(self, config, previous=None):
+        """previous: the parts under the configuration before; what a change has left as it was is taken over. Raises ConfigError for a faulty marker file."""
         self.config = config
-        home = Path(__file__).parent
-        self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or home / "engines"))
-        self.classifier = classifier.build(config)
-        self.meta = MetaRules.load(home / "meta_markers.yaml")
+        self.meta = MetaRules.load(MARKERS)
+        self.keys = [key.encode() for key in config.server.api_keys]  # a header's bytes come as latin-1, whatever they mean
+        self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
+        self.metrics = previous.metrics if previous else Metrics()
+        self.presence = previous.presence if previous else Presence()
+        self.sessions = previous.sessions if previous else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
+        self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"), previous and previous.providers)
+        self.classifier = classifier.build(config, previous and previous.classifier)
+        same = lambda *sections: previous and all(getattr(config, name) == getattr(previous.config, name) for name in sections)  # noqa: E731
+        self.ledger = previous.ledger if same("ledger") else Ledger(located(config.ledger.url, config.resolve))
+        self.costs = Costs(self.ledger, config.timezone, cloud_of(config))
+        self.budget = previous.budget if same("ledger", "budgets", "timezone") else Budget(config.budgets, self.ledger, config.timezone)
+        breakers = {name: provider.breaker for name, provider in self.providers.items()}
+        self.probes = Probes(self.providers, breakers, config.probes.period_s, busy=lambda name: self.providers[name].admission.running > 0)
         self.router = Router(config)
-        self.metrics = Metrics()
-        self.presence = Presence()
-        self.sessions = SessionLogger(config.resolve(config.sessions.dir), config.sessions)
         prompts = Prompts(config)
         self.pipeline = Pipeline(
             config,
@@ -65,20 +82,65 @@ class Headstart:
             meta_rules=self.meta,
             prompts=prompts,
             enrichment=Enrichment(self.providers, prompts),
+            probes=self.probes,
+            budget=self.budget,
         )
-        self.health = health.Health(config, self.providers, self.classifier)
-        atexit.register(self.sessions.close)
+        self.health = health.Health(config, self.providers, self.classifier, self.probes)
+
+    def files(self):
+        """The files of which these parts were made: the configuration, its `.env`, the markers, and the prompts, also those that are not there yet."""
+        config, beside = self.config, self.config.path.parent
+        prompts = {config.resolve(name) for name in (config.classifier.prompt, *(route.system_prompt for route in config.routes.values())) if name}
+        return {config.path, beside / ".env", MARKERS, *prompts, *beside.glob("prompts/*.md"), *HOME.glob("prompts/*.md")}
+
+    def successor(self, config):
+        """The parts under another configuration, ready to take this one's place. Raises ConfigError; then nothing has changed."""
+        parts = Headstart(config, self)
+        section = "classifier"
+        try:
+            if parts.classifier.backend is not self.classifier.backend:
+                parts.classifier.backend.wait_until_ready(LOAD_S)
+            section = "sessions"
+            if config.sessions != self.config.sessions:
+                self.sessions.move(config.resolve(config.sessions.dir), config.sessions)
+            section = "log"
+            if config.log != self.config.log:
+                logs.set_up(config)
+        except (ClassifierFailed, OSError) as error:
+            parts.close(self)
+            line = config.origins[section].line if section in config.origins else 0
+            raise ConfigError(config.path.name, line, section, getattr(error, "strerror", None) or str(error)) from error
+        return parts
+
+    def start(self):
+        self.probes.start()
+
+    def stop(self):
+        self.probes.stop()
+
+    def close(self, successor):
+        """Let go of what the successor has not taken over; None: of everything."""
+        for name in ("sessions", "budget", "ledger"):
+            part = getattr(self, name)
+            if successor is None or part is not getattr(successor, name):
+                part.close()
+        if successor and self.classifier.backend is not successor.classifier.backend:
+            self.classifier.backend.close()
 
 
 def create_app(config=None):
     """The WSGI application. config: a config.Config; None loads the configured file. Raises ConfigError."""
-    config = config or settings.load()
+    config, mistake = (config, None) if config else settings.load_or_last()
     logs.set_up(config)
-    parts = Headstart(config)
+    if mistake:
+        log.error("Config rejected: %s", mistake)
+    reloader = Reloader(Headstart(config))
+    reloader.start()
+    atexit.register(reloader.close)
     app = Flask(__name__, static_folder=None)
-    app.extensions["headstart"] = parts  # for gunicorn.conf.py, which ends what is in flight when the worker stops
+    app.extensions["headstart"] = reloader  # for gunicorn.conf.py, which ends what is in flight when the worker stops, and passes signals on
     app.url_map.strict_slashes = False
-    face = Face(parts)
+    face = Face(reloader)
     for prefix in ("/v1", ""):
         add = lambda rule, view, method, prefix=prefix: app.add_url_rule(  # noqa: E731
             prefix + rule, prefix + rule, view, methods=[method], provide_automatic_options=False
@@ -89,6 +151,7 @@ def create_app(config=None):
         add("/classify", face.classify, "POST")
         add("/models", face.models, "GET")
         add("/models/<path:name>", face.model, "GET")
+        add("/costs", face.costs, "GET")
         add("/health", face.health, "GET")
         add("/livez", face.livez, "GET")
         add("/metrics", face.metrics, "GET")
@@ -100,31 +163,35 @@ def create_app(config=None):
 class Face:
     """The endpoints."""
 
-    def __init__(self, parts):
-        self._parts = parts
-        self._keys = [key.encode() for key in parts.config.server.api_keys]  # a header's bytes come as latin-1, whatever they mean
-        self._max_body_bytes = parts.config.server.max_body_mb * 1024 * 1024
+    def __init__(self, reloader):
+        self._reloader = reloader
+
+    @property
+    def _parts(self):
+        """The parts that serve now. A request that takes its time takes hold of them once, since a new configuration may replace them."""
+        return self._reloader.parts
 
     # Requests that are proxied.
 
     def chat(self):
-        return self._proxied("chat.completions", openai_chat.check_chat, lambda exchange: self._parts.pipeline.chat(exchange, request.headers))
+        return self._proxied("chat.completions", openai_chat.check_chat, lambda parts, exchange: parts.pipeline.chat(exchange, request.headers))
 
     def completions(self):
-        return self._proxied("completions", lambda body: openai_chat.check_prompt(body, "prompt"), self._parts.pipeline.completion)
+        return self._proxied("completions", lambda body: openai_chat.check_prompt(body, "prompt"), lambda parts, exchange: parts.pipeline.completion(exchange))
 
     def embeddings(self):
-        return self._proxied("embeddings", lambda body: openai_chat.check_prompt(body, "input"), self._parts.pipeline.embedding)
+        return self._proxied("embeddings", lambda body: openai_chat.check_prompt(body, "input"), lambda parts, exchange: parts.pipeline.embedding(exchange))
 
     def _proxied(self, api, check, answer):
         exchange = Exchange(request.remote_addr, api)
         socket = request.environ.get("gunicorn.socket")
-        watched = self._parts.presence.watch(socket, exchange.hang_up) if socket else None
-        self._parts.metrics.in_flight.inc()
+        parts = self._reloader.take()
+        watched = parts.presence.watch(socket, exchange.hang_up) if socket else None
+        parts.metrics.in_flight.inc()
         try:
-            body = self._body(check)
-            exchange.accepted({**body, "model": body.get("model") or self._parts.config.virtual_model})
-            answered = answer(exchange)
+            body = self._body(parts, check)
+            exchange.accepted({**body, "model": body.get("model") or parts.config.virtual_model})
+            answered = answer(parts, exchange)
             if isinstance(answered, Stream):
                 response = Response(answered.chunks, mimetype="text/event-stream")
                 response.headers["Cache-Control"] = "no-cache"
@@ -140,23 +207,24 @@ class Face:
             exchange.failure = ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error")
             response = _error_response(exchange.failure)
         response.headers.update(_telling(exchange))
-        response.call_on_close(lambda: self._close(exchange, watched))
+        response.call_on_close(lambda: self._close(parts, exchange, watched))
         return response
 
-    def _close(self, exchange, watched):
+    def _close(self, parts, exchange, watched):
         """The response has been sent, or nobody is there to send it to."""
         if watched is not None:
-            self._parts.presence.forget(watched)
+            parts.presence.forget(watched)
         if not exchange.delivered and exchange.failure is None:
             exchange.hang_up()
-        self._parts.metrics.in_flight.dec()
+        parts.metrics.in_flight.dec()
         keep = exchange.body is not None or isinstance(exchange.failure, Cancelled)
-        exchange.settle(self._parts.metrics, self._parts.sessions, keep=keep and exchange.api != "classify")
+        exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=keep and exchange.api != "classify")
+        self._reloader.leave(parts)
 
-    def _body(self, check):
+    def _body(self, parts, check):
         """The request's body as a checked dict. Raises Unauthorized, TooLarge, BadRequest."""
-        self._authorize()
-        raw = self._raw_body() or b"null"
+        self._authorize(parts)
+        raw = self._raw_body(parts.max_body_bytes) or b"null"
         try:
             body = json.loads(raw, parse_constant=_no_json, parse_float=_finite)
         except (ValueError, RecursionError) as error:
@@ -167,17 +235,16 @@ class Face:
         check(body)
         return body
 
-    def _raw_body(self):
+    def _raw_body(self, limit):
         """The request's body. Raises TooLarge, BadRequest for broken chunks, Cancelled when the client has left in the middle of it."""
         try:
-            return self._read_body(request.environ["wsgi.input"], request.content_length)
+            return self._read_body(request.environ["wsgi.input"], request.content_length, limit)
         except OSError as error:
             raise Cancelled("the client left in the middle of its request") from error
         except ParseException as error:
             raise BadRequest("the chunks of the request body are broken", code="invalid_body") from error
 
-    def _read_body(self, stream, length):
-        limit = self._max_body_bytes
+    def _read_body(self, stream, length, limit):
         if length is None or length <= limit:
             body = stream.read(length if length is not None else limit + 1)
             if length is not None and len(body) < length:
@@ -189,14 +256,14 @@ class Face:
             pass
         raise TooLarge(f"the request body is larger than {limit // (1024 * 1024)} MB", code="request_too_large")
 
-    def _authorize(self):
+    def _authorize(self, parts):
         """Check the client's key in constant time. Raises Unauthorized."""
-        if not self._keys:
+        if not parts.keys:
             return
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         offered = [bearer.strip()] if scheme.lower() == "bearer" else []
         offered.append(request.headers.get("x-api-key", ""))
-        matches = [hmac.compare_digest(key, given.encode("latin-1")) for key in self._keys for given in offered]
+        matches = [hmac.compare_digest(key, given.encode("latin-1")) for key in parts.keys for given in offered]
         if not any(matches):
             raise Unauthorized("the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'", code="invalid_api_key")
 
@@ -205,8 +272,7 @@ class Face:
     def classify(self):
         return self._proxied("classify", openai_chat.check_chat, self._classified)
 
-    def _classified(self, exchange):
-        parts = self._parts
+    def _classified(self, parts, exchange):
         if not parts.pipeline.is_meta(exchange, request.headers):
             parts.pipeline.classify(exchange)
         verdict = exchange.verdict
@@ -215,18 +281,26 @@ class Face:
         return Whole(openai_chat.dumps({"decision": verdict.decision, "route": exchange.route, **told}))
 
     def models(self):
-        self._authorize()
-        return _json_response({"object": "list", "data": [_model(*known) for known in self._parts.router.models()]})
+        parts = self._parts
+        self._authorize(parts)
+        return _json_response({"object": "list", "data": [_model(*known) for known in parts.router.models()]})
 
     def model(self, name):
-        self._authorize()
-        known = next((known for known in self._parts.router.models() if known[0] == name), None)
+        parts = self._parts
+        self._authorize(parts)
+        known = next((known for known in parts.router.models() if known[0] == name), None)
         if known is None:
             raise NotFound(f"the model '{name}' does not exist", param="model", code="model_not_found")
         return _json_response(_model(*known))
 
+    def costs(self):
+        parts = self._parts
+        self._authorize(parts)
+        parts.ledger.flush()
+        return _json_response(parts.costs.since(request.args.get("since")))
+
     def health(self):
-        report = self._parts.health.report()
+        report = self._parts.health.report(fresh=request.args.get("fresh") not in (None, "", "0", "false"))
         return _json_response(report, 503 if report["status"] == "unhealthy" else 200)
 
     def livez(self):
@@ -265,7 +339,8 @@ class Face:
         exchange.failure = error
         response = _error_response(error)
         response.headers.update(_telling(exchange))
-        response.call_on_close(lambda: exchange.settle(self._parts.metrics, self._parts.sessions, keep=False))
+        parts = self._parts
+        response.call_on_close(lambda: exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=False))
         return response
 
 
@@ -315,6 +390,7 @@ def _telling(exchange):
         "X-Route": exchange.route,
         "X-Provider": exchange.provider,
         "X-Speculation": exchange.speculation_outcome,
+        "X-Budget": "exhausted" if exchange.budget_exhausted else None,
         "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in times.items() if ms is not None),
     }
     return {name: value for name, value in told.items() if value}

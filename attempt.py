@@ -10,6 +10,8 @@ It knows nothing of routes, clients or records.
 import threading
 import time
 
+import prices
+from breaker import parse_retry_after
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
 from upstream import Line, read_some, set_silence
@@ -22,11 +24,21 @@ DRAIN_S = 0.2  # after [DONE]: how long the end of the response may take before 
 class Attempt:
     """A streamed call of an OpenAI completion endpoint."""
 
-    def __init__(self, provider, path, client_body):
-        """provider: a providers.Provider. path: such as "/chat/completions". client_body: the request before the provider shapes it."""
+    def __init__(self, provider, path, client_body, *, rule=None, slot=None, permit=None):
+        """provider: a providers.Provider. path: such as "/chat/completions". client_body: the request before the provider shapes it.
+
+        rule: the config.ModelRule that led here. slot: an admission.Slot, released when the attempt has ended. permit: a breaker.Permit, told what
+        came of it. Each may be None.
+        """
         self.provider = provider
         self.path = path
         self.client_body = client_body
+        self.queued_ms = slot.queued_ms if slot else 0
+        self._rule = rule
+        self._slot = slot
+        self._permit = permit
+        self._timeouts = provider.timeouts(rule)
+        self._decoder = provider.decoder()
         self.sent_body = None  # what went out, a dict, once it has
         self.line = Line()
         self.started_at = time.monotonic()
@@ -38,6 +50,7 @@ class Attempt:
         self.usage = None  # as the provider told it
         self.finish_reason = None  # of the first choice
         self.saw_done = False
+        self._pieces = 0  # chunks with content, of about one token each
         self._said = []
         self._said_chars = 0
         self._settled = threading.Event()  # head in hand, or failed
@@ -75,6 +88,20 @@ class Attempt:
         self.line.cut()
         self._settled.set()
         self._close_unread()
+        self._end()
+
+    def close(self):
+        """Hang up what nobody has read to its end; nothing to do for an attempt that has ended."""
+        if self.ended_at is None:
+            self.cancel()
+
+    def _end(self):
+        """Note the end and give the slot back; the first time counts."""
+        self.ended_at = self.ended_at or time.monotonic()
+        if self._slot:
+            self._slot.release()
+        if self._permit:
+            self._permit.dropped()  # unless it has been told before
 
     def _close_unread(self):
         """Let go of a response that was hung up with its head in hand and that nobody will read on; a reader does that itself."""
@@ -94,6 +121,8 @@ class Attempt:
             with self._reading:
                 self._open()
                 self._read_to_head()
+            if self._permit:
+                self._permit.succeeded()
         except ProxyError as error:
             self._fail(error)
         except Exception as error:  # the edge of a worker thread: whatever it is, the waiter must hear of it
@@ -107,11 +136,10 @@ class Attempt:
     def _open(self):
         if self.line.was_cut:
             raise Cancelled("hung up")
-        timeouts = self.provider.settings.timeouts
-        self.sent_body = self.provider.body(self.client_body)
+        self.sent_body = self.provider.body(self.client_body, self._rule)
         payload = openai_chat.dumps(self.sent_body)
         self.url = self.provider.url(self.path, self.line)
-        self._response = self.provider.upstream.call(self.line, "POST", self.url, payload, connect_s=timeouts.connect_s, read_s=self._left(self._head_s))
+        self._response = self.provider.upstream.call(self.line, "POST", self.url, payload, connect_s=self._timeouts.connect_s, read_s=self._left(self._head_s))
         self.status = self._response.status_code
         if self.status >= 300:
             raise self._refusal()
@@ -124,7 +152,8 @@ class Attempt:
             told = openai_chat.error_of(openai_chat.json.loads(body))
         except ValueError:
             told = None
-        return UpstreamStatus(self.status if self.status >= 400 else 502, told or {}, self.provider.name)
+        retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
+        return UpstreamStatus(self.status if self.status >= 400 else 502, told or {}, self.provider.name, retry_after_s)
 
     def _read_to_head(self):
         if "json" in self._response.headers.get("Content-Type", ""):
@@ -136,13 +165,10 @@ class Attempt:
             events = self._read()
             if events is None:
                 raise StreamBroken("it ended its answer without any content")
-            for event in events:
-                chunk = self._parse(event)
+            for event, chunk in self._decoded(events):
                 self._buffered.append((event, chunk))
-                if self.head_at is None and chunk and openai_chat.has_content(chunk):
+                if self.head_at is None and ((chunk and openai_chat.has_content(chunk)) or event.is_done):  # an empty answer is an answer
                     self.head_at = time.monotonic()
-                if event.is_done and self.head_at is None:
-                    self.head_at = time.monotonic()  # an empty answer is an answer
             if self.head_at is not None:
                 return
 
@@ -151,7 +177,11 @@ class Attempt:
         body = b""
         while more := read_some(self._response, self.line):
             body += more
-        answer = self._checked(body)
+        try:
+            answer = openai_chat.parse_chunk(body)
+        except (ValueError, RecursionError) as error:
+            raise StreamBroken("it sent something that is no completion") from error
+        self._check(answer)
         if not answer.get("choices"):
             raise StreamBroken("it answered without choices")
         chunk = openai_chat.chunk_of(answer)
@@ -173,16 +203,16 @@ class Attempt:
             self._fail(error)
             raise
         finally:
-            self.ended_at = time.monotonic()
             if not self.saw_done:
                 self._response.close()
+            self._end()
 
     def _events(self):
         for event, chunk in self._buffered:
             yield event, chunk
             if event.is_done or event.data == b"":
                 return self._finish()
-        timeouts = self.provider.settings.timeouts
+        timeouts = self._timeouts
         set_silence(self._response, timeouts.idle_s)
         while True:
             if timeouts.total_s:
@@ -190,8 +220,8 @@ class Attempt:
             events = self._read()
             if events is None:
                 return None
-            for event in events:
-                yield event, self._parse(event)
+            for event, chunk in self._decoded(events):
+                yield event, chunk
                 if event.is_done:
                     return self._finish()
 
@@ -218,31 +248,48 @@ class Attempt:
         last = self._parser.flush()
         return [last] if last else None
 
-    def _parse(self, event):
-        if event.data is None or event.is_done:
-            return None
-        chunk = self._checked(event.data)
-        self._note(chunk)
-        return chunk
+    def _decoded(self, events):
+        """Yield (event, chunk) for a provider's own events, each checked and noted."""
+        for raw in events:
+            try:
+                pairs = self._decoder.decode(raw)
+            except (ValueError, RecursionError) as error:
+                raise StreamBroken("it sent something that is no completion") from error
+            for event, chunk in pairs:
+                if chunk is not None:
+                    self._check(chunk)
+                    self._note(chunk)
+                yield event, chunk
 
-    def _checked(self, data):
-        try:
-            chunk = openai_chat.parse_chunk(data)
-        except (ValueError, RecursionError) as error:
-            raise StreamBroken("it sent something that is no completion") from error
+    def _check(self, chunk):
         error = openai_chat.error_of(chunk)
         if error:
             raise _told_in_stream(error, self.provider.name)
-        return chunk
 
     def _note(self, chunk):
         """Keep for the record what a chunk says: usage, the first choice's end, the beginning of its text."""
         self.usage = chunk.get("usage") or self.usage
+        self._pieces += openai_chat.has_content(chunk)
         self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
         if self._said_chars < NOTED_CHARS:
             said = openai_chat.spoken(chunk)
             self._said.append(said)
             self._said_chars += len(said)
+
+    @property
+    def model(self):
+        """The name of the model that was asked for."""
+        return (self.sent_body or {}).get("model") or self.provider.model
+
+    @property
+    def used(self):
+        """The prices.Usage of this call: as the provider told it, else counted from what went out and came in; nothing for a call that was refused."""
+        told = prices.told(self.usage)
+        if told:
+            return told
+        if self.sent_body is None or self.line.connected_at is None or (self.status or 200) >= 300:
+            return prices.Usage()
+        return prices.estimated(self.sent_body, self._pieces)
 
     @property
     def content(self):
@@ -251,7 +298,7 @@ class Attempt:
 
     @property
     def _head_s(self):
-        timeouts = self.provider.settings.timeouts
+        timeouts = self._timeouts
         return min(timeouts.first_byte_s, timeouts.total_s or timeouts.first_byte_s)
 
     def _left(self, limit_s):
@@ -262,9 +309,11 @@ class Attempt:
 
     def _fail(self, error):
         self.failure = error
-        self.ended_at = time.monotonic()
         if self._response is not None:
             self._response.close()
+        if self._permit:
+            self._permit.failed(error, getattr(error, "retry_after_s", None))
+        self._end()
 
 
 def _told_in_stream(error, provider):

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC
 
-from errors import ConnectFailed, StreamBroken, UpstreamError, UpstreamStatus
+from errors import ConnectFailed, HeadTimeout, StreamBroken, UpstreamError, UpstreamStatus
 from logs import fields
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
@@ -27,15 +27,14 @@ log = logging.getLogger(__name__)
 class Policy:
     """When a breaker opens and how long it rests, in seconds.
 
-    The literature (Nygard, "Release It!") leaves the numbers to the place. nginx gives a server up after 1 failure (max_fails), Envoy after 5 in a row
-    (consecutive_5xx); both see many requests a second, while in a homelab each failure is somebody who waited. A connection that fails is no matter
-    of load or of the request, so two of these suffice. The rest doubles, as Envoy's grows, but ends at the probes' period: who is back is noticed
-    within a minute.
+    The literature (Nygard, "Release It!") leaves the numbers to the place; 5 in a row is Envoy's (consecutive_5xx). A failed call has its provider
+    probed at once, and a failed probe opens the breaker, so one that is really gone does not cost five waits. The rest begins short, since a server
+    that is restarted is back in seconds, and doubles up to the probes' period: who is back is noticed within a minute.
     """
 
-    failures: int = 3  # in a row
-    connect_failures: int = 2  # in a row
-    first_rest_s: float = 5.0
+    failures: int = 5  # in a row
+    connect_failures: int = 5  # in a row
+    first_rest_s: float = 1.0
     longest_rest_s: float = 60.0
     longest_asked_rest_s: float = 3600.0  # a Retry-After beyond this is asked again after it: a slip there must not cost a provider for days
 
@@ -184,7 +183,9 @@ class Breaker:
             asked_s = min(retry_after_s, self._policy.longest_asked_rest_s)
             return self._rest(asked_s, f"{reason}, asked for {asked_s:g} s of rest")
         enough = self._failures >= self._policy.failures or self._connect_failures >= self._policy.connect_failures
-        if fresh and (enough or permit.is_probe or self._probe is permit):
+        # A knock met with silence is one failure like a call's; what a probe finds out otherwise is certain.
+        down = permit.is_probe and (permit.thorough or not isinstance(error, HeadTimeout))
+        if fresh and (enough or down or self._probe is permit):
             self._openings += 1
             back_off_s = min(self._policy.first_rest_s * 2 ** min(self._openings - 1, 20), self._policy.longest_rest_s)
             self._unreachable = isinstance(error, ConnectFailed) or not permit.thorough

@@ -13,7 +13,7 @@ import threading
 from urllib.parse import urlsplit
 
 from attempt import Attempt
-from errors import ConnectFailed, UpstreamError, UpstreamStatus
+from errors import Cancelled, ConnectFailed, HeadTimeout, UpstreamError, UpstreamStatus
 from upstream import Line, read_some
 
 CHECK_S = 10.0  # for an answer that needs no model; a token has the provider's own `timeouts.first_byte_s`, as a call's would
@@ -44,6 +44,20 @@ class Check:
         """
         line = Line()
         self._may_be_cut_by(line.cut)
+        # A server that drips its answer, byte by byte, is within every single time limit and would be listened to for ever.
+        patience = threading.Timer(CHECK_S, line.cut)
+        patience.daemon = True
+        patience.start()
+        try:
+            self._ask(wanted, line)
+        except Cancelled:
+            if self._over:
+                raise
+            raise HeadTimeout(f"no answer within {CHECK_S:g} s") from None
+        finally:
+            patience.cancel()
+
+    def _ask(self, wanted, line):
         if self._asks_for_tokens is None:
             self._asks_for_tokens = _is_ollama_at_home(self._provider, line)
         if self._asks_for_tokens and (wanted or self._embedded or _is_loaded(self._provider, line)):

@@ -3,10 +3,12 @@
 Each class below is one section of config.yaml, each field one key with its default and a sentence. A mistake names
 file, line and key (`config.yaml:14: providers.xai.timeout: unknown key, did you mean timeouts?`) and nothing starts.
 Secrets come from the environment (`${NAME}`, `${NAME:-default}`) or from a `.env` file beside the config, the environment first.
+A Config remembers where each of its values came from; no message about a mistake quotes a secret, since it may end in the log.
 
 This module opens no connection and loads no model; it only says what was asked for.
 """
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -26,12 +28,20 @@ from errors import ConfigError
 
 DECISIONS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META")
 LONGEST_S = 86_400.0  # a day: sockets and events take no limit of any length
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
+_VARIABLE = re.compile(VARIABLE)
+_LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
+HIDDEN = "***"
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_ENDINGS = ("key", "keys", "token", "secret", "secrets", "password", "passwd", "pwd", "credential", "credentials", "auth", "authorization")
+_CREDENTIALS = re.compile(r"://.*@", re.S)  # a password may hold anything, even a blank
+_QUERY = re.compile(r"([\w-]+)(=)([^\s&'\"]+)")
+_ASSIGNED = re.compile(r"([\w-]+)(\s*[:=]\s*)((?:(?:Bearer|Basic)\s+)?[^\s&,'\"}]+)")
 
 
-def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, minimum=None, maximum=None, secret=False):
-    """A field of a section: its default, what it means, and what it may be."""
-    metadata = {"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum}
+def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, names=None, minimum=None, maximum=None, secret=False):
+    """A field of a section: its default, what it means, and what it may be. names: the keys a mapping has, each of them, and no others."""
+    metadata = {"doc": doc, "choices": choices, "names": names, "minimum": minimum, "maximum": maximum, "secret": secret}
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
 
 
@@ -72,7 +82,7 @@ class Params:
 @dataclass(frozen=True)
 class Timeouts:
     connect_s: float = setting(5.0, "until the connection stands", minimum=0.001, maximum=LONGEST_S)
-    first_byte_s: float = setting(120.0, "until the first content; generous, since a long prefill is silent", minimum=0.001, maximum=LONGEST_S)
+    first_byte_s: float | None = setting(None, "until the first content; unset: 120 at home, slow in prefill; else 60", minimum=0.001, maximum=LONGEST_S)
     idle_s: float = setting(120.0, "longest silence within an answer", minimum=0.001, maximum=LONGEST_S)
     total_s: float | None = setting(None, "the whole call; unset: as long as it takes", minimum=0.001, maximum=LONGEST_S)
 
@@ -81,27 +91,48 @@ class Timeouts:
 class Prices:
     input: float = setting(doc="USD per million prompt tokens", minimum=0)
     output: float = setting(doc="USD per million completion tokens", minimum=0)
+    cached_input: float | None = setting(None, "USD per million prompt tokens read from a cache; unset: as input", minimum=0)
+
+
+@dataclass(frozen=True)
+class Pages:
+    count: int = setting(5, "results taken, from the top", minimum=1, maximum=20)
+    fetch_s: float = setting(5.0, "until their pages have to be there; a result has its snippet if not", minimum=0.1, maximum=60.0)
+    max_kb: int = setting(512, "of a page that are read, unpacked", minimum=1, maximum=16_384)
+    allow_private: bool = setting(False, "read pages at private addresses too, such as those of your own wiki")
 
 
 @dataclass(frozen=True)
 class Provider:
-    kind: str = setting(doc="openai: any OpenAI-compatible server; mlx: an embedded model", choices=("openai", "mlx"))
+    kind: str = setting(
+        doc="openai: any OpenAI-compatible server; anthropic: the Messages API; mlx: an embedded model; searxng: your search engine, for enrichment alone",
+        choices=("openai", "anthropic", "mlx", "searxng"),
+    )
     model: str = setting("", "model name sent upstream; empty: disabled")
-    base_url: str = setting("", "with /v1; empty: disabled")
+    base_url: str = setting("", "with /v1 (searxng: as a browser has it); empty: disabled")
     api_key: str | None = setting(None, "sent as Bearer; its variable unset: disabled", secret=True)
     headers: dict[str, str] = setting(factory=dict, doc="sent with every request", secret=True)
     extra_body: dict[str, typing.Any] = setting(factory=dict, doc="merged into every request body")
     params: Params = setting(factory=Params, doc="what to drop, raise or set in the request")
     timeouts: Timeouts = setting(factory=Timeouts, doc="in seconds")
     prices: Prices | None = setting(None, "for cost_usd; unset: unknown")
-    health_path: str | None = setting(None, "path for /health below base_url; unset: /models")
+    health_path: str | None = setting(None, "path for /health below base_url; unset: /models, of searxng /healthz")
+    max_concurrent: int | None = setting(None, "calls at once, the others queue; unset: 8 for mlx, else any number", minimum=1)
+    max_queued: int = setting(64, "calls that may wait; beyond it the next of the chain is asked", minimum=0)
+    queue_timeout_s: float = setting(120.0, "how long a call waits for its turn", minimum=0, maximum=LONGEST_S)
     embeddings: bool = setting(False, "embeddings go here, whatever model they name")
+    search: str = setting(
+        "responses", "how an enrichment asks it: responses, with the route's tools; chat, for a model that searches by itself", choices=("responses", "chat")
+    )
+    pages: Pages = setting(factory=Pages, doc="searxng: the results that are read")
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self):
         if not self.disabled:
-            missing = "base_url" if self.kind == "openai" and not self.base_url else "model" if not self.model else None
+            missing = "base_url" if self.kind != "mlx" and not self.base_url else "model" if self.kind != "searxng" and not self.model else None
             object.__setattr__(self, "disabled", missing and f"{missing} is not set")
+        if self.kind == "searxng" and self.health_path is None:
+            object.__setattr__(self, "health_path", "/healthz")
 
 
 @dataclass(frozen=True)
@@ -137,6 +168,29 @@ class Sessions:
 
 
 @dataclass(frozen=True)
+class Breaker:
+    failures: int = setting(5, "failures in a row after which a provider rests", minimum=1)
+    first_rest_s: float = setting(1.0, "its first rest; each further one is twice as long", minimum=0.1, maximum=LONGEST_S)
+    longest_rest_s: float = setting(60.0, "up to this", minimum=0.1, maximum=LONGEST_S)
+
+
+@dataclass(frozen=True)
+class Probes:
+    period_s: float = setting(60.0, "between two looks at each provider's health, in the background", minimum=1, maximum=LONGEST_S)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    url: str = setting("sqlite:///ledger.db", "where calls and their costs are kept: SQLite, or postgresql+psycopg://...", secret=True)
+
+
+@dataclass(frozen=True)
+class Budgets:
+    daily_usd: float | None = setting(None, "when it is spent, cloud routes fall to local until the next day", minimum=0)
+    monthly_usd: float | None = setting(None, "likewise until the next month", minimum=0)
+
+
+@dataclass(frozen=True)
 class Log:
     file: str = setting("app.log", "the log file")
     max_mb: float = setting(5.0, "size at which it is rotated", minimum=0.001, maximum=1_000_000)
@@ -144,21 +198,37 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Config:
-    """The whole configuration. `path` is the file it came from; paths inside it are relative to that file."""
+class Origin:
+    """Where a value came from. line: in the configuration file, None if it does not stand there. variables: what supplied it, as "env NAME" or ".env NAME"."""
 
-    server: Server = setting(factory=Server)
+    line: int | None
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration. `path` is the file it came from; paths inside it are relative to that file.
+
+    `origins` has an Origin for each key that was given, as in `providers.xai.model` or `routes.primary.chain[0]`; the others have their defaults.
+    """
+
+    server: Server = setting(factory=Server, doc="where it listens, and to whom")
     virtual_model: str = setting("auto", "the model name that is classified")
     timezone: str = setting("local", "IANA name, or local")
-    classifier: Classifier = setting(factory=Classifier)
-    speculation: Speculation = setting(factory=Speculation)
-    decisions: dict[str, str] = setting(factory=dict, doc="decision -> route")
-    providers: dict[str, Provider] = setting(factory=dict)
-    routes: dict[str, Route] = setting(factory=dict)
+    classifier: Classifier = setting(factory=Classifier, doc="who decides what a request needs")
+    speculation: Speculation = setting(factory=Speculation, doc="the primary call that starts before the decision")
+    decisions: dict[str, str] = setting(factory=dict, doc="decision -> route", names=DECISIONS)
+    providers: dict[str, Provider] = setting(factory=dict, doc="the backends, by a name of yours")
+    routes: dict[str, Route] = setting(factory=dict, doc="the ways a request can go, by a name of yours; each is a model that clients can name")
     models: list[ModelRule] = setting(factory=list, doc="where model names go; the first rule that fits decides")
-    sessions: Sessions = setting(factory=Sessions)
-    log: Log = setting(factory=Log)
+    breaker: Breaker = setting(factory=Breaker, doc="when a provider that fails is left alone")
+    probes: Probes = setting(factory=Probes, doc="how the providers' health is watched")
+    ledger: Ledger = setting(factory=Ledger, doc="what every call used and cost")
+    budgets: Budgets = setting(factory=Budgets, doc="what the cloud may cost")
+    sessions: Sessions = setting(factory=Sessions, doc="the record of each request")
+    log: Log = setting(factory=Log, doc="the log file, one line for each event")
     path: Path = dataclasses.field(default=Path("config.yaml"), init=False)
+    origins: dict[str, Origin] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def resolve(self, name):
         """The absolute path of a file named in the configuration."""
@@ -181,11 +251,61 @@ def load(path=None, environ=None):
     """
     environ = os.environ if environ is None else environ
     path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).parent / "config.yaml").resolve()
-    variables = {**_dotenv(path.parent / ".env"), **environ}
-    config = _Reader(path, variables).read()
-    object.__setattr__(config, "path", path)
+    variables = Variables(environ, _dotenv(path.parent / ".env"))
+    reader = _Reader(path, variables)
+    config = reader.read()
+    origins = reader.origins()
     server = _overridden(config.server, path, HOST=variables.get("HOST"), PORT=variables.get("PORT"))
-    return _with(config, server=server)
+    for key, name in (("server.host", "HOST"), ("server.port", "PORT")):
+        if variables.get(name):
+            origins[key] = Origin(None, (variables.told(name),))
+    global _last
+    _last = altered(config, path=path, server=server, origins=origins)
+    return _last
+
+
+_last = None  # what was loaded last; a worker has it from the master that it was forked from
+
+
+def load_or_last():
+    """(the configuration as `load` reads it, None), or (what was loaded last, the ConfigError) when the file has become faulty since.
+
+    So a worker can be replaced while somebody edits the file. Raises ConfigError when nothing was ever loaded.
+    """
+    last = _last
+    try:
+        return load(), None
+    except ConfigError as error:
+        if last is None:
+            raise
+        return last, error
+
+
+def looks_secret(name):
+    """Whether what has this name (a variable, a key, a header) is better not shown."""
+    return any(word.lower().endswith(_SECRET_ENDINGS) for word in _WORD.findall(name))
+
+
+def masked(text):
+    """A text without the credentials in its URLs, and without what is assigned to a secret-looking name in it."""
+    text = _CREDENTIALS.sub(f"://{HIDDEN}@", text)
+    for pattern in (_QUERY, _ASSIGNED):
+        text = pattern.sub(lambda match: match[1] + match[2] + (HIDDEN if looks_secret(match[1]) else match[3]), text)
+    return text
+
+
+class Variables:
+    """What `${NAME}` is taken from: the environment, else the `.env` file."""
+
+    def __init__(self, environ, dotenv):
+        self._environ = environ
+        self._dotenv = dotenv
+
+    def get(self, name):
+        return self._environ.get(name, self._dotenv.get(name))
+
+    def told(self, name):
+        return f"env {name}" if name in self._environ else f".env {name}"
 
 
 def _dotenv(file):
@@ -206,10 +326,12 @@ def _overridden(server, path, HOST, PORT):
     return dataclasses.replace(server, host=HOST or server.host, port=int(PORT) if PORT else server.port)
 
 
-def _with(frozen, **changes):
+def altered(section, **changes):
+    """A copy of a section, or of the whole, with other values; also those which no file can give."""
+    section = copy.copy(section)
     for name, value in changes.items():
-        object.__setattr__(frozen, name, value)
-    return frozen
+        object.__setattr__(section, name, value)
+    return section
 
 
 class _Unset(Exception):
@@ -223,6 +345,11 @@ class _Reader:
         self.path = path
         self.variables = variables
         self.lines = {}
+        self.supplied = {}  # key -> the variables that supplied its value, as an ordered set
+        self.secrets = []  # keys whose values no message may quote
+
+    def origins(self):
+        return {key: Origin(line, tuple(self.supplied.get(key, ()))) for key, line in self.lines.items()}
 
     def read(self):
         text = self.text()
@@ -232,7 +359,9 @@ class _Reader:
                 self.fail(1, "config", "the file is empty")
             config = self.section(Config, node, "")
         except yaml.MarkedYAMLError as error:
-            self.fail(error.problem_mark.line + 1, "yaml", error.problem)
+            line = error.problem_mark.line
+            secret = any(map(looks_secret, re.findall(r"[\w-]+", "".join(text.splitlines()[line : line + 1]))))
+            self.fail(line + 1, "yaml", _without_quotes(error.problem) if secret else error.problem)
         except yaml.reader.ReaderError as error:
             self.fail(text[: error.position].count("\n") + 1, "yaml", f"the character {text[error.position]!r} is not allowed")
         except RecursionError:
@@ -250,7 +379,9 @@ class _Reader:
 
     def fail(self, where, key, message):
         line = where if isinstance(where, int) else where.start_mark.line + 1
-        raise ConfigError(self.path.name, line, key, message)
+        if any(key.startswith(secret) for secret in self.secrets):
+            message = _without_quotes(message)
+        raise ConfigError(self.path.name, line, masked(key), masked(message))
 
     def pairs(self, node, key):
         """The (name, name node, value node) of a mapping, each name once."""
@@ -275,6 +406,8 @@ class _Reader:
             if name not in fields:
                 near = difflib.get_close_matches(name, fields, 1, 0.6)
                 self.fail(name_node, here, "unknown key" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"))
+            if fields[name].metadata["secret"]:
+                self.secrets.append(here)
             try:
                 values[name] = self.value(hints[name], value, here)
             except _Unset as variable:
@@ -287,7 +420,7 @@ class _Reader:
             if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 self.fail(node, f"{key}.{name}", "is required")
         built = cls(**values)
-        return _with(built, disabled=unset) if unset else built
+        return altered(built, disabled=unset) if unset else built
 
     def bounds(self, field, value, node, key):
         choices, minimum, maximum = (field.metadata[limit] for limit in ("choices", "minimum", "maximum"))
@@ -325,7 +458,7 @@ class _Reader:
 
     def scalar(self, hint, node, key):
         if self.has_variable(node):
-            text = _VARIABLE.sub(self.variable, node.value)
+            text = self.expanded(node, key)
             if hint is str:
                 return text  # a key of digits, or one that reads "null", is text all the same
             if hint is not typing.Any:
@@ -348,25 +481,30 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return {name: self.plain(child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
         if self.has_variable(node):
-            text = _VARIABLE.sub(self.variable, node.value)
-            node = _resolved(node, text, node.style in ("'", '"'))
+            node = _resolved(node, self.expanded(node, key), node.style in ("'", '"'))
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            self.fail(node, key, str(error))
+            self.fail(node, key, getattr(error, "problem", None) or str(error))
 
     @staticmethod
     def has_variable(node):
         return isinstance(node, yaml.ScalarNode) and bool(_VARIABLE.search(node.value))
 
-    def variable(self, match):
-        name, default = match.group(1), match.group(2)
-        value = self.variables.get(name)
-        if default is not None:
-            return value or default  # as in a shell, ":-" also replaces an empty value
-        if not value:
-            raise _Unset(name)
-        return value
+    def expanded(self, node, key):
+        """The text of a node with its variables filled in. Raises _Unset."""
+
+        def value_of(match):
+            name, default = match.groups()
+            value = self.variables.get(name)
+            if value:
+                self.supplied.setdefault(key, {})[self.variables.told(name)] = None
+                return value
+            if default is None:
+                raise _Unset(name)
+            return default  # as in a shell, ":-" also replaces an empty value
+
+        return _VARIABLE.sub(value_of, node.value)
 
     # What the types cannot say.
 
@@ -393,13 +531,28 @@ class _Reader:
         for name, provider in config.providers.items():
             self.check_url(line(f"providers.{name}.base_url"), f"providers.{name}.base_url", provider.base_url)
             self.check_params(line(f"providers.{name}.params"), f"providers.{name}.params", provider.params)
+            self.check_search(name, provider)
         for name, route in config.routes.items():
             self.check_route(config, name, route, line(f"routes.{name}"))
         self.check_models(config)
+        if not _LEDGER.match(config.ledger.url):
+            self.fail(line("ledger.url"), "ledger.url", "has to begin with sqlite:/// or postgresql://")
         marked = [name for name, provider in config.providers.items() if provider.embeddings]
         if len(marked) > 1:
             key = f"providers.{marked[1]}.embeddings"
             self.fail(line(key), key, f"'{marked[0]}' is marked for embeddings already")
+
+    def check_search(self, name, provider):
+        """What only makes sense for a provider of one kind is named where another has it; the default, as `make config` prints it, may stand."""
+        usual = Provider(provider.kind)
+        for keys, kinds, told in (
+            (("model", "extra_body", "params", "prices", "embeddings"), ("openai", "anthropic", "mlx"), "a searxng provider has no model to be told this"),
+            (("pages",), ("searxng",), "only a searxng provider's results are read"),
+            (("search",), ("openai",), "only an openai provider can be asked in more than one way"),
+        ):
+            for key in keys:
+                if provider.kind not in kinds and getattr(provider, key) != getattr(usual, key):
+                    self.fail(self.lines[f"providers.{name}.{key}"], f"providers.{name}.{key}", told)
 
     def check_models(self, config):
         seen = {}
@@ -415,19 +568,21 @@ class _Reader:
             if bool(rule.provider) == bool(rule.route):
                 self.fail(line, key, "needs a provider or a route" + (", not both" if rule.route else ""))
             if rule.provider and rule.provider not in config.providers:
-                self.fail(line, f"{key}.provider", f"there is no provider '{rule.provider}'")
+                self.fail(self.lines[f"{key}.provider"], f"{key}.provider", f"there is no provider '{rule.provider}'")
+            if rule.provider and config.providers[rule.provider].kind == "searxng":
+                self.fail(self.lines[f"{key}.provider"], f"{key}.provider", f"'{rule.provider}' searches and answers nobody")
             if rule.route and rule.route not in config.routes:
-                self.fail(line, f"{key}.route", f"there is no route '{rule.route}'")
+                self.fail(self.lines[f"{key}.route"], f"{key}.route", f"there is no route '{rule.route}'")
             if rule.regex:
-                self.check_regex(line, f"{key}.regex", rule.regex)
+                self.check_regex(f"{key}.regex", rule.regex)
             self.check_params(line, f"{key}.params", rule.params)
 
-    def check_regex(self, line, key, pattern):
+    def check_regex(self, key, pattern):
         try:
             pattern_of(pattern)
         except re2.error as error:
             told = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-            self.fail(line, key, f"'{pattern}' is no RE2 pattern: {told}")
+            self.fail(self.lines[key], key, f"'{pattern}' is no RE2 pattern: {told}")
 
     def check_params(self, line, key, params):
         for param, floor in params.min.items():
@@ -442,19 +597,33 @@ class _Reader:
         for i, provider in enumerate(route.chain):
             if provider not in config.providers:
                 self.fail(self.lines.get(f"{key}.chain", line), f"{key}.chain[{i}]", f"there is no provider '{provider}'")
+            if config.providers[provider].kind == "searxng":
+                self.fail(self.lines[f"{key}.chain"], f"{key}.chain[{i}]", f"'{provider}' searches and answers nobody")
         if bool(route.chain) == bool(route.answer):
             self.fail(line, key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
         if route.context and not route.answer:
             self.fail(self.lines[f"{key}.context"], f"{key}.context", "needs an answer route that uses what it finds")
         if route.answer:
-            target = config.routes.get(route.answer)
-            if target is None or not target.chain:
-                self.fail(self.lines[f"{key}.answer"], f"{key}.answer", f"there is no route '{route.answer}' with a chain")
+            self.check_answer(config, name)
             if not route.context:
                 self.fail(line, f"{key}.context", "is required beside an answer route")
             if route.context not in config.providers:
                 self.fail(self.lines[f"{key}.context"], f"{key}.context", f"there is no provider '{route.context}'")
+            if config.providers[route.context].kind == "mlx":
+                self.fail(self.lines[f"{key}.context"], f"{key}.context", f"'{route.context}' is an embedded model and cannot search")
         self.check_file(self.lines.get(f"{key}.system_prompt", line), f"{key}.system_prompt", route.system_prompt)
+
+    def check_answer(self, config, name):
+        """Whether the route that answers for this one has a chain of its own, and does not lead back here."""
+        key = f"routes.{name}.answer"
+        way, answer = [name], config.routes[name].answer
+        while answer in config.routes and answer not in way:
+            way.append(answer)
+            answer = config.routes[answer].answer
+        if answer in way:
+            self.fail(self.lines[key], key, f"is circular: {' -> '.join([*way, answer])}")
+        if len(way) != 2:
+            self.fail(self.lines[key], key, f"there is no route '{config.routes[name].answer}' with a chain")
 
     def check_file(self, line, key, name):
         if not name:
@@ -478,6 +647,11 @@ def _resolved(node, text, quoted=False):
     """The scalar node with another text, of the type that YAML sees in it."""
     tag = "tag:yaml.org,2002:str" if quoted else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
     return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+
+
+def _without_quotes(message):
+    """A message without what it quotes."""
+    return re.sub(r"'.*'", f"'{HIDDEN}'", message, flags=re.S)
 
 
 def _described(node):

@@ -8,6 +8,7 @@ ProxyError
 |  +- HeadTimeout 504                     no content in time: go on
 |  +- UpstreamStatus                      408, 429 and 5xx go on; other 4xx are passed back as they came
 |  +- StreamBroken                        broken before the head: go on; after it: tell the client
+|  +- Unavailable 503                     not asked at all: disabled, resting, busy or too dear: go on
 +- ChainExhausted 503                     nobody could serve; carries what was tried
 +- Cancelled 499                          our own hang-up; never held against a provider
 ConfigError                               stops the start; names file, line and key
@@ -74,15 +75,24 @@ class UpstreamStatus(UpstreamError):
     """The provider answered with an error status.
 
     status: as the provider sent it. body: its error object (a dict in OpenAI's shape), passed back for a 4xx of the client's making.
+    retry_after_s: how long it asks to be left alone, None where it does not.
     """
 
     GO_ON = (408, 429)
 
-    def __init__(self, status, body, provider):
+    def __init__(self, status, body, provider, retry_after_s=None):
         super().__init__(body.get("message") or f"provider '{provider}' answered {status}", body.get("param"), body.get("code"))
         self.status = status
+        self.retry_after_s = retry_after_s
         self.type = body.get("type") or UpstreamError.type
         self.may_go_on = status in self.GO_ON or status >= 500 or status in (401, 403)  # a refused key is the owner's mishap, not the client's
+
+
+class Unavailable(UpstreamError):
+    """The provider was not called, and why."""
+
+    status = 503
+    type = "service_unavailable"
 
 
 class StreamBroken(UpstreamError):

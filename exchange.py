@@ -4,14 +4,17 @@ Everything the log line, the session file and the headers say about a request is
 Times are ms from arrival on the monotonic clock; the timestamp is wall-clock.
 """
 
+import dataclasses
 import json
 import logging
 import secrets
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import prices
 from attempt import NOTED_CHARS
+from ledger import ANSWERED, CANCELLED, FAILED, Call
 from logs import fields
 from session_logger import RawJSON
 from wire import openai_chat
@@ -54,6 +57,7 @@ class Exchange:
         self.failure = None  # the ProxyError it ended with, before the first byte or in mid-stream
         self.delivered = False  # the last of the answer is on its way to the client, or has been sent
         self.gone = False
+        self.budget_exhausted = False  # a provider was passed over for the money
         self._lock = threading.Lock()
         self._cancels = []
         self._settled = False
@@ -81,6 +85,12 @@ class Exchange:
             cancels, self._cancels = self._cancels, []
         for cancel in cancels:
             cancel()
+
+    def calls(self, attempt):
+        """Take an attempt made for this request into the books, and have it hung up when the client goes. Returns it."""
+        self.attempts.append(attempt)
+        self.on_hang_up(attempt.cancel)
+        return attempt
 
     # The books.
 
@@ -139,12 +149,14 @@ class Exchange:
             return None
         return self.ms(self.answering.ended_at) - self.ms(self.answering.started_at)
 
-    def settle(self, metrics, sessions, *, keep=True):
-        """Close the books, exactly once: the REQUEST line, SLOW_REQUEST, the metrics and the session file. keep: whether it is worth a file."""
+    def settle(self, metrics, sessions, ledger, *, keep=True):
+        """Close the books, exactly once: the REQUEST line, SLOW_REQUEST, the metrics, the ledger and the session file. keep: whether it is worth a file."""
         with self._lock:
             if self._settled:
                 return
             self._settled = True
+        for attempt in self.attempts:
+            attempt.close()
         self.total_ms = self.ms()
         self.status = 499 if self.gone or not (self.delivered or self.failure) else self.failure.status if self.failure else 200
         enriched = {"enrichment_ms": self.enrichment_ms} if self.enrichment_ms is not None else {}
@@ -179,13 +191,14 @@ class Exchange:
                 ),
             )
         metrics.settled(self)
+        ledger.book(self._ledger_rows())
         if keep:
             sessions.save(self.id, self.timestamp, self.record)
 
     def record(self):
         """The session file's content (CONTRACT: sessions/)."""
         verdict, spoken = self.verdict, self.answering
-        costs = [self.enrichment_cost_usd, *(attempt.provider.cost_usd(attempt.usage) for attempt in self.attempts)]
+        costs = [row.cost_usd for row in self._ledger_rows()]
         return {
             "id": self.id,
             "timestamp": self.timestamp.isoformat(timespec="milliseconds"),
@@ -211,6 +224,42 @@ class Exchange:
             "error": self.failure and self.failure.message,
         }
 
+    def _ledger_rows(self):
+        """The upstream calls made for this request, as ledger.Calls; the cancelled speculation among them."""
+        rows = [self._ledger_row(attempt) for attempt in self.attempts]
+        step = self.enrichment_step
+        if step and step["url"]:
+            outcome = ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED
+            usage, cost = prices.told(step["usage"]), self.enrichment_cost_usd
+            rows.append(self._row(step["provider"], step["model"], outcome, step["started_ms"], step["duration_ms"], usage, cost))
+        return rows
+
+    def _ledger_row(self, attempt):
+        outcome = CANCELLED if attempt.line.was_cut else FAILED if attempt.failure else ANSWERED
+        started_ms, used, speculative = self.ms(attempt.started_at), attempt.used, attempt is self.speculative
+        saved_ms = self.classification_ms if speculative and self.speculation_outcome == "adopted" and outcome == ANSWERED else None
+        duration_ms, cost_usd = self.ms(attempt.ended_at) - started_ms, attempt.provider.cost_usd(used)
+        row = self._row(attempt.provider.name, attempt.model, outcome, started_ms, duration_ms, used, cost_usd)
+        return dataclasses.replace(row, speculative=speculative, saved_ms=saved_ms)
+
+    def _row(self, provider, model, outcome, started_ms, duration_ms, used, cost_usd):
+        return Call(
+            at=self.timestamp + timedelta(milliseconds=started_ms),
+            session=self.id,
+            provider=provider,
+            model=model,
+            outcome=outcome,
+            duration_ms=duration_ms or 0,
+            route=self.route,
+            decision=self.decision,
+            input_tokens=used and used.input_tokens,
+            cached_tokens=used and used.cached_tokens,
+            output_tokens=used and used.output_tokens,
+            reasoning_tokens=used and used.reasoning_tokens,
+            cost_usd=cost_usd,
+            estimated=bool(used and used.estimated),
+        )
+
     def _speculation(self):
         started = self.speculative
         return {
@@ -234,7 +283,7 @@ class Exchange:
             "step": "provider_call",
             "provider": attempt.provider.name,
             "url": attempt.url,
-            "model": attempt.provider.model,
+            "model": attempt.model,
             "messages_sent": self.client_messages if same else messages and redacted(messages),
             "params": {key: value for key, value in sent.items() if key not in ("messages", "prompt")},
             "started_ms": self.ms(attempt.started_at),
@@ -245,6 +294,7 @@ class Exchange:
             "usage": attempt.usage,
             "response_content": attempt.content[:NOTED_CHARS] if attempt is self.answering else None,
             "error": "hung up" if attempt.line.was_cut else attempt.failure and str(attempt.failure),
+            **({"queued_ms": attempt.queued_ms} if attempt.queued_ms else {}),
         }
 
 

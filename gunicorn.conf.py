@@ -40,10 +40,12 @@ proc_name = "headstart"
 
 _engines = {name: provider.model for name, provider in _config.providers.items() if provider.kind == "mlx" and not provider.disabled}
 _supervisor = None
+_stops_with_terminal = False
 
 
 def on_starting(server):
-    global _supervisor
+    global _supervisor, _stops_with_terminal
+    _stops_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # under nohup it is ignored
     state_dir = os.environ["HEADSTART_ENGINES"] = tempfile.mkdtemp(prefix="headstart-")
     # Not in on_exit, which gunicorn skips when the port is taken. A worker inherits this, but the end is the master's alone.
     atexit.register(_end, state_dir, os.getpid())
@@ -52,8 +54,8 @@ def on_starting(server):
 
 
 def when_ready(server):
-    # A terminal that closes means stop. gunicorn would read this file again and have engines it knows nothing of.
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    # gunicorn would read this file again and have engines it knows nothing of.
+    server.handle_hup = lambda: server.handle_term() if _terminal_is_gone() else server.kill_workers(signal.SIGHUP)
     print(f"Headstart listens on http://{bind}  (Ctrl-C stops it)", flush=True)
 
 
@@ -64,10 +66,14 @@ def post_fork(server, worker):
         # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[-1]})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it can be obeyed: gunicorn's default for it is to die
 
 
 def post_worker_init(worker):
-    presence = worker.wsgi.extensions["headstart"].presence
+    headstart = worker.wsgi.extensions["headstart"]
+    presence = headstart.parts.presence
+    signal.signal(signal.SIGHUP, lambda *_: None if _terminal_is_gone() else headstart.ask())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def hanging_up_after(patience_s, stop):
         def leave(signum, frame):
@@ -81,6 +87,19 @@ def post_worker_init(worker):
     signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))
     for at_once in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(at_once, hanging_up_after(0, worker.handle_quit))
+
+
+def _has_terminal():
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _terminal_is_gone():
+    """Whether a SIGHUP is the one that a closing terminal sends, which means stop; any other one means reload."""
+    return _stops_with_terminal and not _has_terminal()
 
 
 def _end(state_dir, master):

@@ -1,4 +1,7 @@
-"""Is everything well? Every provider and the classifier asked at once, each on a thread of its own that nobody waits for beyond the limit."""
+"""Is everything well? What the background probes know, brought up to date as far as that goes in a moment, or asked anew on demand.
+
+A dead backend must not freeze the answer: whoever does not answer at once is told as last known, and only what nothing is known of yet is waited for.
+"""
 
 import json
 import logging
@@ -15,52 +18,36 @@ from errors import ConfigError
 from logs import fields
 from upstream import Line
 
-CHECK_S = 5.0  # how long each backend has; a dead one must not freeze the answer
+CHECK_S = 5.0  # how long a backend has when it is asked anew, or for the first time
+GLANCE_S = 0.012  # how long it has otherwise; a server nearby that is well, or refuses, answers within it
 
 log = logging.getLogger(__name__)
 
 
 class Health:
-    def __init__(self, config, known_providers, classifier):
+    def __init__(self, config, known_providers, classifier, probes):
         self._providers = known_providers
-        self._classifier = classifier
+        self._probes = probes
+        self._classifier = _Asked(classifier)
         primary = config.routes[config.decisions["MODERATE"]]
         self._primary = (config.routes[primary.answer] if primary.answer else primary).chain
-        self._lock = threading.Lock()
-        self._running = None
 
-    def report(self):
-        """{status, duration_ms, providers: {name: {status, latency_ms, error}}, classifier: {...}}.
+    def report(self, fresh=False):
+        """{status, duration_ms, providers: {name: {status, latency_ms, error, available, last_check, breaker, ...}}, classifier: {status, latency_ms, error}}.
 
+        fresh: ask everybody now and wait for the answers, up to CHECK_S; else the answer comes within some 20 ms.
         healthy: everything that is enabled answers. degraded: something does not. unhealthy: no provider of the primary route can answer.
-        Requests that come while a check is under way share its result, so that monitors cannot pile up threads.
         """
-        with self._lock:
-            mine = self._running is None
-            if mine:
-                self._running = Future()
-            running = self._running
-        if not mine:
-            return running.result()
-        try:
-            running.set_result(self._check())
-        except BaseException as error:
-            running.set_exception(error)
-            raise
-        finally:
-            with self._lock:
-                self._running = None
-        return running.result()
-
-    def _check(self):
         started = time.monotonic()
-        asked = {name: _Question(providers.health_of, provider) for name, provider in self._providers.items()}
-        classifier = _Question(self._classifier.health)
+        classifier = self._classifier.begin()
+        told = self._probes.fresh(CHECK_S) if fresh else self._probes.glance(GLANCE_S)
+        if any(one["available"] is None for one in told.values()):
+            told = self._probes.fresh(max(0.0, started + CHECK_S - time.monotonic()))
         report = {
             "status": None,
             "duration_ms": None,
-            "providers": {name: question.answer(started) for name, question in asked.items()},
-            "classifier": classifier.answer(started),
+            "providers": {name: _told(provider, told.get(name)) for name, provider in self._providers.items()},
+            "classifier": classifier(started + (CHECK_S if fresh else GLANCE_S), started + CHECK_S),
         }
         report["status"] = self._status(report)
         report["duration_ms"] = providers.ms_since(started)
@@ -75,28 +62,55 @@ class Health:
         return "degraded" if any(one["status"] == "unhealthy" for one in everybody) else "healthy"
 
 
-class _Question:
-    """One backend's health, asked on a thread of its own."""
+def _told(provider, known):
+    """One provider's entry. known: its entry in the probes' snapshot, None for a disabled one."""
+    if known is None:
+        return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
+    status = "healthy" if known["available"] else "unhealthy"
+    error = None if known["available"] else known["reason"] or "it has not answered yet"
+    return {"status": status, "latency_ms": known["latency_ms"], "error": error, **{key: value for key, value in known.items() if key != "latency_ms"}}
 
-    def __init__(self, health, *whose):
-        self._future = Future()
-        self._line = Line()
-        threading.Thread(target=self._ask, args=(health, *whose), name="health", daemon=True).start()
 
-    def _ask(self, health, *whose):
+class _Asked:
+    """The classifier's health, asked on a thread of its own, at most one at a time."""
+
+    def __init__(self, classifier):
+        self._classifier = classifier
+        self._lock = threading.Lock()
+        self._running = None
+        self._last = None
+
+    def begin(self):
+        """Ask, unless that is under way already.
+
+        Returns a function of two monotonic times that returns {status, latency_ms, error}: by the first time where an earlier answer is known, else
+        by the second.
+        """
+        with self._lock:
+            if self._running is None:
+                self._running = (Future(), Line())
+                threading.Thread(target=self._ask, args=self._running, name="health", daemon=True).start()
+            future, line = self._running
+
+        def answer(soon, at_last):
+            try:
+                return future.result(max(0.0, (soon if self._last else at_last) - time.monotonic()))
+            except TimeoutError:
+                if self._last is None:
+                    line.cut()
+                return self._last or {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
+
+        return answer
+
+    def _ask(self, future, line):
         try:
-            self._future.set_result(health(*whose, CHECK_S, self._line))
-        except Exception as error:  # the edge of a thread: one odd backend must not cost the others their report
+            told = self._classifier.health(CHECK_S, line)
+        except Exception as error:  # the edge of a thread
             log.exception("Health check failed")
-            self._future.set_result({"status": "unhealthy", "latency_ms": None, "error": f"{type(error).__name__} while asking"})
-
-    def answer(self, started):
-        """{status, latency_ms, error}, at the latest CHECK_S after the monotonic time `started`."""
-        try:
-            return self._future.result(max(0.0, started + CHECK_S - time.monotonic()))
-        except TimeoutError:
-            self._line.cut()  # else a backend that sends a byte now and then would keep the thread for ever
-            return {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
+            told = {"status": "unhealthy", "latency_ms": None, "error": f"{type(error).__name__} while asking"}
+        with self._lock:
+            self._last, self._running = told, None
+        future.set_result(told)
 
 
 def main():
@@ -109,7 +123,7 @@ def main():
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
     address = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
     try:
-        report = requests.get(f"{address}/health", timeout=2 * CHECK_S).json()
+        report = requests.get(f"{address}/health?fresh=1", timeout=2 * CHECK_S).json()
     except requests.RequestException:
         print(f"nothing answers at {address}")
         return 1

@@ -9,17 +9,19 @@
 It knows no Flask and no socket: it is given an `Exchange` and gives back an answer whose bytes the face sends.
 """
 
+import dataclasses
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import admission
 import dates
 import meta
 from attempt import Attempt
 from classifier import Verdict
-from errors import Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
+from errors import Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
@@ -47,7 +49,7 @@ class Stream:
 
 
 class Pipeline:
-    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment):
+    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget):
         self._config = config
         self._providers = providers
         self._router = router
@@ -55,6 +57,8 @@ class Pipeline:
         self._meta = meta_rules
         self._prompts = prompts
         self._enrichment = enrichment
+        self._probes = probes
+        self._budget = budget
         limit = config.speculation.max_in_flight if config.speculation.enabled else 0
         self._free_speculations = threading.BoundedSemaphore(limit) if limit else None
         self._executor = ThreadPoolExecutor(limit + LINGERING_THREADS, thread_name_prefix="speculation")
@@ -89,13 +93,13 @@ class Pipeline:
         return self._reply(exchange, self._first_head(exchange, way, exchange.body, COMPLETIONS))
 
     def embedding(self, exchange):
-        """Answer an embeddings request from the provider that has the model. Raises NotFound when none can."""
-        way = self._router.pin(exchange.model)
-        provider = self._providers.get(way.chain[0]) if way and len(way.chain) == 1 else None
+        """Answer an embeddings request from the provider marked for it, else from the one that has the model. Raises NotFound when there is none."""
+        name = self._router.embeddings(exchange.model)
+        provider = self._providers.get(name)
         if provider is None or provider.disabled or provider.settings.kind != "openai":
             raise NotFound(f"no provider here serves embeddings for the model '{exchange.model}'", param="model", code="model_not_found")
-        exchange.decision, exchange.provider = PINNED, provider.name
-        exchange.went(way)
+        exchange.decision, exchange.provider = PINNED, name
+        exchange.went(self._router.way_to(name))
         return self._passed_through(exchange, provider)
 
     # 1 Route.
@@ -110,7 +114,7 @@ class Pipeline:
         else:
             return None
         exchange.went(way)
-        return way
+        return self._affordable(exchange, way)
 
     def is_meta(self, exchange, headers):
         """Whether this is a frontend's housekeeping; if so, that is the decision, and the marker it was known by is noted."""
@@ -145,7 +149,7 @@ class Pipeline:
         finally:
             if speculation:
                 self._free_speculations.release()
-        way = self._router.by_decision(verdict.decision)
+        way = self._affordable(exchange, self._router.by_decision(verdict.decision))
         exchange.went(way)
         if speculation and way.route == primary.route:
             adopted = self._adopt(exchange, speculation)
@@ -156,12 +160,20 @@ class Pipeline:
         return self._first_head(exchange, way, self._body_for(exchange, way, date))
 
     def _speculate(self, exchange, primary, date):
-        """The primary's first provider, called on another thread; None when there is none or enough are under way already."""
-        provider = next((self._providers[name] for name in primary.chain if not self._providers[name].disabled), None)
+        """The primary's first provider, called on another thread; None when it is busy, resting or disabled, or enough are under way already."""
+        able = (self._providers[name] for name in self._affordable(exchange, primary).chain)
+        provider = next((provider for provider in able if not provider.disabled and provider.breaker.available), None)
         if provider is None or self._free_speculations is None or not self._free_speculations.acquire(blocking=False):
             return None
-        attempt = self._attempt(exchange, provider, CHAT, self._body_for(exchange, primary, date))
-        exchange.speculative = attempt
+        slot = provider.admission.try_enter()
+        permit = provider.breaker.begin() if slot else None
+        if permit is None:
+            if slot:
+                slot.release()
+            self._free_speculations.release()
+            return None
+        attempt = Attempt(provider, CHAT, self._body_for(exchange, primary, date), slot=slot, permit=permit)
+        exchange.speculative = exchange.calls(attempt)
         return attempt.start(self._executor)
 
     def classify(self, exchange):
@@ -212,28 +224,50 @@ class Pipeline:
         """
         tried = []
         for name in way.chain:
-            provider = self._providers[name]
-            if provider.disabled:
-                tried.append((name, f"disabled, {provider.disabled}"))
-                continue
-            attempt = self._attempt(exchange, provider, path, body)
-            exchange.provider = name
+            provider, attempt = self._providers[name], None
             try:
+                attempt = self._admitted(exchange, provider, way, path, body)
+                exchange.provider = name
                 attempt.head()
                 return attempt
             except UpstreamError as error:
-                self._failed(exchange, attempt, error)
-                if not error.may_go_on or (error.status == 429 and len(way.chain) == 1):
-                    exchange.answering = attempt
-                    raise
+                if attempt:
+                    self._failed(exchange, attempt, error)
+                    if not error.may_go_on or (error.status == 429 and len(way.chain) == 1):
+                        exchange.answering = attempt
+                        raise
                 tried.append((name, error.message))
         raise ChainExhausted(way.route, tried)
 
-    def _attempt(self, exchange, provider, path, body):
-        attempt = Attempt(provider, path, body)
-        exchange.attempts.append(attempt)
-        exchange.on_hang_up(attempt.cancel)
-        return attempt
+    def _admitted(self, exchange, provider, way, path, body):
+        """An attempt that may begin now. Raises Unavailable when the provider is not to be called, Cancelled when the client went while it was queued."""
+        if provider.disabled:
+            raise Unavailable(f"disabled, {provider.disabled}")
+        if not provider.breaker.allows():
+            raise Unavailable(f"resting, {provider.breaker.snapshot()['reason']}")
+        # The place first: a call that finds none says nothing about the provider and must not use up its one trial after a rest.
+        slot = provider.admission.enter(admission.META if exchange.decision == "META" else admission.CHAT, exchange.on_hang_up)
+        permit = provider.breaker.begin()
+        if permit is None:
+            slot.release()
+            raise Unavailable(f"resting, {provider.breaker.snapshot()['reason']}")
+        return exchange.calls(Attempt(provider, path, body, rule=way.rule, slot=slot, permit=permit))
+
+    def _affordable(self, exchange, way):
+        """The way without what costs money once the budget is spent: its local providers, else the primary's; the way itself where nobody is local."""
+        asked = [self._providers[name] for name in (*way.chain, way.context) if name]
+        if all(provider.is_local or provider.disabled for provider in asked) or not self._budget.exhausted():
+            return way
+        primary = self._router.by_decision("MODERATE")
+        chain = self._local(way.chain) or self._local(primary.chain)
+        if not chain:
+            return way
+        exchange.budget_exhausted = True
+        context = way.context if way.context and self._providers[way.context].is_local else None
+        return dataclasses.replace(way, chain=chain, context=context)
+
+    def _local(self, chain):
+        return tuple(name for name in chain if self._providers[name].is_local and not self._providers[name].disabled)
 
     def _failed(self, exchange, attempt, error):
         log.warning(
@@ -242,6 +276,7 @@ class Pipeline:
             # A provider's own words may quote the request, so they go to the session file and not into the log.
             extra=fields(session=exchange.id, provider=attempt.provider.name, status=attempt.status, error=type(error).__name__),
         )
+        self._probes.soon(attempt.provider.name)
 
     # 5 Reply.
 
@@ -314,7 +349,7 @@ class Pipeline:
         """A call that is not streamed, answered by one provider as it is."""
         line = Line()
         exchange.on_hang_up(line.cut)
-        timeouts = provider.settings.timeouts
+        timeouts = provider.timeouts()
         url = provider.url(EMBEDDINGS, line)
         body = openai_chat.dumps(provider.body(exchange.body, stream=False))
         response = provider.upstream.call(line, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s)

@@ -60,19 +60,29 @@ class Probes:
         """
         return {name: prober.told() for name, prober in self._probers.items()}
 
+    def glance(self, timeout_s):
+        """Ask everybody now and return the snapshot after timeout_s at the latest; who has not answered by then stands in it as known before."""
+        asked = {name: prober.ask() for name, prober in self._probers.items()}
+        self._late(asked, timeout_s)
+        return self.snapshot()
+
     def fresh(self, timeout_s):
         """Ask everybody now, at the same time, and return their snapshot once all have answered, after timeout_s at the latest.
 
         Who has not answered by then is told as not available unless it is busy; its probe goes on. Who rests is left in peace.
         """
         asked = {name: prober.ask() for name, prober in self._probers.items()}
-        deadline = time.monotonic() + timeout_s
-        late = [name for name, prober in self._probers.items() if not prober.wait_answered(asked[name], deadline - time.monotonic())]
+        late = self._late(asked, timeout_s)
         told = self.snapshot()
         for name in late:
             told[name]["available"] = told[name]["available"] and self._probers[name].busy()
-            told[name]["reason"] = f"no answer within {timeout_s:g} s"
+            told[name]["reason"] = f"no answer within {timeout_s:.2g} s"
         return told
+
+    def _late(self, asked, timeout_s):
+        """Wait for everybody who was asked; the names of those who have not answered within timeout_s."""
+        deadline = time.monotonic() + timeout_s
+        return [name for name, prober in self._probers.items() if not prober.wait_answered(asked[name], deadline - time.monotonic())]
 
 
 class _Prober:

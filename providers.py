@@ -5,66 +5,89 @@ and `upstream.py`'s. The embedded engine is an ordinary OpenAI-compatible server
 and whose requests are checked first, since some bodies would kill it.
 """
 
+import dataclasses
 import time
 
-import requests
-
+import prices
+from admission import Admission
+from breaker import Breaker, Policy
 from engine import guard
 from engine.state import EngineDown, EngineState
-from errors import ConnectFailed, ProxyError, UpstreamStatus
+from errors import BadRequest, ConnectFailed, UpstreamStatus
 from upstream import Upstream, read_some
-from wire import openai_chat
+from wire import anthropic, anthropic_stream, openai_chat
 
+CHAT = "/chat/completions"
+HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0  # a home server may be silent through a long prefill; a cloud that is has lost the request
+EMBEDDED_CONCURRENT = 8  # its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores)
+ANTHROPIC_VERSION = "2023-06-01"
+DEFAULT_MAX_TOKENS = 8192  # the Messages API insists on a number; every current model may write as much
 MAX_ERROR_BYTES = 65536  # of a provider's error body that is read
 ENGINE_START_S = 120.0  # how long a request waits for an engine that is starting (a first load from a slow disk)
 
 
 class Provider:
-    """One OpenAI-compatible server."""
+    """One OpenAI-compatible server, with its breaker and its door."""
 
-    def __init__(self, name, settings):
+    def __init__(self, name, settings, policy=None):
+        """settings: config.Provider. policy: when its breaker opens, a breaker.Policy; None for the usual."""
         self.name = name
         self.settings = settings
         self.model = settings.model
         self.disabled = settings.disabled
-        key = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-        self.upstream = Upstream({**key, **settings.headers})
+        self.is_local = prices.is_local(settings)
+        self.upstream = Upstream({**self._credentials(), **settings.headers})
+        self.breaker = Breaker(name, policy or Policy())
+        concurrent = settings.max_concurrent or (EMBEDDED_CONCURRENT if settings.kind == "mlx" else None)
+        self.admission = Admission(name, max_concurrent=concurrent, max_queued=settings.max_queued, queue_timeout_s=settings.queue_timeout_s)
+
+    def _credentials(self):
+        return {"Authorization": f"Bearer {self.settings.api_key}"} if self.settings.api_key else {}
 
     def url(self, path, line):
         """The endpoint for an API path such as "/chat/completions". Raises ConnectFailed when there is none just now."""
         return self.settings.base_url.rstrip("/") + path
 
-    def body(self, client_body, *, stream=True):
+    def body(self, client_body, rule=None, *, stream=True):
         """What this provider is sent for a client's request: every field the client sent, unless the settings say otherwise.
 
-        stream: always ask for a stream with usage (an upstream notices a hang-up only while it streams).
+        rule: the config.ModelRule that led here; it has the last word. stream: always ask for a stream with usage (an upstream notices a hang-up
+        only while it streams).
         """
-        body = {**client_body, "model": self.model}
+        body = {**client_body, "model": self._model_for(client_body, rule)}
         if stream:
             body["stream"] = True
             body["stream_options"] = {**(client_body.get("stream_options") or {}), "include_usage": True}
-        params = self.settings.params
-        for field, floor in params.min.items():
-            if isinstance(body.get(field), (int, float)) and body[field] < floor:
-                body[field] = floor
-        body = merged({**body, **params.set}, self.settings.extra_body)
-        for field in params.drop:
-            body.pop(field, None)
-        return body
+        body = _shaped(body, self.settings.params, self.settings.extra_body)
+        return _shaped(body, rule.params, rule.extra_body) if rule else body
+
+    def _model_for(self, client_body, rule):
+        """The owner's name for the model; where a rule sends many models here, the client's own."""
+        if rule and rule.provider:
+            return rule.model or client_body.get("model")
+        return self.model
+
+    def timeouts(self, rule=None):
+        """The config.Timeouts of a call, `first_byte_s` filled in."""
+        timeouts = (rule and rule.timeouts) or self.settings.timeouts
+        if timeouts.first_byte_s is None:
+            timeouts = dataclasses.replace(timeouts, first_byte_s=HOME_FIRST_BYTE_S if self.is_local else AWAY_FIRST_BYTE_S)
+        return timeouts
+
+    def decoder(self):
+        """What turns this provider's stream events into OpenAI's; one for each answer."""
+        return openai_chat.Decoder()
 
     def cost_usd(self, usage):
-        """What a call's usage costs, None where prices or usage are unknown. usage: as the provider told it, in the chat API's names or the Responses API's."""
-        prices = self.settings.prices
-        if not prices or not isinstance(usage, dict):
-            return None
-        read, written = (_tokens(usage, *names) for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")))
-        if read is None and written is None:
-            return None
-        return round(((read or 0) * prices.input + (written or 0) * prices.output) / 1e6, 8)
+        """What a call costs, None where nobody knows. usage: a prices.Usage, or the provider's own object, or None."""
+        return prices.cost_usd(self.settings, self.model, usage if isinstance(usage, prices.Usage) else prices.told(usage))
 
     def check(self, line, timeout_s):
         """Ask the server whether it is well. Raises a ProxyError that says what is wrong."""
-        response = self.upstream.call(line, "GET", self.url(self.settings.health_path or "/models", line), connect_s=timeout_s, read_s=timeout_s)
+        self._knock(line, timeout_s, self.url(self.settings.health_path or "/models", line))
+
+    def _knock(self, line, timeout_s, url):
+        response = self.upstream.call(line, "GET", url, connect_s=timeout_s, read_s=timeout_s)
         try:
             if response.status_code >= 400:
                 raise UpstreamStatus(response.status_code, {}, self.name)
@@ -75,8 +98,8 @@ class Provider:
 class EmbeddedProvider(Provider):
     """The MLX engine child: supervised elsewhere, found through its state file."""
 
-    def __init__(self, name, settings, state_file):
-        super().__init__(name, settings)
+    def __init__(self, name, settings, state_file, policy=None):
+        super().__init__(name, settings, policy)
         self._state = EngineState(state_file)
 
     def url(self, path, line):
@@ -86,11 +109,8 @@ class EmbeddedProvider(Provider):
             raise ConnectFailed(f"the engine is down: {down}") from down
         return engine.base_url + path
 
-    def body(self, client_body, *, stream=True):
-        return guard.checked(super().body(client_body, stream=stream))
-
-    def cost_usd(self, usage):
-        return 0.0
+    def body(self, client_body, rule=None, *, stream=True):
+        return guard.checked(super().body(client_body, rule, stream=stream))
 
     def check(self, line, timeout_s):
         """A real one-token answer, since the engine's own /health lies."""
@@ -107,33 +127,58 @@ class EmbeddedProvider(Provider):
             response.close()
 
 
-def build(config, engine_dir):
-    """All configured providers by name. engine_dir: the folder of the engines' state files."""
+class AnthropicProvider(Provider):
+    """A server of Anthropic's Messages API behind our OpenAI face."""
+
+    def _credentials(self):
+        return {"x-api-key": self.settings.api_key or "", "anthropic-version": ANTHROPIC_VERSION}
+
+    def url(self, path, line):
+        if path != CHAT:
+            raise BadRequest(f"provider '{self.name}' speaks the Messages API, which has nothing like {path}", param="model")
+        return super().url("/messages", line)
+
+    def body(self, client_body, rule=None, *, stream=True):
+        """`extra_body` is merged after the translation, so that the owner writes the API's native fields there."""
+        body = _shaped({**client_body, "model": self._model_for(client_body, rule), "stream": stream}, self.settings.params, {})
+        native = self.settings.extra_body
+        if rule:
+            body, native = _shaped(body, rule.params, {}), merged(native, rule.extra_body)
+        return merged(anthropic.request_of(body, DEFAULT_MAX_TOKENS), native)
+
+    def decoder(self):
+        return anthropic_stream.Decoder(created=int(time.time()))
+
+    def check(self, line, timeout_s):
+        self._knock(line, timeout_s, super().url(self.settings.health_path or "/models", line))
+
+
+_KINDS = {"openai": Provider, "anthropic": AnthropicProvider}
+
+
+def build(config, engine_dir, previous=None):
+    """All configured providers by name.
+
+    engine_dir: the folder of the engines' state files. previous: the providers of the configuration before; those whose settings are the same are
+    kept, with their connections, their breakers and who waits at their door.
+    """
+    rests = config.breaker
+    policy = Policy(rests.failures, rests.failures, rests.first_rest_s, rests.longest_rest_s)
     made = {}
     for name, settings in config.providers.items():
-        made[name] = EmbeddedProvider(name, settings, engine_dir / f"{name}.json") if settings.kind == "mlx" else Provider(name, settings)
+        known = (previous or {}).get(name)
+        if known is not None and known.settings == settings:
+            made[name] = known
+        elif settings.kind == "mlx":
+            made[name] = EmbeddedProvider(name, settings, engine_dir / f"{name}.json", policy)
+        else:
+            made[name] = _KINDS.get(settings.kind, Provider)(name, settings, policy)
     return made
-
-
-def health_of(provider, timeout_s, line):
-    """One provider's health as /health shows it: {status, latency_ms, error}. line: by which whoever asks may hang up."""
-    if provider.disabled:
-        return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
-    started = time.monotonic()
-    try:
-        provider.check(line, timeout_s)
-    except (ProxyError, requests.RequestException) as error:
-        return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(error)}
-    return {"status": "healthy", "latency_ms": ms_since(started), "error": None}
 
 
 def ms_since(started):
     """Whole milliseconds of monotonic time since `started`."""
     return round((time.monotonic() - started) * 1000)
-
-
-def _tokens(usage, *names):
-    return next((usage[name] for name in names if isinstance(usage.get(name), (int, float))), None)
 
 
 def merged(body, extra):
@@ -142,3 +187,12 @@ def merged(body, extra):
     for key, value in extra.items():
         out[key] = merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
     return out
+
+
+def _shaped(body, params, extra_body):
+    """A body with the owner's wishes applied: floors, what is set, what is merged in, and last what is dropped. params: a config.Params."""
+    for field, floor in params.min.items():
+        if isinstance(body.get(field), (int, float)) and body[field] < floor:
+            body = {**body, field: floor}
+    body = merged({**body, **params.set}, extra_body)
+    return {field: value for field, value in body.items() if field not in params.drop} if params.drop else body

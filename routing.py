@@ -43,21 +43,23 @@ class Router:
         """Model name -> way. Where names meet, the virtual model comes first, then routes, then models, then providers."""
         pins = {}
         for name, provider in self._config.providers.items():
-            pins.setdefault(provider.model, self._way_to(name))
-            pins.setdefault(name, self._way_to(name))
+            if provider.kind == "searxng":  # it finds pages, it does not answer
+                continue
+            pins.setdefault(provider.model, self.way_to(name))
+            pins.setdefault(name, self.way_to(name))
         for name, way in self._ways.items():
             pins[name] = dataclasses.replace(way, pinned=True)
         pins.pop(self._config.virtual_model, None)
         pins.pop("", None)
         return pins
 
-    def _way_to(self, provider):
+    def way_to(self, provider):
         """The way to one provider alone, under the name of the first route it stands in."""
         home = next((way for way in self._ways.values() if provider in way.chain), None)
         return Way(home.route if home else provider, (provider,), home.slow_ms if home else UNROUTED_SLOW_MS, pinned=True)
 
     def _ruled_way(self, rule):
-        way = self._way_to(rule.provider) if rule.provider else dataclasses.replace(self._ways[rule.route], pinned=True)
+        way = self.way_to(rule.provider) if rule.provider else dataclasses.replace(self._ways[rule.route], pinned=True)
         return dataclasses.replace(way, rule=rule)
 
     def pin(self, model):
@@ -92,7 +94,7 @@ class Router:
                 yield name, "headstart", None
         listed = {virtual, *self._ways}
         for name, provider in self._config.providers.items():
-            if not provider.disabled and provider.model not in listed:
+            if not provider.disabled and provider.kind != "searxng" and provider.model not in listed:
                 listed.add(provider.model)
                 yield provider.model, name, f"{provider.model} ({name})" if provider.model == "builtin" else None
 

@@ -24,6 +24,7 @@ def scripted_config(primary, backup, cloud, judge):
         return {"kind": "openai", "base_url": upstream.url, "model": upstream.model, "api_key": f"key-of-{upstream.model}", "timeouts": timeouts, **more}
 
     return {
+        "breaker": {"failures": 1_000_000},  # one server serves many tests, and what one breaks must not rest in the next
         "classifier": {"backend": "openai", "base_url": judge.url, "model": judge.model, "timeout_ms": 4000},
         "decisions": {"SIMPLE": "primary", "MODERATE": "primary", "COMPLEX": "xai", "ENRICH": "enrich", "META": "meta"},
         "providers": {
@@ -64,6 +65,7 @@ def running(upstreams, tmp_path_factory):
 
 @pytest.fixture
 def headstart(running):
+    running.forget_grudges()
     return running
 
 

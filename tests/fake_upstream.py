@@ -155,8 +155,13 @@ class FakeUpstream:
         self.runs(status=status, headers=headers, body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}})
 
     def probes(self, status):
-        """Answer the health check's GET /models with this status."""
+        """Answer the health check's GET /models with this status; "stall" leaves it waiting."""
         self._probe_status = status
+
+    def _probe_script(self):
+        if self._probe_status == "stall":
+            return Script(("stall-before-headers",))
+        return Script(status=self._probe_status, body={"object": "list", "data": []})
 
     def answers(self, body, status=200):
         self.runs(status=status, body=body)
@@ -213,7 +218,7 @@ class FakeUpstream:
             with self._news:
                 self.asked.append(asked)
                 self._news.notify_all()
-        script = Script(status=self._probe_status, body={"object": "list", "data": []}) if is_probe else self._next.pop(0) if self._next else self._default
+        script = self._probe_script() if is_probe else self._next.pop(0) if self._next else self._default
         release = self.release
         watcher = threading.Thread(target=_watch, args=(http.connection, asked), daemon=True)
         watcher.start()

@@ -24,14 +24,20 @@ class Server:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        self._environment = {**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), **environment}
+        self._own_group = own_group
+        self.start()
+
+    def start(self):
+        """Start it, again if it was stopped, on the same port and with the same folder."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
             cwd=ROOT,
-            env={**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), **environment},
+            env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=own_group,
+            start_new_session=self._own_group,
         )
 
     def wait_until_up(self):
@@ -42,7 +48,7 @@ class Server:
             try:
                 requests.get(self.url + "/livez", timeout=2)
                 return self
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 time.sleep(0.05)
         raise AssertionError("it did not come up")
 
@@ -55,6 +61,14 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+    def forget_grudges(self):
+        """Start anew if a provider rests for what it did in an earlier test."""
+        providers = requests.get(self.url + "/health", timeout=HANG_GUARD_S).json()["providers"].values()
+        if any(one.get("breaker", "closed") != "closed" for one in providers):
+            self.stop()
+            self.start()
+            self.wait_until_up()
 
     def descendants(self):
         """The pids of all processes below it."""

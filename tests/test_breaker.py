@@ -24,6 +24,8 @@ class Clock:
     def passes(self, seconds):
         self.now += seconds
 
+POLICY = Policy(failures=3, connect_failures=2, first_rest_s=5.0)
+
 
 @pytest.fixture
 def clock():
@@ -32,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    return Breaker("local", clock=clock)
+    return Breaker("local", POLICY, clock)
 
 
 def status(code):
@@ -78,7 +80,7 @@ def test_two_failed_connections_in_a_row_open_it(breaker):
 
 
 def test_connections_that_failed_with_another_failure_between_them_are_not_in_a_row(clock):
-    breaker = Breaker("local", Policy(failures=9), clock)
+    breaker = Breaker("local", Policy(failures=9, connect_failures=2, first_rest_s=5.0), clock)
 
     for error in (ConnectFailed("connection refused"), status(500), ConnectFailed("connection refused")):
         fails(breaker, error)
@@ -294,7 +296,7 @@ def test_a_misconfigured_provider_stays_so_whatever_calls_still_under_way_bring(
 
 
 def test_one_failed_background_probe_opens_it(breaker):
-    breaker.begin_probe(thorough=False).failed(HeadTimeout("it stayed silent too long"))
+    breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
 
     assert not breaker.allows()
 
@@ -387,7 +389,7 @@ def test_a_broken_answer_is_told_without_what_stood_in_it(breaker):
 def test_however_many_come_at_the_end_of_a_rest_one_gets_through(clock):
     with ThreadPoolExecutor(16) as threads:
         for _ in range(50):
-            breaker = opened(Breaker("local", clock=clock))
+            breaker = opened(Breaker("local", POLICY, clock))
             clock.passes(5)
             together = threading.Barrier(16)
 
@@ -401,7 +403,7 @@ def test_however_many_come_at_the_end_of_a_rest_one_gets_through(clock):
 
 
 def test_after_a_storm_of_reports_the_breaker_still_finds_its_way_back(clock):
-    breaker = Breaker("local", clock=clock)
+    breaker = Breaker("local", POLICY, clock)
     seen = set()
 
     def storms(seed):

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from server import ROOT, Server
@@ -157,7 +156,7 @@ MISTAKES = {
     ),
     "an answer by itself": (
         with_change("answer: primary", "answer: enrich"),
-        "21: routes.enrich.answer: there is no route 'enrich' with a chain",
+        "21: routes.enrich.answer: is circular: enrich -> enrich",
     ),
     "a context by a stranger": (with_change("context: far", "context: gone"), "20: routes.enrich.context: there is no provider 'gone'"),
     "an answer without context": (with_change("    context: far\n", ""), "19: routes.enrich.context: is required beside an answer route"),
@@ -177,6 +176,32 @@ MISTAKES = {
         with_change("{chain: [near]}", "{chain: [near], system_prompt: .}"),
         "17: routes.primary.system_prompt: '.' cannot be read: Is a directory",
     ),
+    "routes that answer for each other": (
+        with_change("answer: primary", "answer: deep") + "  deep: {context: far, answer: deeper}\n  deeper: {context: far, answer: enrich}\n",
+        "21: routes.enrich.answer: is circular: enrich -> deep -> deeper -> enrich",
+    ),
+    "an answer by way of a third": (
+        with_change("answer: primary", "answer: deep") + "  deep: {context: far, answer: primary}\n",
+        "21: routes.enrich.answer: there is no route 'deep' with a chain",
+    ),
+    "a negative price": (
+        with_change("model: large", "model: large\n    prices: {input: 1, output: -0.5}"),
+        "14: providers.far.prices.output: -0.5 is less than 0",
+    ),
+    "a price that is missing": (with_change("model: large", "model: large\n    prices: {input: 1}"), "14: providers.far.prices.output: is required"),
+    "two providers for embeddings": (
+        with_change("model: large", "model: large\n    embeddings: true").replace("model: small", "model: small, embeddings: true"),
+        "14: providers.far.embeddings: 'near' is marked for embeddings already",
+    ),
+    "a provider that stands there twice": (
+        with_change("  far:", "  near: {kind: mlx, model: builtin}\n  far:"),
+        "10: providers.near: stands here twice",
+    ),
+    "a tag nobody knows": (
+        with_change("model: large", "model: !large one"),
+        "13: providers.far.model: could not determine a constructor for the tag '!large'",
+    ),
+    "a ledger that is no database": (GOOD + "ledger: {url: ledger.db}\n", "22: ledger.url: has to begin with sqlite:/// or postgresql://"),
     "an item of a list": (with_change("chain: [near]", "chain: [[near]]"), "17: routes.primary.chain[0]: expected text, found a list"),
     "a tab": (with_change("  near:", "\tnear:"), "9: yaml: found character '\\t' that cannot start any token"),
     "a bracket that stays open": (GOOD + "server: [", "22: yaml: expected the node content, but found '<stream end>'"),
@@ -190,6 +215,76 @@ MISTAKES = {
     "an empty file": ("# nothing yet\n", "1: config: the file is empty"),
     "a list for the whole": ("- server\n", "1: config: expected a mapping, found a list"),
 }
+
+
+def with_rules(*rules):
+    return GOOD + "models:\n" + "".join(f"  - {rule}\n" for rule in rules)
+
+
+RULE_MISTAKES = {
+    "a rule for nothing": (with_rules("{provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
+    "a rule for two things": (with_rules("{exact: a, prefix: b, provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
+    "a rule for an empty name": (with_rules("{prefix: '', provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
+    "a rule that leads nowhere": (with_rules("{exact: a}"), "23: models[0]: needs a provider or a route"),
+    "a rule that leads two ways": (
+        with_rules("{exact: a, provider: far, route: cloud}"),
+        "23: models[0]: needs a provider or a route, not both",
+    ),
+    "a rule that leads to a stranger": (
+        with_rules("{exact: a, provider: far}", "exact: b\n    provider: gone"),
+        "25: models[1].provider: there is no provider 'gone'",
+    ),
+    "a rule that goes a way that is not there": (
+        with_rules("exact: b\n    route: gone"),
+        "24: models[0].route: there is no route 'gone'",
+    ),
+    "two rules with one name": (
+        with_rules("{exact: a, provider: far}", "{prefix: a, provider: far}", "{exact: a, provider: near}"),
+        "25: models[2]: exact 'a' stands in models[0] already",
+    ),
+    "a pattern that is none": (
+        with_rules("provider: far\n    regex: 'gpt-(4'"),
+        "24: models[0].regex: 'gpt-(4' is no RE2 pattern: missing ): gpt-(4",
+    ),
+    "a pattern that only a backtracking engine takes": (
+        with_rules(r"{regex: '(a)\1', provider: far}"),
+        r"23: models[0].regex: '(a)\1' is no RE2 pattern: invalid escape sequence: \1",
+    ),
+    "a pattern that would fill the memory": (
+        with_rules("{regex: '((a{100}){100}){100}', provider: far}"),
+        "23: models[0].regex: '((a{100}){100}){100}' is no RE2 pattern: invalid repetition size: {100}",
+    ),
+    "a floor that is no number": (
+        with_rules("exact: a\n    provider: far\n    params:\n      min: {max_tokens: lots}"),
+        "26: models[0].params.min.max_tokens: expected a number",
+    ),
+    "an unknown key of a rule": (with_rules("{exakt: a, provider: far}"), "23: models[0].exakt: unknown key, did you mean exact?"),
+    "a rule that is none": (with_rules("far"), "23: models[0]: expected a mapping, found 'far'"),
+}
+
+
+@pytest.mark.parametrize("text, told", RULE_MISTAKES.values(), ids=RULE_MISTAKES)
+def test_a_mistake_in_a_rule_names_its_line_and_key(tmp_path, text, told):
+    with pytest.raises(ConfigError) as mistake:
+        load(tmp_path, text)
+
+    assert str(mistake.value) == f"config.yaml:{told}"
+
+
+def test_rules_are_read_in_their_order(tmp_path):
+    rules = load(tmp_path, with_rules("{prefix: mlx-community/, provider: near}", "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}")).models
+
+    assert [(rule.prefix, rule.regex, rule.provider, rule.route) for rule in rules] == [
+        ("mlx-community/", None, "near", None),
+        (None, "^o\\d", None, "cloud"),
+    ]
+    assert rules[1].timeouts == config.Timeouts(idle_s=5.0)
+
+
+def test_a_pattern_that_makes_backtracking_engines_run_away_is_done_at_once(tmp_path):
+    [rule] = load(tmp_path, with_rules("{regex: '^(a+)+$', provider: near}")).models
+
+    assert config.pattern_of(rule.regex).search("a" * 100_000 + "b") is None
 
 
 @pytest.mark.parametrize("text, told", MISTAKES.values(), ids=MISTAKES)
@@ -345,6 +440,87 @@ def test_no_secret_shows_when_settings_are_printed(tmp_path):
     assert "hush" not in repr(load(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (with_change("{port: 9000}", "{api_keys: hush-key}"), "1: server.api_keys: expected a list, found '***'"),
+        (with_change("{port: 9000}", "{api_keys: [[hush-key]]}"), "1: server.api_keys[0]: expected text, found a list"),
+        (with_change("{port: 9000}", "{api_keys:hush-key}"), "1: server.api_keys:***: unknown key, did you mean api_keys?"),
+        (with_change("model: large", "model: large\n    api_key: !hush key"), "14: providers.far.api_key: could not determine a constructor for the tag '***'"),
+        (with_change("model: large", "model: large\n    api_key: *hush"), "14: yaml: found undefined alias '***'"),
+        (with_change("model: large", "headers: {X: !hush key}"), "13: providers.far.headers.X: could not determine a constructor for the tag '***'"),
+        (with_change("https://far.example/v1", "ftp://me:hush-key@far"), "12: providers.far.base_url: 'ftp://***@far' is no http(s) URL"),
+        (with_change("https://far.example/v1", "'far?token=hush-key'"), "12: providers.far.base_url: 'far?token=***' is no http(s) URL"),
+    ],
+)
+def test_a_mistake_tells_no_secret(tmp_path, text, told):
+    with pytest.raises(ConfigError) as mistake:
+        load(tmp_path, text)
+
+    assert str(mistake.value) == f"config.yaml:{told}"
+
+
+# Where values come from.
+
+
+def test_each_value_knows_where_it_came_from(tmp_path):
+    (tmp_path / ".env").write_text("FROM_FILE=large\n")
+    text = with_change("model: large", "model: ${MODEL_PREFIX}-${FROM_FILE}\n    headers: {X-Who: '${WHO:-nobody}'}")
+    text = text.replace("chain: [near]", "chain: [near, '${SPARE}']")
+
+    origins = load(tmp_path, text, MODEL_PREFIX="very", SPARE="far", PORT="1234").origins
+
+    assert origins["providers.far.model"] == config.Origin(13, ("env MODEL_PREFIX", ".env FROM_FILE"))
+    assert origins["providers.far.headers.X-Who"] == config.Origin(14, ())
+    assert origins["routes.primary.chain[1]"] == config.Origin(18, ("env SPARE",))
+    assert origins["server.port"] == config.Origin(None, ("env PORT",))
+    assert origins["classifier.model"] == config.Origin(6, ())
+    assert "virtual_model" not in origins
+
+
+@pytest.mark.parametrize(
+    "name", ["XAI_API_KEY", "apiKey", "X-Api-Key", "GITHUB_TOKEN", "db.password", "CLIENT_SECRET", "Authorization", "PGPASSWORD", "AWS_CREDENTIALS"]
+)
+def test_names_of_secrets_are_known(name):
+    assert config.looks_secret(name)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "VLLM_URL", "model", "keyboard_layout", "author", "PORT"])
+def test_other_names_are_not_taken_for_secrets(name):
+    assert not config.looks_secret(name)
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("postgresql+psycopg://me:hu@sh@db/headstart", "postgresql+psycopg://***@db/headstart"),
+        ("https://far/v1?api_key=hush&page=2", "https://far/v1?api_key=***&page=2"),
+        ("Authorization: Bearer hush", "Authorization: ***"),
+        ("http://127.0.0.1:8000/v1?page=2&token=hush", "http://127.0.0.1:8000/v1?page=2&token=***"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("sqlite:///ledger.db", "sqlite:///ledger.db"),
+    ],
+)
+def test_secrets_within_a_text_are_masked(text, shown):
+    assert config.masked(text) == shown
+
+
+# A file that has become faulty.
+
+
+def test_what_was_loaded_last_stands_in_for_a_file_that_has_become_faulty(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CONFIG", str(tmp_path / "config.yaml"))
+    (tmp_path / "config.yaml").write_text(GOOD)
+    loaded, mistake = config.load_or_last()
+    assert mistake is None
+
+    (tmp_path / "config.yaml").write_text("server: {prot: 1}\n")
+
+    last, mistake = config.load_or_last()
+    assert last is loaded
+    assert str(mistake) == "config.yaml:1: server.prot: unknown key, did you mean port?"
+
+
 # The real start.
 
 
@@ -407,21 +583,3 @@ def test_the_server_listens_where_host_and_port_say_so(tmp_path):
         printed = server.stop()
 
     assert f"http://[::1]:{server.port}" in printed
-
-
-def test_every_setting_of_the_default_file_is_known_here():
-    text = Path(ROOT / "config.yaml").read_text()
-
-    for section in (
-        "server",
-        "virtual_model",
-        "timezone",
-        "classifier",
-        "speculation",
-        "decisions",
-        "providers",
-        "routes",
-        "sessions",
-        "log",
-    ):
-        assert re.search(rf"^{section}:", text, re.M), section

@@ -18,6 +18,7 @@ from server import HANG_GUARD_S, ROOT, Server
 import config as settings_of
 import health
 from classifier import Classifier, MlxClassifier
+from probes import Probes
 from providers import Provider
 
 
@@ -111,7 +112,8 @@ def test_all_up_is_healthy(headstart):
         "main": "healthy", "backup": "healthy", "cloud": "healthy", "off": "disabled",
     }  # fmt: skip
     assert report["providers"]["off"] == {"status": "disabled", "latency_ms": None, "error": "base_url is not set"}
-    assert all(set(told) == {"status", "latency_ms", "error"} for told in report["providers"].values())
+    watched = {"status", "latency_ms", "error", "available", "last_check", "breaker", "consecutive_failures", "reason"}
+    assert all(set(told) == watched for name, told in report["providers"].items() if name != "off")
     assert isinstance(report["providers"]["main"]["latency_ms"], int)
 
 
@@ -160,10 +162,10 @@ def test_a_server_that_answers_with_an_error_is_down(server_of, upstreams):
     report = get(server, "/health").json()
 
     assert report["status"] == "degraded"
-    assert report["providers"]["other"]["error"] == "provider 'other' answered 500"
+    assert report["providers"]["other"]["error"] == "answered 500"
 
 
-def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_checks_are_shared(server_of, upstreams, holes):
+def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_shared(server_of, upstreams, holes):
     silent, mute, third, fourth = holes(), holes(mute=True), holes(), holes(mute=True)
     server = server_of(
         main=upstreams["primary"].url, silent=silent.url, mute=mute.url, third=third.url, fourth=fourth.url, judge=upstreams["judge"].url
@@ -188,13 +190,11 @@ def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_checks_are_
     assert unfinished, "the chats were to be answered while the check was still waiting"
     assert all(at - begun < health.CHECK_S + 2 for at, _ in answers)
     report = answers[0][1].json()
-    assert all(reply.json() == report for _, reply in answers)
     assert {name: told["status"] for name, told in report["providers"].items()} == {
         "main": "healthy", "silent": "unhealthy", "mute": "unhealthy", "third": "unhealthy", "fourth": "unhealthy",
     }  # fmt: skip
     assert health.CHECK_S * 1000 - 50 <= report["duration_ms"] < health.CHECK_S * 1000 + 2000
     assert silent.taken.empty(), "four callers, one question"
-    assert server.log_text().count("Health check: ") == 1
     read_to_end(asked)
 
 
@@ -208,7 +208,7 @@ def read_to_end(sock):
 def test_a_backend_that_drips_is_hung_up_on(holes):
     hole = holes()
     provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=hole.url))
-    checks = health.Health(settings_of_one(), {"drip": provider}, Healthy())
+    checks = health.Health(settings_of_one(), {"drip": provider}, Healthy(), watching(provider))
     reports = queue.Queue()
     threading.Thread(target=lambda: reports.put(checks.report()), daemon=True).start()
     sock = hole.taken.get(timeout=HANG_GUARD_S)
@@ -228,6 +228,12 @@ def test_a_backend_that_drips_is_hung_up_on(holes):
     assert hung_up.wait(HANG_GUARD_S)
 
 
+def watching(provider):
+    probes = Probes({"drip": provider}, {"drip": provider.breaker})
+    probes.start()
+    return probes
+
+
 class Healthy:
     def health(self, timeout_s, line):
         return {"status": "healthy", "latency_ms": 0, "error": None}
@@ -238,24 +244,36 @@ def settings_of_one(**routes):
     return settings_of.Config(decisions=dict.fromkeys(settings_of.DECISIONS, next(iter(routes))), routes=routes)
 
 
-def test_a_backend_that_cannot_even_be_asked_costs_the_others_nothing():
+def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstreams):
     class Odd:
-        name, disabled = "drip", None
-
-        def check(self, line, timeout_s):
+        def health(self, timeout_s, line):
             raise KeyError("odd")
 
-    report = health.Health(settings_of_one(), {"drip": Odd()}, Healthy()).report()
+    provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
 
-    assert report["providers"]["drip"] == {"status": "unhealthy", "latency_ms": None, "error": "KeyError while asking"}
-    assert report["classifier"]["status"] == "healthy"
+    report = health.Health(settings_of_one(), {"drip": provider}, Odd(), watching(provider)).report()
+
+    assert report["classifier"] == {"status": "unhealthy", "latency_ms": None, "error": "KeyError while asking"}
+    assert report["providers"]["drip"]["status"] == "healthy"
+
+
+def test_what_is_known_is_told_at_once_and_what_is_asked_anew_is_waited_for(server_of, upstreams):
+    server = server_of(main=upstreams["primary"].url, other=upstreams["cloud"].url, judge=upstreams["judge"].url)
+    get(server, "/health")
+    upstreams["cloud"].probes("stall")
+
+    known = get(server, "/health").json()
+    asked = get(server, "/health?fresh=1").json()
+
+    assert known["providers"]["other"]["status"] == "healthy"
+    assert asked["providers"]["other"]["error"] == "no answer within 5 s"
 
 
 def test_a_primary_route_that_is_an_enriched_one_is_judged_by_who_answers(upstreams):
     provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
     routes = {"searched": settings_of.Route(context="drip", answer="plain"), "plain": settings_of.Route(chain=["drip"])}
 
-    report = health.Health(settings_of_one(**routes), {"drip": provider}, Healthy()).report()
+    report = health.Health(settings_of_one(**routes), {"drip": provider}, Healthy(), watching(provider)).report()
 
     assert report["status"] == "healthy"
 
@@ -267,7 +285,7 @@ def test_a_broken_embedded_classifier_is_degraded(upstreams):
     provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
     classifier = Classifier(settings_of.Classifier(), MlxClassifier(load))
 
-    report = health.Health(settings_of_one(), {"drip": provider}, classifier).report()
+    report = health.Health(settings_of_one(), {"drip": provider}, classifier, watching(provider)).report()
 
     assert report["status"] == "degraded"
     assert report["classifier"]["error"] == "the model could not be loaded: no weights"

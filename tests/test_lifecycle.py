@@ -1,8 +1,12 @@
 """From start to stop: the default configuration answers with its real model, and nothing of Headstart outlives its master."""
 
+import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import termios
 import threading
 import time
 
@@ -132,14 +136,13 @@ def test_ctrl_c_takes_supervisor_and_engine_along_and_leaves_no_file(default):
     assert os.listdir(default.folder / "tmp") == []
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_while_the_engine_is_still_starting_is_clean(prepared, tmp_path, signum):
+def test_a_stop_while_the_engine_is_still_starting_is_clean(prepared, tmp_path):
     server = default_server(tmp_path)
     try:
         await_that(lambda: any("engine.serve" in command_of(pid) for pid in server.descendants()), "no engine was started")
         children = server.descendants()
 
-        server.process.send_signal(signum)
+        server.process.send_signal(signal.SIGTERM)
 
         ended(server, children)
         assert server.process.returncode == 0
@@ -283,6 +286,83 @@ def test_a_master_that_is_killed_takes_a_scripted_worker_along(scripted):
     scripted.process.kill()
 
     ended(scripted, children)
+
+
+class OnTerminal(Server):
+    """A Headstart in the foreground of a terminal of its own."""
+
+    hangups = signal.SIG_DFL  # what the shell has set for SIGHUP
+
+    def start(self):
+        self.terminal, theirs = os.openpty()
+
+        def take_terminal():
+            fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, self.hangups)
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
+            cwd=ROOT,
+            env={**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), "TMPDIR": str(self.folder)},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=take_terminal,
+        )
+        os.close(theirs)
+
+
+class UnderNohup(OnTerminal):
+    hangups = signal.SIG_IGN
+
+
+@pytest.fixture
+def on_terminal(upstreams, judge, tmp_path):
+    """Starts a Headstart on a terminal; ends it."""
+    started = []
+
+    def start(cls):
+        started.append(cls(tmp_path, scripted_config(**upstreams)).wait_until_up())
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            kill_what_is_left(server)
+
+
+def test_a_terminal_that_closes_stops_it(on_terminal):
+    server = on_terminal(OnTerminal)
+    children = server.descendants()
+
+    os.close(server.terminal)
+
+    ended(server, children)
+    assert server.process.returncode == 0
+    assert "Config reloaded" not in server.log_text()
+    assert [name for name in os.listdir(server.folder) if name.startswith("headstart-")] == []
+
+
+def test_a_hang_up_while_the_terminal_is_there_reloads(on_terminal):
+    server = on_terminal(OnTerminal)
+
+    server.process.send_signal(signal.SIGHUP)
+
+    server.log_line("Config reloaded: changed=-")
+    assert server.chat().status_code == 200
+    os.close(server.terminal)
+
+
+def test_under_nohup_a_terminal_may_close(on_terminal):
+    server = on_terminal(UnderNohup)
+
+    os.close(server.terminal)
+    server.process.send_signal(signal.SIGHUP)
+
+    server.log_line("Config reloaded: changed=-")
+    assert server.chat().status_code == 200
 
 
 def test_a_port_that_is_taken_stops_the_start(scripted, tmp_path_factory):

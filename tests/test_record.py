@@ -245,7 +245,7 @@ def test_a_session_tells_all_of_a_request(headstart, primary, judge, stream):
     assert session["client_messages"] == [{"role": "user", "content": "six times seven?"}]
     assert (session["api"], session["model"], session["stream"], session["client_ip"]) == ("chat.completions", "auto", stream, "127.0.0.1")
     assert (session["decision"], session["route"], session["classification_raw"]) == ("MODERATE", "primary", "MODERATE")
-    assert (session["status"], session["error"], session["cost_usd"]) == (200, None, None)
+    assert (session["status"], session["error"], session["cost_usd"]) == (200, None, 0.0)
     assert session["usage"] == {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
     assert {key: session["speculation"][key] for key in ("outcome", "provider", "cancel_ms")} == {
         "outcome": "adopted",

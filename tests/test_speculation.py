@@ -133,7 +133,6 @@ def test_housekeeping_is_not_classified_and_called_once(headstart, primary, judg
 FAILURES = {
     "a 500": lambda upstream: upstream.refuses(500, "out of memory"),
     "a 429": lambda upstream: upstream.refuses(429, "too many"),
-    "a refused key": lambda upstream: upstream.refuses(401, "no such key"),
     "an HTML page": lambda upstream: upstream.answers(b"<html>nginx</html>", status=502),
     "a connection closed before the headers": lambda upstream: (upstream.drops_kept_connections(), upstream.runs(("cut",))),
     "a connection closed before the head": lambda upstream: upstream.runs(("role",), ("cut",)),
@@ -161,15 +160,27 @@ def test_a_speculation_that_fails_walks_the_chain_as_if_there_had_been_none(head
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "200"
 
 
-def test_a_speculation_that_is_refused_a_connection_walks_the_chain(another, headstart, upstreams, backup, judge):
+def test_a_speculation_that_is_refused_a_key_is_not_tried_again(headstart, primary, backup, judge):
+    primary.refuses(401, "no such key")
+    backup.streams("I am", " here")
+
+    first, second = headstart.chat(), headstart.chat()
+
+    assert (first.headers["X-Speculation"], first.headers["X-Provider"], answer_of(first)) == ("failed", "backup", "I am here")
+    assert (second.headers["X-Speculation"], second.headers["X-Provider"]) == ("adopted", "backup")
+    assert len(primary.asked) == 1
+
+
+def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(another, headstart, upstreams, backup, judge):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     server = another(lambda config: config["providers"]["main"].update(base_url=f"http://127.0.0.1:{port}/v1"))
+    server.log_line("Breaker: provider=main state=open")
 
     reply = server.chat()
 
     assert answer_of(reply) == "ok"
-    assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("failed", "backup")
+    assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("adopted", "backup")
 
 
 def test_a_speculation_that_has_failed_when_another_route_is_decided_is_said_to_have_failed(headstart, asking, primary, cloud, judge):

@@ -9,7 +9,7 @@ Reference: platform.claude.com/docs/en/build-with-claude/streaming and .../handl
 import json
 
 from errors import StreamBroken, UpstreamError
-from wire import openai_chat
+from wire import openai_chat, sse
 from wire.anthropic import STATUS_OF_ERROR, error_body, parse_arguments
 
 FINISH_OF_STOP = {
@@ -260,6 +260,22 @@ def usage_of(usage):
     if completion.get("reasoning_tokens") is not None:
         told["output_tokens_details"] = {"thinking_tokens": _count(completion, "reasoning_tokens")}
     return told
+
+
+class Decoder:
+    """A provider's events as (event, chunk) in OpenAI's format, ending with its [DONE]; the shape of `openai_chat.Decoder`."""
+
+    def __init__(self, created):
+        """created: the chunks' `created`, in seconds since 1970."""
+        self._stream = ChunkStream(created)
+
+    def decode(self, event):
+        """The pairs that one event stands for, often none. Raises ValueError for what is no event of this API."""
+        if event.data is None:
+            return [(event, None)]
+        chunks = self._stream.chunks_of(json.loads(event.data))
+        pairs = [(sse.Event(sse.event(data), data), chunk) for chunk in chunks for data in (openai_chat.dumps(chunk),)]
+        return [*pairs, (sse.Event(sse.DONE, b"[DONE]"), None)] if self._stream.ended else pairs
 
 
 class EventStream:
