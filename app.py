@@ -71,7 +71,8 @@ class Headstart:
         self.costs = Costs(self.ledger, config.timezone, cloud_of(config))
         self.budget = previous.budget if same("ledger", "budgets", "timezone") else Budget(config.budgets, self.ledger, config.timezone)
         breakers = {name: provider.breaker for name, provider in self.providers.items()}
-        self.probes = Probes(self.providers, breakers, config.probes.period_s, busy=lambda name: self.providers[name].admission.running > 0)
+        known = self.providers  # and not `self`: parts that have served their time should be gone at once, and not when a cycle is found
+        self.probes = Probes(known, breakers, config.probes.period_s, busy=lambda name: known[name].admission.running > 0)
         self.router = Router(config)
         prompts = Prompts(config)
         self.pipeline = Pipeline(
@@ -146,6 +147,7 @@ def create_app(config=None):
             prefix + rule, prefix + rule, view, methods=[method], provide_automatic_options=False
         )
         add("/chat/completions", face.chat, "POST")
+        add("/chat", face.agent_chat, "POST")
         add("/completions", face.completions, "POST")
         add("/embeddings", face.embeddings, "POST")
         add("/classify", face.classify, "POST")
@@ -176,6 +178,15 @@ class Face:
     def chat(self):
         return self._proxied("chat.completions", openai_chat.check_chat, lambda parts, exchange: parts.pipeline.chat(exchange, request.headers))
 
+    def agent_chat(self):
+        """What agents of the gateway speak: a route's name as `model_class`, and messages or just a prompt."""
+
+        def answer(parts, exchange):
+            exchange.model_class = exchange.body.pop("model_class")
+            return parts.pipeline.chat(exchange, request.headers)
+
+        return self._proxied("chat", openai_chat.checked_agent_chat, answer)
+
     def completions(self):
         return self._proxied("completions", lambda body: openai_chat.check_prompt(body, "prompt"), lambda parts, exchange: parts.pipeline.completion(exchange))
 
@@ -200,8 +211,8 @@ class Face:
                 exchange.delivered = True
                 response = Response(answered.body, mimetype="application/json")
         except ProxyError as error:
-            exchange.failure = error
-            response = _error_response(error)
+            exchange.failure = exchange.failure or error  # when we are stopping, that is the reason and not the hang-up
+            response = _error_response(exchange.failure)
         except Exception:  # the edge of the request: a bug of ours must not cost the client its envelope
             log.exception("Unexpected error", extra=fields(session=exchange.id))
             exchange.failure = ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error")
@@ -232,8 +243,7 @@ class Face:
             raise BadRequest(f"the request body is not valid JSON{told}", code="invalid_json") from error
         if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _nested_beyond(body, MAX_NESTING):
             raise BadRequest(f"the request body is nested more than {MAX_NESTING} levels deep", code="invalid_json")
-        check(body)
-        return body
+        return check(body)
 
     def _raw_body(self, limit):
         """The request's body. Raises TooLarge, BadRequest for broken chunks, Cancelled when the client has left in the middle of it."""

@@ -11,6 +11,7 @@ import threading
 import time
 
 import prices
+import timing
 from breaker import parse_retry_after
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
@@ -50,6 +51,7 @@ class Attempt:
         self.usage = None  # as the provider told it
         self.finish_reason = None  # of the first choice
         self.saw_done = False
+        self._timing = None
         self._pieces = 0  # chunks with content, of about one token each
         self._said = []
         self._said_chars = 0
@@ -97,7 +99,10 @@ class Attempt:
 
     def _end(self):
         """Note the end and give the slot back; the first time counts."""
-        self.ended_at = self.ended_at or time.monotonic()
+        if self.ended_at is None:
+            self.ended_at = time.monotonic()
+            if self._timing:
+                self._timing.ended()
         if self._slot:
             self._slot.release()
         if self._permit:
@@ -138,6 +143,7 @@ class Attempt:
             raise Cancelled("hung up")
         self.sent_body = self.provider.body(self.client_body, self._rule)
         payload = openai_chat.dumps(self.sent_body)
+        self._timing = timing.clock_for(self.provider.name, self.model, payload)
         self.url = self.provider.url(self.path, self.line)
         self._response = self.provider.upstream.call(self.line, "POST", self.url, payload, connect_s=self._timeouts.connect_s, read_s=self._left(self._head_s))
         self.status = self._response.status_code
@@ -271,6 +277,8 @@ class Attempt:
         self.usage = chunk.get("usage") or self.usage
         self._pieces += openai_chat.has_content(chunk)
         self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
+        if self._timing:
+            self._timing.said(openai_chat.spoken(chunk))
         if self._said_chars < NOTED_CHARS:
             said = openai_chat.spoken(chunk)
             self._said.append(said)

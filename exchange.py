@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import prices
 from attempt import NOTED_CHARS
+from errors import ProxyError
 from ledger import ANSWERED, CANCELLED, FAILED, Call
 from logs import fields
 from session_logger import RawJSON
@@ -34,6 +35,7 @@ class Exchange:
         self.api = api
         self.body = None  # the client's request once it has been checked
         self.model = None
+        self.model_class = None  # the route that an agent of the gateway names beside, or instead of, a model
         self.stream = False
         self.client_messages = None  # RawJSON, serialized once at arrival
         self.user_query = None
@@ -71,17 +73,23 @@ class Exchange:
     def on_hang_up(self, cancel):
         """Have `cancel()` called when the client goes; at once if it has gone already."""
         with self._lock:
-            if not self.gone:
+            if not self.gone and self.failure is None:
                 self._cancels.append(cancel)
                 return
         cancel()
 
-    def hang_up(self):
-        """The client has gone: hang up every call made for it. From any thread. One that goes because it has its answer has not gone."""
+    def hang_up(self, stopping=False):
+        """The client has gone, or the server is stopping: hang up every call made for it. From any thread.
+
+        A client that goes because it has its answer has not gone. One that we leave is told so.
+        """
         with self._lock:
             if self.delivered or self.failure is not None:
                 return
-            self.gone = True
+            if stopping:
+                self.failure = ProxyError("the proxy is being stopped; try again in a moment", code="shutting_down")
+                self.failure.status = 503
+            self.gone = not stopping
             cancels, self._cancels = self._cancels, []
         for cancel in cancels:
             cancel()

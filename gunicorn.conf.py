@@ -84,9 +84,15 @@ def post_worker_init(worker):
 
         return leave
 
+    def quit_once(signum, frame):
+        # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing down at the exit.
+        for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)
+        worker.handle_quit(signum, frame)
+
     signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))
     for at_once in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(at_once, hanging_up_after(0, worker.handle_quit))
+        signal.signal(at_once, hanging_up_after(0, quit_once))
 
 
 def _has_terminal():

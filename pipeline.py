@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import admission
 import dates
 import meta
+import timing
 from attempt import Attempt
 from classifier import Verdict
-from errors import Cancelled, ChainExhausted, NotFound, ProxyError, StreamBroken, Unavailable, UpstreamError, UpstreamStatus
+from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, StreamBroken, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
@@ -106,7 +107,7 @@ class Pipeline:
 
     def _known_way(self, exchange, headers):
         """The way of a request that needs no decision, else None."""
-        way = self._router.pin(exchange.model)
+        way = self._asked_for(exchange, headers)
         if way is not None:
             exchange.decision = PINNED
         elif self.is_meta(exchange, headers):
@@ -115,6 +116,17 @@ class Pipeline:
             return None
         exchange.went(way)
         return self._affordable(exchange, way)
+
+    def _asked_for(self, exchange, headers):
+        """The way the client named: by a route (`model_class` or the header X-Route), else by the model. Raises NotFound for a route there is none of."""
+        param = "model_class" if exchange.model_class else "X-Route"
+        route = exchange.model_class or headers.get("X-Route")
+        if not route:
+            return self._router.pin(exchange.model)
+        way = self._router.route(route)
+        if way is None:
+            raise NotFound(f"there is no route '{route}'; there are {', '.join(self._router.routes())}", param=param, code="route_not_found")
+        return way
 
     def is_meta(self, exchange, headers):
         """Whether this is a frontend's housekeeping; if so, that is the decision, and the marker it was known by is noted."""
@@ -225,6 +237,9 @@ class Pipeline:
         tried = []
         for name in way.chain:
             provider, attempt = self._providers[name], None
+            if self._was_silent(exchange, name):
+                tried.append((name, exchange.speculative.failure.message))
+                continue
             try:
                 attempt = self._admitted(exchange, provider, way, path, body)
                 exchange.provider = name
@@ -238,6 +253,12 @@ class Pipeline:
                         raise
                 tried.append((name, error.message))
         raise ChainExhausted(way.route, tried)
+
+    @staticmethod
+    def _was_silent(exchange, name):
+        """Whether a speculation has waited its whole time for this provider already: to wait as long again would double what the user waits."""
+        speculative = exchange.speculative
+        return bool(speculative and speculative.provider.name == name and isinstance(speculative.failure, HeadTimeout))
 
     def _admitted(self, exchange, provider, way, path, body):
         """An attempt that may begin now. Raises Unavailable when the provider is not to be called, Cancelled when the client went while it was queued."""
@@ -320,11 +341,13 @@ class Pipeline:
             exchange.delivered = True  # now and not later: a client may close its connection as soon as it reads [DONE]
             yield b"".join(pending) + relay.ending()
         except Cancelled:
-            return
+            if exchange.failure is None:  # else it is we who leave, and the client is told
+                return
+            yield _error_event(exchange.failure)
         except ProxyError as error:
             exchange.failure = error
             self._failed(exchange, attempt, error)
-            yield sse.event(openai_chat.dumps(openai_chat.error_body(error.message, error.type, error.param, error.code))) + sse.DONE
+            yield _error_event(error)
 
     def _log_response(self, exchange, attempt):
         started = attempt.started_at
@@ -352,14 +375,23 @@ class Pipeline:
         timeouts = provider.timeouts()
         url = provider.url(EMBEDDINGS, line)
         body = openai_chat.dumps(provider.body(exchange.body, stream=False))
+        clock = timing.clock_for(provider.name, provider.model, body)
         response = provider.upstream.call(line, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s)
         answer = b""
         while more := read_some(response, line):
             answer += more
         if response.status_code >= 300:
             raise UpstreamStatus(response.status_code, _error_in(answer), provider.name)
+        if clock:
+            clock.chars_out = len(answer)
+            clock.ended()
         exchange.ttft_ms = exchange.ms()
         return Whole(answer)
+
+
+def _error_event(error):
+    """How a stream that failed ends."""
+    return sse.event(openai_chat.dumps(openai_chat.error_body(error.message, error.type, error.param, error.code))) + sse.DONE
 
 
 def _housekeeping(marker):

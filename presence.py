@@ -24,7 +24,10 @@ class Presence:
         self._thread = None
 
     def watch(self, sock, on_gone):
-        """Call `on_gone()` once, from the watching thread, when the client at the other end of `sock` has gone. Returns a token."""
+        """Call `on_gone()` once, from the watching thread, when the client at the other end of `sock` has gone. Returns a token.
+
+        When it is the server that goes, `on_gone(stopping=True)` is called instead.
+        """
         token = object()
         with self._changed:
             self._watched[token] = (sock, on_gone)
@@ -41,12 +44,12 @@ class Presence:
             self._watched.pop(token, None)
 
     def hang_up(self):
-        """Tell everybody watched that their client has gone, as it soon will have: the server stops. From any thread."""
+        """Tell everybody watched that the server stops. From any thread."""
         with self._changed:
             calls = [on_gone for _, on_gone in self._watched.values()]
             self._watched.clear()
         for on_gone in calls:
-            on_gone()
+            on_gone(stopping=True)
 
     def _run(self):
         while True:

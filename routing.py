@@ -75,6 +75,10 @@ class Router:
         way = self._ways.get(name)
         return way and dataclasses.replace(way, pinned=True)
 
+    def routes(self):
+        """The names of all routes."""
+        return list(self._ways)
+
     def embeddings(self, model):
         """The provider (its name) that embeds: the one marked for it, else the one that the model's name leads to; None if there is none."""
         marked = next((name for name, provider in self._config.providers.items() if provider.embeddings), None)

@@ -96,7 +96,10 @@ def _check_choice(choice):
 
 
 def check_chat(body):
-    """Check the parts of a chat request that the proxy itself relies on; the rest is the provider's to judge. Raises BadRequest naming the field."""
+    """Check the parts of a chat request that the proxy itself relies on, and return it; the rest is the provider's to judge.
+
+    Raises BadRequest naming the field.
+    """
     _check_envelope(body)
     messages = body.get("messages")
     if messages is None:
@@ -105,15 +108,32 @@ def check_chat(body):
         raise BadRequest("'messages' must be a list with at least one message", param="messages")
     for i, message in enumerate(messages):
         _check_message(message, f"messages[{i}]")
+    return body
+
+
+def checked_agent_chat(body):
+    """Check a request of the gateway's own kind, `model_class` with `messages` or a `prompt`, and return it with messages. Raises BadRequest."""
+    _check_envelope(body)
+    if not isinstance(body.get("model_class"), str) or not body["model_class"]:
+        raise BadRequest("'model_class' must name a route", param="model_class")
+    if body.get("messages") is None:
+        if not isinstance(body.get("prompt"), str):
+            raise BadRequest("'messages', or a 'prompt' that is a string, is required", param="messages", code="missing_required_parameter")
+        body = {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
+    return check_chat({key: value for key, value in body.items() if key != "prompt"})
 
 
 def check_prompt(body, field):
-    """Check a request whose input is one field: a string, or a list (of strings, tokens or token lists). Raises BadRequest naming the field."""
+    """Check a request whose input is one field, a string or a list (of strings, tokens or token lists), and return it.
+
+    Raises BadRequest naming the field.
+    """
     _check_envelope(body)
     if body.get(field) is None:
         raise BadRequest(f"'{field}' is required", param=field, code="missing_required_parameter")
     if not isinstance(body[field], (str, list)):
         raise BadRequest(f"'{field}' must be a string or a list, not {_kind(body[field])}", param=field)
+    return body
 
 
 def _check_envelope(body):
