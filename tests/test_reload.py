@@ -1,12 +1,14 @@
 """A changed configuration takes effect while requests are served; a faulty one changes nothing and is reported."""
 
 import copy
+import gc
 import itertools
 import os
 import re
 import signal
 import threading
 import time
+import weakref
 from datetime import datetime
 
 import pytest
@@ -465,6 +467,21 @@ def test_parts_that_a_change_is_about_are_made_anew(parts_of, change, renewed):
     new = parts_of(SECOND + change, old)
 
     assert {name for name in ("metrics", "presence", "sessions", "ledger", "budget") if getattr(new, name) is not getattr(old, name)} == renewed
+
+
+def test_parts_that_have_served_their_time_are_gone_at_once(tmp_path):
+    old = app.Headstart(of(tmp_path, SECOND))
+    new = old.successor(of(tmp_path, SECOND + "timezone: UTC\n"))
+    gone = weakref.ref(old)
+    gc.disable()  # which would find them some time, with their threads and connections
+    try:
+        old.close(new)
+        del old
+
+        assert gone() is None
+    finally:
+        gc.enable()
+        new.close(None)
 
 
 @pytest.mark.parametrize("section, change", [("sessions", "sessions: {dir: config.yaml}\n"), ("log", "log: {file: .}\n")])
