@@ -213,6 +213,11 @@ class Attempt:
                 self._response.close()
             self._end()
 
+    def broke_off(self):
+        """The StreamBroken of an answer that ended without being complete, noted as what this attempt failed with. Its reader knows what complete means."""
+        self.failure = StreamBroken(f"provider '{self.provider.name}' broke off its answer")
+        return self.failure
+
     def _events(self):
         for event, chunk in self._buffered:
             yield event, chunk

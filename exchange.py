@@ -62,6 +62,7 @@ class Exchange:
         self.budget_exhausted = False  # a provider was passed over for the money
         self._lock = threading.Lock()
         self._cancels = []
+        self._rows = []  # what the ledger was told
         self._settled = False
 
     def ms(self, at=None):
@@ -199,14 +200,15 @@ class Exchange:
                 ),
             )
         metrics.settled(self)
-        ledger.book(self._ledger_rows())
+        self._rows = self._ledger_rows()
+        ledger.book(self._rows)
         if keep:
             sessions.save(self.id, self.timestamp, self.record)
 
     def record(self):
         """The session file's content (CONTRACT: sessions/)."""
         verdict, spoken = self.verdict, self.answering
-        costs = [row.cost_usd for row in self._ledger_rows()]
+        costs = [row.cost_usd for row in self._rows]
         return {
             "id": self.id,
             "timestamp": self.timestamp.isoformat(timespec="milliseconds"),

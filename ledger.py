@@ -145,10 +145,12 @@ class Ledger:
         """Have rows (Calls) written and return at once, whatever state the database is in."""
         with self._news:
             self.booked_usd += sum(row.cost_usd for row in rows if row.cost_usd is not None)
+            idle = not self._waiting
             dropped = max(0, len(self._waiting) + len(rows) - MAX_WAITING)
             self._waiting.extend(rows[: len(rows) - dropped])
             self._booked_rows += len(rows) - dropped
-            self._news.notify_all()
+            if idle:  # else the thread is gathering a batch already, and each wake-up would cost the requests the interpreter
+                self._news.notify_all()
         if dropped:
             self._say("Ledger rows dropped, the database has been away for too long", waiting=MAX_WAITING)
 

@@ -22,7 +22,7 @@ import meta
 import timing
 from attempt import Attempt
 from classifier import Verdict
-from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, StreamBroken, Unavailable, UpstreamError, UpstreamStatus
+from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
@@ -306,7 +306,11 @@ class Pipeline:
         if exchange.stream:
             self._log_response(exchange, attempt)
             return Stream(self._relayed(exchange, attempt))
-        whole = self._assembled(attempt)
+        try:
+            whole = self._assembled(attempt)
+        except UpstreamError as error:
+            self._failed(exchange, attempt, error)
+            raise
         self._log_response(exchange, attempt)
         exchange.ttft_ms = exchange.ms()
         return Whole(openai_chat.dumps(whole))
@@ -318,7 +322,7 @@ class Pipeline:
             if chunk is not None:
                 assembly.add(chunk)
         if not attempt.saw_done and not assembly.finished:
-            raise StreamBroken(f"provider '{attempt.provider.name}' broke off its answer")
+            raise attempt.broke_off()
         return assembly.answer()
 
     def _relayed(self, exchange, attempt):
@@ -337,7 +341,7 @@ class Pipeline:
                     if sent:
                         yield sent
             if not attempt.saw_done and not relay.finished:
-                raise StreamBroken(f"provider '{attempt.provider.name}' broke off its answer")
+                raise attempt.broke_off()
             exchange.delivered = True  # now and not later: a client may close its connection as soon as it reads [DONE]
             yield b"".join(pending) + relay.ending()
         except Cancelled:

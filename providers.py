@@ -80,6 +80,8 @@ class Provider:
 
     def cost_usd(self, usage):
         """What a call costs, None where nobody knows. usage: a prices.Usage, or the provider's own object, or None."""
+        if self.is_local and usage is not None:
+            return 0.0
         return prices.cost_usd(self.settings, self.model, usage if isinstance(usage, prices.Usage) else prices.told(usage))
 
     def check(self, line, timeout_s):

@@ -19,6 +19,7 @@ from logs import fields
 
 MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped, and said so
 SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
+GATHER_S = 0.025  # what comes within it is written in one go: waking this thread for each request would cost the requests the interpreter
 UNFINISHED = ".part"
 UNFINISHED_S = 60.0  # a part file this old was left by a crash
 _CLOSE = object()
@@ -77,9 +78,18 @@ class SessionLogger:
             except queue.Empty:
                 self._clean_safely()
                 continue
-            if item is _CLOSE:
-                return
-            self._save(*item)
+            if item is not _CLOSE:
+                time.sleep(GATHER_S)
+            for each in (item, *self._rest()):
+                if each is _CLOSE:
+                    return
+                self._save(*each)
+
+    def _rest(self):
+        """What else waits now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._waiting.get_nowait()
 
     def _save(self, session_id, timestamp, make_record):
         started = time.monotonic()
@@ -100,15 +110,15 @@ class SessionLogger:
         self._cleanup_ms = 0
 
     def _write(self, name, text):
-        part = self._folder / (name + UNFINISHED)
-        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it to be rid of the records
+        whole = f"{self._folder}/{name}"
+        part = whole + UNFINISHED
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(part, self._folder / name)
+            with _opened(part, self._folder) as file:
+                file.write(text.encode())
+            os.replace(part, whole)
         except OSError:
             with contextlib.suppress(OSError):
-                part.unlink()
+                os.unlink(part)
             raise
 
     def _clean_safely(self, first=False):
@@ -121,6 +131,17 @@ class SessionLogger:
             log.error("Session clean-up failed: %s", error.strerror)
         self._cleaned_at = time.monotonic()
         self._cleanup_ms = round((self._cleaned_at - started) * 1000)
+
+
+def _opened(part, folder):
+    """A new file for its owner alone. The folder is made again if somebody has removed it to be rid of the records."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        handle = os.open(part, flags, 0o600)
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(part, flags, 0o600)
+    return os.fdopen(handle, "wb")
 
 
 def clean(folder, max_count, max_age_days, now=None):

@@ -7,6 +7,7 @@ the mixture of the two readers and its temperature on what they said there: trai
 import argparse
 import json
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.lexical import softmax
 from training.train import CALIBRATION, Features, bar, fit
 
 TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
+LATENCY_ROUNDS = 200
 FOLDS = (
     ("clinc150", "olympiadbench", "gpteacher-codegen", "template-injection"),
     ("hwu64", "snips", "arena-hard-v2", "mbpp", "humaneval"),
@@ -109,10 +111,26 @@ def judge(model: RouterModel, rows: list[data.Row], name: str, list_wrong: bool)
             print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}")
 
 
+def latency(model: RouterModel) -> None:
+    """Print how long one classification takes, whole, for conversations of three lengths."""
+    sentence = "could you tell me how the old harbour of the town was built and who paid for it"
+    asked = {"30 tokens": [("user", f"{sentence} {sentence}"[:150])], "200 tokens": [("user", f"{sentence}. " * 11)]}
+    asked["2,000 tokens"] = [(("user", "assistant")[turn % 2], f"{sentence}. " * 22) for turn in range(5)]
+    for name, turns in asked.items():
+        took_ms = []
+        for _ in range(LATENCY_ROUNDS):
+            started = time.perf_counter()
+            model.probabilities(turns)
+            took_ms.append((time.perf_counter() - started) * 1000)
+        quickest, median, slow = np.percentile(took_ms, [0, 50, 95])
+        print(f"{name:>14}: quickest {quickest:5.1f} ms  p50 {median:5.1f} ms  p95 {slow:5.1f} ms")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description="Judge the routing classifier.")
     options.add_argument("--leave-out", action="store_true", help="train without each fold of sources and fit the calibration (hours)")
     options.add_argument("--wrong", action="store_true", help="list the held-out rows that are decided wrongly")
+    options.add_argument("--latency", action="store_true", help="time single classifications instead; run it on a quiet machine")
     chosen = options.parse_args()
     blas.load()
     if chosen.leave_out:
@@ -121,6 +139,9 @@ def main() -> None:
         leave_out(Encoder(models_dir() / FOLDER))
         return
     model = RouterModel.load(models_dir())
+    if chosen.latency:
+        latency(model)
+        return
     for name in ("development", "held_out"):
         judge(model, data.by_hand(name), name, chosen.wrong)
 
