@@ -25,6 +25,7 @@ from upstream import POOL_SIZE
 from wire import openai_chat
 
 LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
+ESCALATIONS = ("COMPLEX", "ENRICH")  # what costs money or time
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by `on_failure` at once
 MAX_BATCH = 8  # decided in one forward pass
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
@@ -280,12 +281,17 @@ class Classifier:
         return replace(verdict, ms=ms_since(started))
 
     def _verdict(self, probabilities, raw):
-        decision = max(probabilities, key=probabilities.get)
         if raw is not None:  # a chat model gives a word, not probabilities
-            return Verdict(decision, None, {}, raw, self.backend.source)
+            return Verdict(max(probabilities, key=probabilities.get), None, {}, raw, self._backend.source)
         rounded = {label: round(float(p), 4) for label, p in probabilities.items()}
         told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
-        return Verdict(decision, rounded[decision], rounded, told, self.backend.source)
+        likeliest = max(rounded.values())
+        decision = self._settings.on_failure if likeliest < self._settings.min_confidence else max(rounded, key=lambda label: self._worth(label, rounded))
+        return Verdict(decision, rounded.get(decision, likeliest), rounded, told, self._backend.source)
+
+    def _worth(self, label, probabilities):
+        """What speaks for a label: its probability, less what it costs when it was needless."""
+        return probabilities[label] / (self._settings.escalation_cost if label in ESCALATIONS else 1.0)
 
     def health(self, timeout_s, line):
         """As a provider's: {status, latency_ms, error}. line: an upstream.Line, by which whoever asks may hang up."""

@@ -60,6 +60,8 @@ class Classifier:
     model: str = setting("builtin", "the model's name; builtin is the one that comes along")
     timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1, maximum=int(LONGEST_S * 1000))
     on_failure: str = setting("MODERATE", "the decision when the classifier fails or is late", choices=DECISIONS[:4])
+    escalation_cost: float = setting(1.0, "mlx: how much worse a needless COMPLEX or ENRICH is than a missed one", minimum=0.01, maximum=100)
+    min_confidence: float = setting(0.0, "mlx: below it `on_failure` is the decision", minimum=0, maximum=1)
     base_url: str | None = setting(None, "openai backend: where, with /v1")
     api_key: str | None = setting(None, "openai backend: its key", secret=True)
     prompt: str | None = setting(None, "openai backend: file with the instructions")

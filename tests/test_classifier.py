@@ -431,3 +431,29 @@ def test_the_embedded_classifier_decides_in_a_real_server(prepared, upstreams, t
     assert [told["decision"] for told in replies.values()] == ["MODERATE", "ENRICH", "COMPLEX"]
     assert [told["route"] for told in replies.values()] == ["primary", "enrich", "xai"]
     assert all(upstream.asked == [] for upstream in upstreams.values())
+
+
+BORDER = {"MODERATE": 0.4, "COMPLEX": 0.5, "ENRICH": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "decision"),
+    [
+        ({}, "COMPLEX"),
+        ({"escalation_cost": 2.0}, "MODERATE"),
+        ({"min_confidence": 0.6}, "MODERATE"),
+        ({"min_confidence": 0.6, "on_failure": "ENRICH"}, "ENRICH"),
+    ],
+)
+def test_the_owner_says_what_an_escalation_costs_and_how_sure_is_sure(knobs, decision):
+    class Torn:
+        source = "mlx"
+
+        def probabilities(self, turns, timeout_s, on_hang_up):
+            return BORDER, None
+
+    verdict = Classifier(Settings(**knobs), Torn()).classify([("user", "?")])
+
+    assert verdict.decision == decision
+    assert verdict.confidence == BORDER[decision]
+    assert verdict.probabilities == BORDER
