@@ -282,12 +282,12 @@ class Classifier:
 
     def _verdict(self, probabilities, raw):
         if raw is not None:  # a chat model gives a word, not probabilities
-            return Verdict(max(probabilities, key=probabilities.get), None, {}, raw, self._backend.source)
+            return Verdict(max(probabilities, key=probabilities.get), None, {}, raw, self.backend.source)
         rounded = {label: round(float(p), 4) for label, p in probabilities.items()}
         told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
         likeliest = max(rounded.values())
         decision = self._settings.on_failure if likeliest < self._settings.min_confidence else max(rounded, key=lambda label: self._worth(label, rounded))
-        return Verdict(decision, rounded.get(decision, likeliest), rounded, told, self._backend.source)
+        return Verdict(decision, rounded.get(decision, likeliest), rounded, told, self.backend.source)
 
     def _worth(self, label, probabilities):
         """What speaks for a label: its probability, less what it costs when it was needless."""
