@@ -46,7 +46,7 @@ models: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Headstart needs Python 3.11 or newer, this is {sys.version.split()[0]}")'
 	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "Installing requirements.txt (a minute or two the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 .PHONY: help run test benchmark health costs config schema lint clean models
