@@ -7,6 +7,7 @@ Cancelling is hanging up: `cancel()` shuts the socket down from any thread and n
 It knows nothing of routes, clients or records.
 """
 
+import dataclasses
 import threading
 import time
 
@@ -302,7 +303,8 @@ class Attempt:
             return told
         if self.sent_body is None or self.line.connected_at is None or (self.status or 200) >= 300:
             return prices.Usage()
-        return prices.estimated(self.sent_body, self._pieces)
+        counted, begun = prices.estimated(self.sent_body, self._pieces), prices.told(self._decoder.usage)
+        return dataclasses.replace(begun, output_tokens=max(begun.output_tokens, counted.output_tokens), estimated=True) if begun else counted
 
     @property
     def content(self):

@@ -141,7 +141,9 @@ class AnthropicProvider(Provider):
         return super().url("/messages", line)
 
     def body(self, client_body, rule=None, *, stream=True):
-        """`extra_body` is merged after the translation, so that the owner writes the API's native fields there."""
+        """`extra_body` is merged after the translation, so that the owner writes the API's native fields there. Raises BadRequest for what is no chat."""
+        if "messages" not in client_body:
+            raise BadRequest(f"provider '{self.name}' speaks the Messages API, which has no legacy completions", param="model")
         body = _shaped({**client_body, "model": self._model_for(client_body, rule), "stream": stream}, self.settings.params, {})
         native = self.settings.extra_body
         if rule:

@@ -269,6 +269,11 @@ class Decoder:
         """created: the chunks' `created`, in seconds since 1970."""
         self._stream = ChunkStream(created)
 
+    @property
+    def usage(self):
+        """The usage told so far in OpenAI's shape, None before any; this API tells the input's at the very beginning."""
+        return self._stream.usage
+
     def decode(self, event):
         """The pairs that one event stands for, often none. Raises ValueError for what is no event of this API."""
         if event.data is None:

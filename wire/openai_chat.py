@@ -175,6 +175,8 @@ def _kind(value):
 class Decoder:
     """A stream's events as (event, chunk); there is nothing to translate. Other formats have one of the same shape."""
 
+    usage = None  # of an answer under way, from formats that tell it before the end
+
     def decode(self, event):
         """The pairs that one event stands for; chunk is None for comments and for [DONE]. Raises ValueError for what is no chunk."""
         return [(event, None if event.data is None or event.is_done else parse_chunk(event.data))]
