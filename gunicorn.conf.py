@@ -87,7 +87,7 @@ def post_worker_init(worker):
     def quit_once(signum, frame):
         # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing down at the exit.
         for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_IGN)
+            signal.signal(again, lambda *_: None)  # not SIG_IGN, of which Python complains when one is on its way
         worker.handle_quit(signum, frame)
 
     signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))
