@@ -27,7 +27,7 @@ from budgets import Budget
 from classifier import ClassifierFailed
 from costs import Costs, cloud_of
 from enrichment import Enrichment
-from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
+from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized, UpstreamStatus
 from exchange import Exchange
 from ledger import Ledger, located
 from logs import fields
@@ -388,6 +388,8 @@ def _error_response(error):
     response = _json_response(openai_chat.error_body(error.message, error.type, error.param, error.code), error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UpstreamStatus) and error.retry_after_s:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return response
 
 
