@@ -221,6 +221,11 @@ def known_to_be_well(server, provider):
     raise AssertionError(entry)
 
 
+def turns_of(server, provider):
+    """The lines in which a provider's breaker has changed its state so far."""
+    return [line for line in server.log_text().splitlines() if f"Breaker: provider={provider} " in line]
+
+
 def test_a_breaker_opens_lets_exactly_one_call_through_and_closes(failing, primary, backup, asking):
     known_to_be_well(failing, "main")
     primary.refuses(500, "out of memory")
@@ -274,17 +279,20 @@ def test_our_hang_ups_are_held_against_nobody(failing, primary, cloud, judge, st
     known_to_be_well(failing, "main")
     judge.streams("COMPLEX")
     getattr(primary, stalls)()
+    turned_before = turns_of(failing, "main")
 
     outcomes = [failing.chat("hard").headers["X-Speculation"] for _ in range(20)]
 
     entry = entry_of(failing, "main")
     assert outcomes == ["cancelled"] * 20
     assert (entry["breaker"], entry["consecutive_failures"]) == ("closed", 0)
+    assert turns_of(failing, "main") == turned_before
 
 
 def test_a_clients_hang_ups_are_held_against_nobody(failing, primary):
     known_to_be_well(failing, "main")
     primary.stalls_before_headers()
+    turned_before = turns_of(failing, "main")
 
     for count in range(1, FAILURES + 2):
         connection = failing.connection({"model": "p-model", "messages": [{"role": "user", "content": "hi"}], "stream": True})
@@ -294,6 +302,7 @@ def test_a_clients_hang_ups_are_held_against_nobody(failing, primary):
 
     entry = entry_of(failing, "main")
     assert (entry["breaker"], entry["consecutive_failures"]) == ("closed", 0)
+    assert turns_of(failing, "main") == turned_before
 
 
 def test_a_refused_key_is_misconfigured_until_a_restart(upstreams, tmp_path, primary, backup):
