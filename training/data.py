@@ -30,15 +30,15 @@ class Row:
     turns: tuple[tuple[str, str], ...]
 
 
-def pool() -> list[Row]:
-    """The imported and templated rows of data/pool.jsonl.gz, without META and those listed in data/doubtful.txt."""
-    doubtful = set((DATA_DIR / "doubtful.txt").read_text().splitlines())
+def pool(*, doubtful: bool = False) -> list[Row]:
+    """The imported and templated rows of data/pool.jsonl.gz without META; those listed in data/doubtful.txt only if asked for."""
+    left_out = set() if doubtful else set((DATA_DIR / "doubtful.txt").read_text().splitlines())
     with gzip.open(DATA_DIR / "pool.jsonl.gz", "rt", encoding="utf-8") as file:
         stored = [json.loads(line) for line in file]
     return [
         Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row))
         for row in stored
-        if row["label"] != "META" and row["id"] not in doubtful
+        if row["label"] != "META" and row["id"] not in left_out
     ]
 
 

@@ -1,7 +1,7 @@
 """Train the routing classifier from the repository's rows and write weights/: `python -m training.train`.
 
-1 rows, 2 lexical reader, 3 encoder and head, 4 mixture, 5 weights. The mixture's few numbers were fitted on rows of sources that were left out
-(`python -m training.evaluate --leave-out`) and are read from calibration.json: rows that were trained on cannot tell how sure to be.
+1 rows, 2 lexical reader, 3 encoder and head, 4 weights. The few numbers that mix the readers come from calibration.json, set with rows of sources
+that were left out (`python -m training.evaluate --leave-out`): rows that were trained on cannot tell how sure to be.
 """
 
 import argparse
