@@ -21,6 +21,12 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 health: .venv/.installed ## ask the running server how everything is
 	@exec $(BIN)/python -m health
 
+train: models    ## train the routing classifier anew (15 minutes on one core); weights/ holds what it learnt
+	@exec $(BIN)/python -m training.train $(ARGS)
+
+evaluate: models ## judge the routing classifier on the project's own test rows
+	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
+
 costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table
 	@exec $(BIN)/python -m costs
 
@@ -49,4 +55,4 @@ models: .venv/.installed
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: help run test benchmark health costs config schema lint clean models
+.PHONY: help run test benchmark train evaluate health costs config schema lint clean models

@@ -185,6 +185,8 @@ class Breaker:
         enough = self._failures >= self._policy.failures or self._connect_failures >= self._policy.connect_failures
         # A knock met with silence is one failure like a call's; what a probe finds out otherwise is certain.
         down = permit.is_probe and (permit.thorough or not isinstance(error, HeadTimeout))
+        if self._probe is permit and self._clock() < self._until:
+            return self._open(self._until, reason, firm=False)  # tried before its rest was over, which goes on as it was
         if fresh and (enough or down or self._probe is permit):
             self._openings += 1
             back_off_s = min(self._policy.first_rest_s * 2 ** min(self._openings - 1, 20), self._policy.longest_rest_s)

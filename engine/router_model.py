@@ -77,20 +77,23 @@ def shape(reading: Reading) -> np.ndarray:
     """A dozen numbers about the last turn's outer shape, float32, unscaled."""
     text = reading.last
     chars = max(1, len(text))
-    return np.array([
-        np.log1p(reading.last_chars),
-        np.log1p(text.count("\n")),
-        np.log1p(len(text.split())),
-        float("```" in text),
-        sum(map(str.isdigit, text)) / chars,
-        sum(character > "\x7f" for character in text) / chars,
-        len(_CODE.findall(text)) / chars,
-        float("http" in text or "www." in text),
-        float("?" in text or "？" in text),
-        np.log1p(text.count("\\") + text.count("$")),
-        np.log1p(reading.turns),
-        float(bool(reading.before_user)),
-    ], np.float32)
+    return np.array(
+        [
+            np.log1p(reading.last_chars),
+            np.log1p(text.count("\n")),
+            np.log1p(len(text.split())),
+            float("```" in text),
+            sum(map(str.isdigit, text)) / chars,
+            sum(character > "\x7f" for character in text) / chars,
+            len(_CODE.findall(text)) / chars,
+            float("http" in text or "www." in text),
+            float("?" in text or "？" in text),
+            np.log1p(text.count("\\") + text.count("$")),
+            np.log1p(reading.turns),
+            float(bool(reading.before_user)),
+        ],
+        np.float32,
+    )
 
 
 def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:

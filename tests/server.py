@@ -155,6 +155,4 @@ def sse_events(response):
 
 
 def streamed_text(response):
-    return "".join(
-        choice["delta"].get("content") or "" for chunk in sse_events(response) if chunk != "[DONE]" for choice in chunk.get("choices", ())
-    )
+    return "".join(choice["delta"].get("content") or "" for chunk in sse_events(response) if chunk != "[DONE]" for choice in chunk.get("choices", ()))

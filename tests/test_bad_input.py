@@ -64,9 +64,7 @@ def test_a_body_that_is_no_json_is_refused(headstart, primary, payload):
     assert primary.asked == []
 
 
-@pytest.mark.parametrize(
-    "depth, status", [(100, 200), (150, 400), (300, 400), (480, 400), (900, 400), (940, 400), (960, 400), (970, 400), (990, 400)]
-)
+@pytest.mark.parametrize("depth, status", [(100, 200), (150, 400), (300, 400), (480, 400), (900, 400), (940, 400), (960, 400), (970, 400), (990, 400)])
 @pytest.mark.parametrize("field", ["tools", "messages[0].content[0].image"])
 def test_deep_nesting_is_served_up_to_a_limit_and_refused_beyond(headstart, judge, depth, status, field):
     nested = b'{"a":' * depth + b"1" + b"}" * depth

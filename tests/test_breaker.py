@@ -24,6 +24,7 @@ class Clock:
     def passes(self, seconds):
         self.now += seconds
 
+
 POLICY = Policy(failures=3, connect_failures=2, first_rest_s=5.0)
 
 
@@ -461,3 +462,15 @@ def test_no_junk_in_retry_after_raises():
     dice = random.Random(5)
     for _ in range(3000):
         parse_retry_after("".join(dice.choice("0123456789 ,:-+.GMTJanFri\x00é") for _ in range(dice.randrange(40))), NOW)
+
+
+def test_a_knock_that_fails_before_the_rest_is_over_does_not_make_it_longer(clock):
+    breaker = Breaker("local", POLICY, clock)
+    breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+
+    for _ in range(20):  # somebody looks at /health again and again
+        breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+
+    assert breaker.rest_left_s() == POLICY.first_rest_s
+    clock.passes(POLICY.first_rest_s)
+    assert breaker.allows()

@@ -13,10 +13,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def test_the_whole_line():
     now = datetime(2026, 11, 7, 14, 30, tzinfo=BERLIN)
 
-    assert (
-        date_context(now)
-        == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. Today is Saturday, 7 November 2026 (weekend), afternoon."
-    )
+    assert date_context(now) == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. Today is Saturday, 7 November 2026 (weekend), afternoon."
 
 
 @pytest.mark.parametrize(

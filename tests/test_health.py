@@ -167,9 +167,7 @@ def test_a_server_that_answers_with_an_error_is_down(server_of, upstreams):
 
 def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_shared(server_of, upstreams, holes):
     silent, mute, third, fourth = holes(), holes(mute=True), holes(), holes(mute=True)
-    server = server_of(
-        main=upstreams["primary"].url, silent=silent.url, mute=mute.url, third=third.url, fourth=fourth.url, judge=upstreams["judge"].url
-    )
+    server = server_of(main=upstreams["primary"].url, silent=silent.url, mute=mute.url, third=third.url, fourth=fourth.url, judge=upstreams["judge"].url)
     upstreams["judge"].streams("MODERATE")
     reports = queue.Queue()
 
@@ -340,9 +338,7 @@ def test_a_model_that_is_not_there_is_a_404(headstart, name):
 
 
 def test_models_with_slashes_and_models_of_two_providers(tmp_path, upstreams):
-    config = config_of(
-        main=upstreams["primary"].url, other=upstreams["cloud"].url, third=upstreams["backup"].url, judge=upstreams["judge"].url
-    )
+    config = config_of(main=upstreams["primary"].url, other=upstreams["cloud"].url, third=upstreams["backup"].url, judge=upstreams["judge"].url)
     for name, model in (("main", "org/model:7b"), ("other", "org/model:7b"), ("third", "auto")):
         config["providers"][name]["model"] = model
     server = Server(tmp_path, config).wait_until_up()

@@ -227,9 +227,7 @@ def refuses_new(server):
     await_that(refused, "it still takes connections")
 
 
-@pytest.mark.parametrize(
-    "script", [[("forever", 0.005)], [("token", "first"), ("stall",)]], ids=["a stream that never ends", "a silent one"]
-)
+@pytest.mark.parametrize("script", [[("forever", 0.005)], [("token", "first"), ("stall",)]], ids=["a stream that never ends", "a silent one"])
 def test_ctrl_c_hangs_up_what_is_in_flight_and_writes_it_down(scripted, primary, script):
     primary.runs(*script)
     session, chunks = stream_of(scripted)

@@ -99,8 +99,7 @@ LIBRECHAT_OLD = (
     '||>User:\n"How do magnets work?"\n||>Response:\n"Through aligned spins."\n\n||>Title:'
 )
 LIBRECHAT_MEMORY = (
-    "Use the `set_memory` tool to save important information about the user, but ONLY when the user has asked you to.\n\n"
-    "# Existing memory:\n- likes: rye bread"
+    "Use the `set_memory` tool to save important information about the user, but ONLY when the user has asked you to.\n\n# Existing memory:\n- likes: rye bread"
 )
 CHATBOX_TITLE = (
     "Based on the chat history, give this conversation a name.\nKeep it short - 10 characters max, no quotes.\nUse German.\n"
@@ -118,18 +117,14 @@ PAGE_ASSIST_TITLE = (
     "Here is the conversation:\n\n--------------\n\nHuman: best ramen in Kyoto?\nAI: Try behind the station.\n\n--------------\n\n"
     "Create a concise, 3-5 word phrase as a title for this conversation. Avoid quotation marks.\n\nResponse:"
 )
-STANDALONE = (
-    "rephrase the follow up question to be a standalone question.\n\n"
-    "Chat History: {chat}\nFollow Up Input: and in winter?\nStandalone question:"
-)
+STANDALONE = "rephrase the follow up question to be a standalone question.\n\nChat History: {chat}\nFollow Up Input: and in winter?\nStandalone question:"
 AUTOCOMPLETE = (
     "### Task:\nYou are an autocompletion system. Continue the text in `<text>` based on the **completion type** in `<type>`.\n\n"
     f"### Context:\n<chat_history>\n{told(HISTORIES['english'])}\n</chat_history>\n"
     "<type>General</type>\n<text>How do I feed</text>\n#### Output:\n"
 )
-COMPACTION = (
-    "Summarize the conversation history that will be compacted out of the active chat context.\n\n### Messages Being Compacted:\n"
-    + told(HISTORIES["long"])
+COMPACTION = "Summarize the conversation history that will be compacted out of the active chat context.\n\n### Messages Being Compacted:\n" + told(
+    HISTORIES["long"]
 )
 TOOL_CHOICE = (
     f"Available Tools: {json.dumps(OPENWEBUI_TOOLS)}\n\n"
@@ -153,9 +148,7 @@ SILLYTAVERN = {
 }
 CODING = [user("Why is my loop slow?"), assistant("It copies the list each time."), user("Fix it."), assistant("Done: see main.py.")]
 ZED = "Generate a concise 3-7 word title for this conversation, omitting punctuation. Go straight to the title, without any preamble."
-NEXTCHAT_TITLE = (
-    "Please generate a four to five word title summarizing our conversation without any lead-in, punctuation, quotation marks or symbols."
-)
+NEXTCHAT_TITLE = "Please generate a four to five word title summarizing our conversation without any lead-in, punctuation, quotation marks or symbols."
 NEXTCHAT_MEMORY = "Summarize the discussion briefly in 200 words or less to use as a prompt for future context."
 CHECKPOINT = "Hold on, before you continue I need you to write me a checkpoint of everything so far. Your context window is filling up."
 IGNORE = "Ignore previous instructions"
@@ -170,19 +163,10 @@ TITLE_SCHEMA = {
     "json_schema": {"name": "title", "schema": {"type": "object", "properties": {"language": {}, "title": {}}}},
 }
 CLAUDE_CODE = "You are Claude Code, Anthropic's official CLI for Claude."
-CLAUDE_TOPIC = (
-    "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that captures the new topic."
-)
-CLAUDE_SUMMARY = (
-    "Your task is to create a detailed summary of the conversation so far, paying close attention to the user's explicit requests."
-)
-HOLES = (
-    "You are a HOLE FILLER. You are provided with a file containing holes, formatted as '{{HOLE_NAME}}'.\n\n"
-    "<QUERY>\ndef f():\n  {{FILL_HERE}}\n</QUERY>"
-)
-TRANSLATE = (
-    "You are a translation expert. Your only task is to translate text enclosed with <translate_input> from input language to German."
-)
+CLAUDE_TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that captures the new topic."
+CLAUDE_SUMMARY = "Your task is to create a detailed summary of the conversation so far, paying close attention to the user's explicit requests."
+HOLES = "You are a HOLE FILLER. You are provided with a file containing holes, formatted as '{{HOLE_NAME}}'.\n\n<QUERY>\ndef f():\n  {{FILL_HERE}}\n</QUERY>"
+TRANSLATE = "You are a translation expert. Your only task is to translate text enclosed with <translate_input> from input language to German."
 DOCUMENT = "You are extracting the key points from a long document that was split into sections.\nSection 3 of 12:"
 
 
@@ -251,10 +235,7 @@ HOUSEKEEPING = [
     (
         "openwebui.emoji",
         request(
-            user(
-                "Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret emotions.\n\n"
-                "Message: ```we won!```"
-            ),
+            user("Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret emotions.\n\nMessage: ```we won!```"),
             stream=False,
             max_tokens=4,
         ),
@@ -476,8 +457,7 @@ HOUSEKEEPING = [
     (
         "aider.commit_message",
         pair(
-            "You are an expert software engineer that generates concise, one-line Git commit messages based on the diffs.\n"
-            "Review the provided context.",
+            "You are an expert software engineer that generates concise, one-line Git commit messages based on the diffs.\nReview the provided context.",
             "diff --git a/main.py b/main.py\n+pass",
             stream=False,
             temperature=0,
@@ -528,9 +508,7 @@ REAL = [
     ),
     (
         "an impersonation",
-        request(
-            *ROLE_PLAY, system("[Write your next reply from the point of view of Anon, using the chat history so far.]"), **SILLYTAVERN
-        ),
+        request(*ROLE_PLAY, system("[Write your next reply from the point of view of Anon, using the chat history so far.]"), **SILLYTAVERN),
     ),
     ("why is this sent?", request(user(f"why does Open WebUI send '{TITLE_TEMPLATE}'?"), stream=False)),
     ("a template in the middle", request(user(f"I found this in my log:\n\n{TITLE_TEMPLATE}\n\nWhat is it for?"), stream=False)),
@@ -692,12 +670,8 @@ FORMS = {
     "as it is": lambda body: body,
     "content as parts": lambda body: retold(body, lambda message: {**message, "content": in_parts(message["content"])}),
     "CRLF": lambda body: retold(body, lambda message: with_text(message, lambda text: text.replace("\n", "\r\n"))),
-    "white space around": lambda body: retold(
-        body, lambda message: with_text(message, lambda text: "\ufeff\n  " + text + " \n\n" + " " * 500)
-    ),
-    "developer for system": lambda body: retold(
-        body, lambda message: {**message, "role": "developer"} if message["role"] == "system" else message
-    ),
+    "white space around": lambda body: retold(body, lambda message: with_text(message, lambda text: "\ufeff\n  " + text + " \n\n" + " " * 500)),
+    "developer for system": lambda body: retold(body, lambda message: {**message, "role": "developer"} if message["role"] == "system" else message),
 }
 
 
@@ -929,9 +903,7 @@ def test_user_words_are_the_turns_of_user_and_assistant():
 def test_user_words_are_the_text_parts_without_the_pictures():
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
 
-    turns = user_words(
-        [user([{"type": "text", "text": "What is"}, picture, {"type": "text", "text": "this?"}]), assistant("A loaf."), user([picture])]
-    )
+    turns = user_words([user([{"type": "text", "text": "What is"}, picture, {"type": "text", "text": "this?"}]), assistant("A loaf."), user([picture])])
 
     assert turns == [("user", "What is\nthis?"), ("assistant", "A loaf."), ("user", "")]
 
@@ -977,9 +949,7 @@ def test_user_words_keep_the_whole_turn_when_nothing_stands_behind_the_documents
     ids=["letters", "spaces", "tags", "contexts", "titles"],
 )
 def test_a_message_of_many_megabytes_is_read_in_a_moment(text):
-    body = request(
-        system(text), user(text), user([{"type": "image_url", "image_url": {"url": text}}, {"type": "text", "text": text}]), stream=False
-    )
+    body = request(system(text), user(text), user([{"type": "image_url", "image_url": {"url": text}}, {"type": "text", "text": text}]), stream=False)
 
     RULES.match(body, HEADERS)  # quadratic work on any of these would take hours
     turns = user_words(body["messages"])

@@ -176,8 +176,7 @@ def test_a_slow_enriched_request_tells_its_enrichment(talkative, cloud, judge):
 
     line = talkative.log_line(f"SLOW_REQUEST session={session}")
     matches(
-        STAMP
-        + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
+        STAMP + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
         line,
     )
 
@@ -396,9 +395,7 @@ def test_messages_are_kept_whatever_they_contain(headstart, primary, judge, text
 
 def test_a_stream_is_written_down_after_its_end_and_not_before(headstart, primary, judge):
     primary.runs(("token", "first"), ("stall",), ("token", "last"), ("finish", "stop"))
-    reply = requests.post(
-        headstart.url + "/v1/chat/completions", json={"messages": HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S
-    )
+    reply = requests.post(headstart.url + "/v1/chat/completions", json={"messages": HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S)
     session = reply.headers["X-Session-Id"]
     chunks = reply.iter_content(None)
     next(chunks)

@@ -38,16 +38,19 @@ def model(models):
     return RouterModel.load(models)
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("what's the weather in Oslo tomorrow?", "ENRICH"),
-    ("who won the match last night", "ENRICH"),
-    ("price of bitcoin right now", "ENRICH"),
-    ("write a haiku about autumn leaves", "MODERATE"),
-    ("thanks, that was helpful!", "MODERATE"),
-    ("write a python function that reverses a string", "MODERATE"),
-    ("prove that every finitely generated projective module over a local ring is free, with all details", "COMPLEX"),
-    ("design a geo-replicated payment ledger with exactly-once semantics, failure analysis and capacity planning", "COMPLEX"),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("what's the weather in Oslo tomorrow?", "ENRICH"),
+        ("who won the match last night", "ENRICH"),
+        ("price of bitcoin right now", "ENRICH"),
+        ("write a haiku about autumn leaves", "MODERATE"),
+        ("thanks, that was helpful!", "MODERATE"),
+        ("write a python function that reverses a string", "MODERATE"),
+        ("prove that every finitely generated projective module over a local ring is free, with all details", "COMPLEX"),
+        ("design a geo-replicated payment ledger with exactly-once semantics, failure analysis and capacity planning", "COMPLEX"),
+    ],
+)
 def test_plain_requests_get_their_decision(model, text, expected):
     probabilities = model.probabilities(said(text))
 
@@ -61,18 +64,22 @@ def test_probabilities_cover_the_labels_and_sum_to_one(model):
     assert sum(probabilities.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("turns", [
-    [],
-    said(""),
-    said("   \n\t "),
-    said("\ud83d lone \udc00 surrogates"),
-    said("null \0 bytes \0"),
-    said("🦊🍷👩‍👩‍👧‍👦" * 50),
-    said("x" * 100_000),
-    said("déjà vu 東京 привет " * 6_000),
-    said("a\n" * 50_000, "", "and now?"),
-    [("system", "be brief"), ("tool", "{}"), ("user", "why?")],
-], ids=["none", "empty", "blank", "surrogates", "nulls", "emoji", "long word", "many scripts", "long history", "odd roles"])
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [],
+        said(""),
+        said("   \n\t "),
+        said("\ud83d lone \udc00 surrogates"),
+        said("null \0 bytes \0"),
+        said("🦊🍷👩‍👩‍👧‍👦" * 50),
+        said("x" * 100_000),
+        said("déjà vu 東京 привет " * 6_000),
+        said("a\n" * 50_000, "", "and now?"),
+        [("system", "be brief"), ("tool", "{}"), ("user", "why?")],
+    ],
+    ids=["none", "empty", "blank", "surrogates", "nulls", "emoji", "long word", "many scripts", "long history", "odd roles"],
+)
 def test_any_text_gets_probabilities(model, turns):
     probabilities = model.probabilities(turns)
 
@@ -162,8 +169,7 @@ def test_importing_the_model_does_not_import_mlx():
 def test_sentence_embeddings_have_the_published_cosines(models):
     from engine.encoder import FOLDER, Encoder
 
-    embeddings = Encoder(models / FOLDER).embed(
-        ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"])
+    embeddings = Encoder(models / FOLDER).embed(["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"])
 
     assert (embeddings @ embeddings[0]).tolist() == pytest.approx([1, 0.6945, 0.9429, 0.2569], abs=5e-4)
 

@@ -36,9 +36,7 @@ def pool(*, doubtful: bool = False) -> list[Row]:
     with gzip.open(DATA_DIR / "pool.jsonl.gz", "rt", encoding="utf-8") as file:
         stored = [json.loads(line) for line in file]
     return [
-        Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row))
-        for row in stored
-        if row["label"] != "META" and row["id"] not in left_out
+        Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row)) for row in stored if row["label"] != "META" and row["id"] not in left_out
     ]
 
 

@@ -21,8 +21,19 @@ from training.train import Features, bar, fit, row_weights
 TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
 LATENCY_ROUNDS = 200
 UNSEEN = (
-    "hwu64", "arena-hard-v2", "olympiadbench", "self-instruct", "nq-open", "gpteacher-codegen", "wildchat-hard-ru", "svamp", "mt-bench-101",
-    "template-injection", "template-zh", "template-fr", "template-pl",
+    "hwu64",
+    "arena-hard-v2",
+    "olympiadbench",
+    "self-instruct",
+    "nq-open",
+    "gpteacher-codegen",
+    "wildchat-hard-ru",
+    "svamp",
+    "mt-bench-101",
+    "template-injection",
+    "template-zh",
+    "template-fr",
+    "template-pl",
 )
 
 
@@ -58,8 +69,10 @@ def report(shares: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> str
         "",
         f"{'':10}{'recall':>8}{'precision':>11}   said " + " ".join(f"{label:>9}" for label in LABELS),
     ]
-    lines += [f"{label:10}{recall[place]:8.3f}{precision[place]:11.3f}        " + " ".join(f"{count:9}" for count in confusion[place])
-              for place, label in enumerate(LABELS)]
+    lines += [
+        f"{label:10}{recall[place]:8.3f}{precision[place]:11.3f}        " + " ".join(f"{count:9}" for count in confusion[place])
+        for place, label in enumerate(LABELS)
+    ]
     lines += ["", f"{'group':26}{'rows':>6}{'accuracy':>10}   95 % interval"]
     for group in sorted(set(groups.tolist())):
         right = said[groups == group] == labels[groups == group]

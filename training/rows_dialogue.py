@@ -12,22 +12,28 @@ from training.grammar import lines, sentences
 
 Turns = list[tuple[str, str]]
 
-LISTS = {name: lines(block.replace(";", "\n")) for name, block in {
-    "city": "Berlin; Lisbon; Chicago; Toronto; Sydney; Mumbai; Lagos; Madrid; Seattle; Rome; Osaka; Dublin; Leeds; Zurich; Oslo; Warsaw; Athens; Lima; Hanoi; Miami",
-    "country": "France; Germany; Japan; Brazil; Canada; Italy; Kenya; Egypt; Turkey; Poland; Sweden; Chile; India; Portugal; Ireland; Peru; Greece; Ghana",
-    "asset": "bitcoin; gold; ethereum; oil; Tesla; Nvidia; silver; the euro; Apple; copper; the DAX",
-    "lang": "Rust; Go; Java; C; JavaScript; TypeScript; C#; Kotlin; Ruby; PHP; Swift",
-    "team": "Arsenal; Barcelona; the Lakers; Ajax; Liverpool; the Yankees; Juventus; Celtic; the Chiefs",
-}.items()}
+LISTS = {
+    name: lines(block.replace(";", "\n"))
+    for name, block in {
+        "city": "Berlin; Lisbon; Chicago; Toronto; Sydney; Mumbai; Lagos; Madrid; Seattle; Rome; Osaka; Dublin; Leeds; Zurich; Oslo; Warsaw; Athens; Lima; Hanoi; Miami",
+        "country": "France; Germany; Japan; Brazil; Canada; Italy; Kenya; Egypt; Turkey; Poland; Sweden; Chile; India; Portugal; Ireland; Peru; Greece; Ghana",
+        "asset": "bitcoin; gold; ethereum; oil; Tesla; Nvidia; silver; the euro; Apple; copper; the DAX",
+        "lang": "Rust; Go; Java; C; JavaScript; TypeScript; C#; Kotlin; Ruby; PHP; Swift",
+        "team": "Arsenal; Barcelona; the Lakers; Ajax; Liverpool; the Yankees; Juventus; Celtic; the Chiefs",
+    }.items()
+}
 
 # subject: (openers `user | assistant`, {label: follow-ups})
 SUBJECTS: dict[str, tuple[str, dict[str, str]]] = {
-    "weather": ("""
+    "weather": (
+        """
 what's the weather in {city}? | It's {14|22|31} degrees and {cloudy|sunny|raining} in {city} at the moment.
 will it rain in {city} today | Light rain is expected in the afternoon, clearing up by evening.
 forecast for {city} please | Today: 19°C, partly cloudy. Tonight: 11°C.
 how warm is it in {city} right now? | According to the weather service it is 27 degrees.
-""", {"ENRICH": """
+""",
+        {
+            "ENRICH": """
 {and|what about|how about} {tomorrow|the weekend|friday|tonight|next week|{city}|in {city}}?
 {city}?
 and in {city}
@@ -41,7 +47,8 @@ what about humidity
 do i need a jacket then
 and the pollen
 check again please
-""", "MODERATE": """
+""",
+            "MODERATE": """
 what's that in Fahrenheit?
 thanks{!| a lot|, good to know}
 why does it rain so much there in winter, generally
@@ -51,13 +58,18 @@ how is wind speed measured
 ok
 translate that to {Spanish|German|French}
 what should one wear at 27 degrees
-"""}),
-    "price": ("""
+""",
+        },
+    ),
+    "price": (
+        """
 price of {asset} | {asset} is trading around {$97,000|$2,410|$182|81 dollars} according to the search result.
 how is {asset} doing | It is up 1.4% since the open.
 how much is a PS5 | Listed at 479 euros at two shops.
 what's 1 euro in {yen|dollars|pounds} | About {1.08|168|0.85} according to the latest quote.
-""", {"ENRICH": """
+""",
+        {
+            "ENRICH": """
 {and|what about|how about} {asset}?
 {asset}?
 and compared to yesterday?
@@ -70,7 +82,8 @@ is that up to date?
 can you double check that number
 and the all-time high so far?
 any news behind that move
-""", "MODERATE": """
+""",
+            "MODERATE": """
 what does trading at mean
 if I bought {3|5|12} of those at that price, how much is that in total
 thanks
@@ -80,12 +93,17 @@ show it as a table with one row
 what's 10% of that
 so what is a stock split
 how do I calculate the percentage change between two numbers
-"""}),
-    "sport": ("""
+""",
+        },
+    ),
+    "sport": (
+        """
 who won the {team} game | {team} won {2-1|3-0|101-98}.
 when do {team} play next | On Saturday at 20:00.
 how are {team} doing in the league | They are in {third|first|twelfth} place.
-""", {"ENRICH": """
+""",
+        {
+            "ENRICH": """
 {and|what about} {team}?
 who scored
 and the game before?
@@ -97,7 +115,8 @@ are tickets still available
 who's top then
 what's their coach called now
 did they sell anyone
-""", "MODERATE": """
+""",
+            "MODERATE": """
 what does offside mean
 how long is half time
 thanks mate
@@ -105,15 +124,20 @@ haha nice
 when was the club founded
 explain goal difference
 write a short chant for them
-"""}),
-    "news": ("""
+""",
+        },
+    ),
+    "news": (
+        """
 top news today | Here are three headlines: talks in Geneva continue, a storm hits the coast, and a chip maker announces layoffs.
 what's happening in {country} | Protests over fuel prices entered their second week, reports say.
 is GitHub down | The status page reports degraded performance for Actions.
 is the pharmacy open | The website says it is open until 18:00.
 did the new phone come out | It was announced on Tuesday and ships next month.
 latest version of Ollama? | The release page shows a version published last week.
-""", {"ENRICH": """
+""",
+        {
+            "ENRICH": """
 tell me more about the {first|second|third} one
 any update on that
 is it fixed now
@@ -128,7 +152,8 @@ and what happened since
 did they respond
 are you sure? look again
 where did you get that
-""", "MODERATE": """
+""",
+            "MODERATE": """
 summarize that in one sentence
 what does degraded performance mean
 thank you
@@ -140,8 +165,11 @@ what is a trade union
 explain what a protest permit is
 never mind, tell me a joke
 how do I upgrade a package with brew
-"""}),
-    "settled fact": ("""
+""",
+        },
+    ),
+    "settled fact": (
+        """
 who was the first president of {country} | A lawyer who took office after independence and served two terms.
 what is the capital of {country}? | It is the seat of government and its largest city.
 who founded Microsoft | Bill Gates and Paul Allen founded it in 1975.
@@ -150,7 +178,9 @@ who won the 1998 world cup | France won it, 3-0 against Brazil.
 when was NATO founded | In April 1949, by twelve states.
 who invented the telephone | Alexander Graham Bell is usually credited.
 what did Ferrari win in 2004 | Both titles, with Schumacher as drivers' champion.
-""", {"ENRICH": """
+""",
+        {
+            "ENRICH": """
 and who is it {now|today|at the moment}?
 who holds that {office|title|post} now
 who runs it now
@@ -164,7 +194,8 @@ who replaced the last one
 any news about it
 look up whether that's still true
 who is the present one
-""", "MODERATE": """
+""",
+            "MODERATE": """
 and of {country}?
 and before him?
 and in {1974|1962|1986}?
@@ -180,15 +211,20 @@ was that before or after the war
 thanks
 make that a quiz question
 are you sure? I thought it was someone else
-"""}),
-    "proof": ("""
+""",
+        },
+    ),
+    "proof": (
+        """
 prove the Banach fixed point theorem | Let (X,d) be complete and T a contraction with constant q<1. Define x_(n+1) = T(x_n). Then d(x_n, x_m) ≤ ...
 show that there are infinitely many primes | Suppose p_1..p_k were all. Consider N = p_1...p_k + 1 ...
 prove Sylow's first theorem | Let G act on the subsets of size p^k by left multiplication ...
 derive the Black-Scholes PDE | Apply Ito's lemma to V(S,t), build the delta-hedged portfolio ...
 find all n such that n divides 2^n + 1 with two prime factors | Let p be the smallest prime factor ... hence p = 3 ...
 prove the spectral theorem for compact operators | Let T be compact and self-adjoint, ||T|| is attained ...
-""", {"COMPLEX": """
+""",
+        {
+            "COMPLEX": """
 now {prove|do} it {in general|without completeness|for infinite dimensional spaces|in characteristic p|for unbounded operators|without choice}
 {generalise|extend} {this|that} to {non-compact groups|stochastic volatility with jumps|uniform spaces|multivalued maps} and prove it
 is the converse true? prove it or construct a counterexample
@@ -202,7 +238,8 @@ derive the rate of convergence and show it's optimal
 formalise it in Lean
 now the quantitative version with explicit constants
 same for Banach lattices
-""", "MODERATE": """
+""",
+            "MODERATE": """
 thanks{!|, that helps|, wow}
 what is a {contraction|compact set|prime|group action|metric space} again?
 who was {Banach|Sylow|Ito|Black}?
@@ -217,13 +254,18 @@ is this taught in school
 give me a joke about it
 which symbol is that
 translate it into German
-"""}),
-    "design": ("""
+""",
+        },
+    ),
+    "design": (
+        """
 design a distributed rate limiter | Requirements: ... Architecture: token leases per region, gossip of usage ... [long answer]
 architect a payment system in three regions with exactly-once semantics | 1. Ledger shards ... 2. Idempotency keys ... 3. Failure analysis ...
 write a Raft implementation in {lang} | Here is the full module: log replication, elections, snapshots ...
 why does our p99 explode under mixed load | Three interacting causes are likely: GC pauses, connection churn, NUMA misplacement ...
-""", {"COMPLEX": """
+""",
+        {
+            "COMPLEX": """
 now handle a full region loss {with data residency|without losing order|and redo the capacity plan}
 add membership changes and prove safety
 prove it never double spends
@@ -235,7 +277,8 @@ model check it in TLA+
 which of the causes interact and how would you isolate them experimentally
 compare against {Spanner and Calvin|EPaxos}, rigorously
 make it lock-free and argue the memory ordering
-""", "MODERATE": """
+""",
+            "MODERATE": """
 thanks
 what does {idempotent|p99|gossip|exactly-once|NUMA} mean
 rename the service to Atlas
@@ -247,15 +290,20 @@ draw it as ascii boxes
 how do I spell idempotency
 nice. now tell me something funny
 put the headings in bold
-"""}),
-    "everyday code": ("""
+""",
+        },
+    ),
+    "everyday code": (
+        """
 write a python function that reverses a string | def reverse(s): return s[::-1]
 how do I list docker containers | Use `docker ps -a`.
 sql for the top 5 customers | SELECT customer, SUM(total) FROM orders GROUP BY customer ORDER BY 2 DESC LIMIT 5;
 explain recursion | A function that calls itself until a base case.
 make a todo app in react | Here is a component with useState ...
 counter class with a mutex | class Counter: ... with self.lock: self.n += 1
-""", {"MODERATE": """
+""",
+        {
+            "MODERATE": """
 {now|and} in {lang}
 add {type hints|comments|a docstring|a test|error handling}
 it {says|gives} {TypeError|syntax error|undefined|nothing}
@@ -273,14 +321,16 @@ what's the time complexity
 rename the function
 what is a base case
 can it print today's date too
-""", "COMPLEX": """
+""",
+            "COMPLEX": """
 now make it lock-free, wait-free if possible, and prove linearizability
 turn it into a {distributed|multi-region} system for ten million users, with consistency model and failure analysis
 write a full query planner for it from scratch
 implement your own container runtime in {lang} that does the same
 build the compiler passes that turn it into an optimal loop, with a correctness proof
 now a CRDT version with offline merge, proof of convergence and persistence
-""", "ENRICH": """
+""",
+            "ENRICH": """
 is there a newer version of {docker|react|python} than the one you know
 what changed in the latest release
 is docker hub down? the pull hangs
@@ -289,8 +339,11 @@ check the docs online whether that flag was removed
 does the current {node|python} release still support it
 when does that version go out of support
 which company owns it now
-"""}),
-    "chat": ("""
+""",
+        },
+    ),
+    "chat": (
+        """
 hi | Hello! How can I help you today?
 write a poem about the sea | The waves they fold, the waves unfold ...
 recipe for pancakes | 200 g flour, 2 eggs, 300 ml milk ...
@@ -301,7 +354,9 @@ you are a pirate captain | Arr! What be yer business on me ship?
 draft a mail to my landlord | Dear Mr Smith, the heating has been broken since Monday ...
 plan a trip to {city} | Day 1: old town. Day 2: museum. Day 3: the coast.
 help me with fractions | Of course! Which exercise?
-""", {"MODERATE": """
+""",
+        {
+            "MODERATE": """
 another one
 {two|three} more
 shorter
@@ -322,7 +377,8 @@ go on
 is it bigger than a car?
 change Monday to Tuesday
 ok so what do I do
-""", "ENRICH": """
+""",
+            "ENRICH": """
 by the way, who won the {team} game
 what's the weather there {this weekend|now}
 how much are flights there {next month|}
@@ -334,12 +390,15 @@ look up the landlord's office hours
 is the ferry running
 which hotels still have rooms
 what did the pope say today
-""", "COMPLEX": """
+""",
+            "COMPLEX": """
 ok serious question: prove that every {group of order 15 is cyclic and classify those of order 2p|continuous local martingale is a time-changed Brownian motion}
 switching gears: design a {fault-tolerant scheduler for 50k nodes|column store with MVCC} with full trade-off analysis
 now derive the {Euler-Lagrange equations for a membrane and analyse stability|optimal policy in closed form}
 unrelated, write a garbage collector in {lang} from scratch with a write barrier
-"""}),
+""",
+        },
+    ),
 }
 TIMES_PER_FOLLOW_UP = {"ENRICH": 3, "MODERATE": 3, "COMPLEX": 4}
 

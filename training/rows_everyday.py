@@ -9,25 +9,28 @@ from collections.abc import Iterator
 
 from training.grammar import lines, sentences
 
-LISTS = {name: lines(block.replace(";", "\n")) for name, block in {
-    "topic": """the water cycle; black holes; the French Revolution; compound interest; stoicism; the immune system; jazz; plate tectonics; supply and demand; vaccines; Roman roads; volcanoes; DNA; Impressionism;
+LISTS = {
+    name: lines(block.replace(";", "\n"))
+    for name, block in {
+        "topic": """the water cycle; black holes; the French Revolution; compound interest; stoicism; the immune system; jazz; plate tectonics; supply and demand; vaccines; Roman roads; volcanoes; DNA; Impressionism;
         blockchain; the Silk Road; yoga; sleep; bees; the Cold War; tea ceremonies; evolution; negotiation; recycling; the printing press; magnetism; haiku; feudalism; coral reefs; bread baking; chess openings;
         time management; sourdough; solar panels; public speaking; the Olympics in antiquity; Norse mythology; the human heart; earthquakes; democracy; photosynthesis; minimalism; gravity; machine learning; Buddhism""",
-    "thing": """my dog; a lighthouse; autumn; coffee; the sea; an old piano; a robot who learns to paint; my grandmother's kitchen; a lost sock; two rival bakers; a dragon afraid of fire; friendship; a train journey;
+        "thing": """my dog; a lighthouse; autumn; coffee; the sea; an old piano; a robot who learns to paint; my grandmother's kitchen; a lost sock; two rival bakers; a dragon afraid of fire; friendship; a train journey;
         the moon; a detective who is a cat; winter in the mountains; a broken umbrella; first love; a time-travelling librarian; a garden at night; Mondays; a knight without a horse; homesickness""",
-    "person": """my boss; a client; my landlord; my teacher; a colleague who is leaving; my neighbour; the HR department; a recruiter; my best friend; the school; a customer; my sister; the gym; an old professor; my team""",
-    "matter": """a late delivery; a raise; moving the meeting; a reference letter; the broken heating; a refund; next week's holiday; a birthday invitation; a missed deadline; declining an offer; noise at night;
+        "person": """my boss; a client; my landlord; my teacher; a colleague who is leaving; my neighbour; the HR department; a recruiter; my best friend; the school; a customer; my sister; the gym; an old professor; my team""",
+        "matter": """a late delivery; a raise; moving the meeting; a reference letter; the broken heating; a refund; next week's holiday; a birthday invitation; a missed deadline; declining an offer; noise at night;
         a farewell party; feedback on my draft; cancelling my membership; an apology; a job interview; extending the lease; thanking them""",
-    "dish": "lasagne; pad thai; lentil soup; pancakes; risotto; guacamole; chili; apple pie; ramen; hummus; scrambled eggs; paella; banana bread; falafel; curry; pesto; omelette; pierogi; shakshuka; fried rice",
-    "hobby": "running; guitar; knitting; gardening; drawing; chess; photography; swimming; woodworking; cooking; birdwatching; pottery; cycling; journaling; meditation; climbing; calligraphy",
-    "role": """a pirate; a medieval blacksmith; a grumpy wizard; my Spanish teacher; a job interviewer; a dungeon master; Sherlock Holmes; a supportive coach; a sarcastic robot; an innkeeper; a space captain; a wise turtle;
+        "dish": "lasagne; pad thai; lentil soup; pancakes; risotto; guacamole; chili; apple pie; ramen; hummus; scrambled eggs; paella; banana bread; falafel; curry; pesto; omelette; pierogi; shakshuka; fried rice",
+        "hobby": "running; guitar; knitting; gardening; drawing; chess; photography; swimming; woodworking; cooking; birdwatching; pottery; cycling; journaling; meditation; climbing; calligraphy",
+        "role": """a pirate; a medieval blacksmith; a grumpy wizard; my Spanish teacher; a job interviewer; a dungeon master; Sherlock Holmes; a supportive coach; a sarcastic robot; an innkeeper; a space captain; a wise turtle;
         a strict librarian; Socrates; a hotel receptionist; a therapist; my rubber duck; a sommelier; a detective in 1930s Chicago; a travel agent""",
-    "adjective": "short; funny; polite; formal; catchy; sad; rhyming; simple; two-line; heartfelt; dramatic; persuasive; friendly; creative; spooky; minimal",
-    "business": "a coffee shop; a bike repair shop; a yoga studio; a podcast about history; a cat shelter; a bakery; a moving company; an app for runners; a second-hand bookshop; a plumbing service; a band; a vegan food truck",
-    "word": "ubiquitous; serendipity; laconic; entropy; empathy; ephemeral; candid; pragmatic; irony; nostalgia; ambiguous; resilient; frugal; eloquent; paradox; stoic; novel; mercurial",
-    "animal": "cat; dog; octopus; penguin; elephant; bee; crocodile; hummingbird; hamster; owl; whale; snail; horse; axolotl",
-    "name": "Priya; Tom; Ana; Wei; Lucas; Fatima; Olga; Sam; Maria; Kofi; Yuki; Ben; Elena; Omar; Ingrid; Jack",
-}.items()}
+        "adjective": "short; funny; polite; formal; catchy; sad; rhyming; simple; two-line; heartfelt; dramatic; persuasive; friendly; creative; spooky; minimal",
+        "business": "a coffee shop; a bike repair shop; a yoga studio; a podcast about history; a cat shelter; a bakery; a moving company; an app for runners; a second-hand bookshop; a plumbing service; a band; a vegan food truck",
+        "word": "ubiquitous; serendipity; laconic; entropy; empathy; ephemeral; candid; pragmatic; irony; nostalgia; ambiguous; resilient; frugal; eloquent; paradox; stoic; novel; mercurial",
+        "animal": "cat; dog; octopus; penguin; elephant; bee; crocodile; hummingbird; hamster; owl; whale; snail; horse; axolotl",
+        "name": "Priya; Tom; Ana; Wei; Lucas; Fatima; Olga; Sam; Maria; Kofi; Yuki; Ben; Elena; Omar; Ingrid; Jack",
+    }.items()
+}
 
 MODERATE_INSTRUCTIONS = """
 Write a {adjective} {poem|story|song|speech|dialogue|letter|haiku|limerick|bedtime story} about {thing}.

@@ -9,43 +9,46 @@ from collections.abc import Iterator
 
 from training.grammar import lines, sentences
 
-LISTS = {name: lines(block.replace(";", "\n")) for name, block in {
-    "country": """France; Germany; Japan; Brazil; Canada; Italy; Spain; Mexico; South Korea; Nigeria; Kenya; Egypt; Turkey; Poland; Sweden; Norway; Finland;
+LISTS = {
+    name: lines(block.replace(";", "\n"))
+    for name, block in {
+        "country": """France; Germany; Japan; Brazil; Canada; Italy; Spain; Mexico; South Korea; Nigeria; Kenya; Egypt; Turkey; Poland; Sweden; Norway; Finland;
         Argentina; Chile; Peru; India; Pakistan; Thailand; Vietnam; Indonesia; the Philippines; Australia; New Zealand; South Africa; Ireland; Portugal; Greece;
         the Netherlands; Belgium; Switzerland; Austria; Hungary; Romania; Ukraine; Ghana; Ethiopia; Israel; Colombia; the UK; the US; Bangladesh; Iceland""",
-    "city": """Berlin; Lisbon; Chicago; Toronto; Sydney; Mumbai; Lagos; Madrid; Vienna; Prague; Seattle; Austin; Denver; Boston; Rome; Naples; Osaka; Seoul; Nairobi;
+        "city": """Berlin; Lisbon; Chicago; Toronto; Sydney; Mumbai; Lagos; Madrid; Vienna; Prague; Seattle; Austin; Denver; Boston; Rome; Naples; Osaka; Seoul; Nairobi;
         Cairo; Dublin; Glasgow; Leeds; Hamburg; Zurich; Oslo; Helsinki; Warsaw; Athens; Istanbul; São Paulo; Lima; Bogotá; Manila; Hanoi; Perth; Auckland; Miami;
         Portland; Phoenix; Marseille; Antwerp; Kraków; Porto; Rotterdam; my city; our town""",
-    "company": """OpenAI; Microsoft; Intel; Boeing; Nestlé; Volkswagen; Starbucks; Disney; Nokia; Sony; Spotify; Airbus; Uber; Shell; Pfizer; Siemens; Adobe; Nike; IKEA;
+        "company": """OpenAI; Microsoft; Intel; Boeing; Nestlé; Volkswagen; Starbucks; Disney; Nokia; Sony; Spotify; Airbus; Uber; Shell; Pfizer; Siemens; Adobe; Nike; IKEA;
         Twitter; Netflix; Samsung; Toyota; Ford; AMD; Nvidia; Reddit; PayPal; Salesforce; Oracle; IBM; Ericsson; BP; HSBC; Deutsche Bank; Zara; Lego; Ryanair; Instagram""",
-    "office": """president; prime minister; foreign minister; finance minister; minister of health; chancellor; defence minister; central bank governor; leader of the opposition;
+        "office": """president; prime minister; foreign minister; finance minister; minister of health; chancellor; defence minister; central bank governor; leader of the opposition;
         head of state; education minister; ambassador to the UN; speaker of parliament; chief justice; first lady; king; vice president""",
-    "post": """CEO; CFO; chief executive; chairman; head of design; CTO; majority owner; largest shareholder; head of AI""",
-    "org": """the World Bank; NATO; the IMF; the UN; the European Commission; the WHO; FIFA; the Federal Reserve; the European Central Bank; UNESCO; the IOC; the Red Cross;
+        "post": """CEO; CFO; chief executive; chairman; head of design; CTO; majority owner; largest shareholder; head of AI""",
+        "org": """the World Bank; NATO; the IMF; the UN; the European Commission; the WHO; FIFA; the Federal Reserve; the European Central Bank; UNESCO; the IOC; the Red Cross;
         the Labour Party; the Green Party; the NBA; UEFA; Formula One; the FBI; NASA; the Bank of England; Mozilla; the Linux Foundation; Greenpeace; the Vatican; the WTO; the BBC""",
-    "club": """Arsenal; Barcelona; Bayern Munich; Real Madrid; Juventus; Ajax; Liverpool; Chelsea; the Lakers; the Celtics; the Yankees; the Dodgers; the Chiefs; the Cowboys;
+        "club": """Arsenal; Barcelona; Bayern Munich; Real Madrid; Juventus; Ajax; Liverpool; Chelsea; the Lakers; the Celtics; the Yankees; the Dodgers; the Chiefs; the Cowboys;
         Inter Milan; PSG; Manchester United; the Maple Leafs; the Warriors; Benfica; Boca Juniors; Galatasaray; Ferrari; Mercedes; Celtic; the All Blacks""",
-    "athlete": """Lionel Messi; Cristiano Ronaldo; LeBron James; Novak Djokovic; Max Verstappen; Lewis Hamilton; Simone Biles; Kylian Mbappé; Steph Curry; Iga Swiatek; Erling Haaland;
+        "athlete": """Lionel Messi; Cristiano Ronaldo; LeBron James; Novak Djokovic; Max Verstappen; Lewis Hamilton; Simone Biles; Kylian Mbappé; Steph Curry; Iga Swiatek; Erling Haaland;
         Shohei Ohtani; Patrick Mahomes; Carlos Alcaraz; Tadej Pogačar; Magnus Carlsen; Usain Bolt; Mikaela Shiffrin; Mohamed Salah; Jannik Sinner""",
-    "celebrity": """Taylor Swift; Elon Musk; Beyoncé; Rihanna; Tom Hanks; Keanu Reeves; Oprah Winfrey; Jeff Bezos; Adele; Bad Bunny; Zendaya; Harrison Ford; Clint Eastwood; Billie Eilish;
+        "celebrity": """Taylor Swift; Elon Musk; Beyoncé; Rihanna; Tom Hanks; Keanu Reeves; Oprah Winfrey; Jeff Bezos; Adele; Bad Bunny; Zendaya; Harrison Ford; Clint Eastwood; Billie Eilish;
         Mark Zuckerberg; Bill Gates; Greta Thunberg; Kanye West; Dolly Parton; Leonardo DiCaprio; Ed Sheeran; Lady Gaga; Warren Buffett; Stephen King; Margaret Atwood""",
-    "dead": """Abraham Lincoln; Winston Churchill; Napoleon; Marie Curie; Leonardo da Vinci; Mozart; Nelson Mandela; Einstein; Cleopatra; Charles Darwin; Shakespeare; JFK; Gandhi;
+        "dead": """Abraham Lincoln; Winston Churchill; Napoleon; Marie Curie; Leonardo da Vinci; Mozart; Nelson Mandela; Einstein; Cleopatra; Charles Darwin; Shakespeare; JFK; Gandhi;
         Isaac Newton; Ada Lovelace; Frida Kahlo; Freddie Mercury; Elvis Presley; Marilyn Monroe; Julius Caesar; Queen Victoria; Nikola Tesla; Alan Turing; Rosa Parks; Beethoven""",
-    "year": "1066; 1492; 1776; 1789; 1848; 1912; 1936; 1945; 1957; 1963; 1969; 1974; 1986; 1989; 1991; 1994; 1998; 2001; 2004; 2008; 2010; 2012; 2014; 2016",
-    "past": "in 1998; in 2006; in 2010; in 2014; in 1966; back in 1990; in the 1980s; in the nineties; in 2002; during the Cold War; in the 19th century; in 1974; in 2012; in 1936",
-    "software": """Python; Node; PostgreSQL; Ubuntu; Debian; Kubernetes; React; Rust; Go; Django; Docker; Blender; Firefox; Chrome; iOS; Android; Windows; macOS; TypeScript; PyTorch;
+        "year": "1066; 1492; 1776; 1789; 1848; 1912; 1936; 1945; 1957; 1963; 1969; 1974; 1986; 1989; 1991; 1994; 1998; 2001; 2004; 2008; 2010; 2012; 2014; 2016",
+        "past": "in 1998; in 2006; in 2010; in 2014; in 1966; back in 1990; in the 1980s; in the nineties; in 2002; during the Cold War; in the 19th century; in 1974; in 2012; in 1936",
+        "software": """Python; Node; PostgreSQL; Ubuntu; Debian; Kubernetes; React; Rust; Go; Django; Docker; Blender; Firefox; Chrome; iOS; Android; Windows; macOS; TypeScript; PyTorch;
         TensorFlow; Redis; nginx; Home Assistant; VS Code; Godot; Unity; Linux kernel; Llama; llama.cpp; vLLM; Ollama; Proxmox; TrueNAS; Jellyfin; OpenWrt; Vue; Svelte; FFmpeg; Terraform; NixOS""",
-    "product": """iPhone; PlayStation; Nintendo Switch; Tesla Model 3; RTX 5090; Raspberry Pi; MacBook Air; Steam Deck; Galaxy phone; Kindle; Dyson vacuum; Quest headset; iPad; Rivian truck;
+        "product": """iPhone; PlayStation; Nintendo Switch; Tesla Model 3; RTX 5090; Raspberry Pi; MacBook Air; Steam Deck; Galaxy phone; Kindle; Dyson vacuum; Quest headset; iPad; Rivian truck;
         Ryzen 9; Garmin watch; AirPods; Xbox; DJI drone; ThinkPad; Fairphone; Pixel phone""",
-    "asset": """gold; silver; crude oil; Bitcoin; Ethereum; Tesla stock; Nvidia shares; the S&P 500; the DAX; natural gas; copper; wheat; coffee beans; lumber; petrol; diesel; eggs; Solana; the Nikkei;
+        "asset": """gold; silver; crude oil; Bitcoin; Ethereum; Tesla stock; Nvidia shares; the S&P 500; the DAX; natural gas; copper; wheat; coffee beans; lumber; petrol; diesel; eggs; Solana; the Nikkei;
         Apple stock; a barrel of Brent; electricity; heating oil; uranium; 10-year treasuries; Dogecoin""",
-    "service": "GitHub; Slack; Netflix; AWS; Discord; Cloudflare; Gmail; WhatsApp; Reddit; Spotify; ChatGPT; Zoom; Steam; PayPal; Instagram; Teams; Azure; npm; PyPI; Starlink",
-    "event": """Super Bowl; Champions League final; Tour de France; Eurovision; Oscars; World Cup; Grammys; Booker Prize; Nobel Peace Prize; Wimbledon; Grand National; Stanley Cup; Ballon d'Or;
+        "service": "GitHub; Slack; Netflix; AWS; Discord; Cloudflare; Gmail; WhatsApp; Reddit; Spotify; ChatGPT; Zoom; Steam; PayPal; Instagram; Teams; Azure; npm; PyPI; Starlink",
+        "event": """Super Bowl; Champions League final; Tour de France; Eurovision; Oscars; World Cup; Grammys; Booker Prize; Nobel Peace Prize; Wimbledon; Grand National; Stanley Cup; Ballon d'Or;
         NBA finals; World Series; Monaco Grand Prix; Rugby World Cup; Golden Globes; Palme d'Or; Turner Prize; Winter Olympics; Copa América; Ryder Cup; Masters; Emmy for best drama""",
-    "shop": "Aldi; the DMV; the post office; IKEA; Costco; the library; the town hall; the pharmacy on Main Street; Trader Joe's; the swimming pool; the British Museum; Lidl; the Louvre; Home Depot; the zoo; the passport office",
-    "place": "Yosemite; the Eiffel Tower; Machu Picchu; Disneyland; the Alhambra; Heathrow; the Golden Gate Bridge; the Channel Tunnel; Mount Etna; Venice; the Suez Canal; Route 66; the Brenner Pass; JFK airport; Yellowstone; Chamonix",
-    "disease": "measles; bird flu; cholera; dengue; COVID; mpox; ebola; whooping cough; norovirus; polio; RSV",
-}.items()}
+        "shop": "Aldi; the DMV; the post office; IKEA; Costco; the library; the town hall; the pharmacy on Main Street; Trader Joe's; the swimming pool; the British Museum; Lidl; the Louvre; Home Depot; the zoo; the passport office",
+        "place": "Yosemite; the Eiffel Tower; Machu Picchu; Disneyland; the Alhambra; Heathrow; the Golden Gate Bridge; the Channel Tunnel; Mount Etna; Venice; the Suez Canal; Route 66; the Brenner Pass; JFK airport; Yellowstone; Chamonix",
+        "disease": "measles; bird flu; cholera; dengue; COVID; mpox; ebola; whooping cough; norovirus; polio; RSV",
+    }.items()
+}
 
 # What changes, without a word that says so: office-holders, records, counts, ages, owners, availability.
 ENRICH_UNMARKED = """

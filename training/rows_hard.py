@@ -10,37 +10,40 @@ from collections.abc import Iterator
 
 from training.grammar import lines, sentences
 
-LISTS = {name: lines(block.replace(";", "\n")) for name, block in {
-    "deep": """the Hahn-Banach theorem; the spectral theorem for unbounded self-adjoint operators; the Atiyah-Singer index theorem in the case of a surface; Zorn's lemma from the axiom of choice;
+LISTS = {
+    name: lines(block.replace(";", "\n"))
+    for name, block in {
+        "deep": """the Hahn-Banach theorem; the spectral theorem for unbounded self-adjoint operators; the Atiyah-Singer index theorem in the case of a surface; Zorn's lemma from the axiom of choice;
         the Riemann-Roch theorem for curves; the prime number theorem; Dirichlet's theorem on primes in arithmetic progressions; the Hilbert Nullstellensatz; the uniformization theorem;
         the Banach-Tarski paradox; quadratic reciprocity; the Lax-Milgram theorem; Gödel's second incompleteness theorem; Szemerédi's regularity lemma; the Sobolev embedding theorem;
         the Stone-von Neumann theorem; the ergodic theorem; the Nash embedding theorem; Poincaré duality; Lévy's continuity theorem; the Kolmogorov extension theorem; Hensel's lemma in full generality;
         the central limit theorem for martingales; Donsker's theorem; the Feynman-Kac formula; Noether normalization; the Krein-Milman theorem; the Cook-Levin theorem; the PCP theorem's easy direction;
         Kuratowski's theorem; the strong perfect graph theorem for chordal graphs; Ramsey's theorem for hypergraphs; the Mordell-Weil theorem; Minkowski's bound; the isoperimetric inequality""",
-    "system": """a multi-region order book; an exactly-once billing pipeline; a globally replicated key-value store; a feature store for a bank; a video conferencing backend for 10 million users;
+        "system": """a multi-region order book; an exactly-once billing pipeline; a globally replicated key-value store; a feature store for a bank; a video conferencing backend for 10 million users;
         a collaborative text editor with offline support; a fraud detection platform; a ride-hailing dispatch system; an ad auction with a 10 ms budget; a hospital records system across 40 sites;
         an IoT fleet of two million meters; a log search cluster ingesting 5 TB per day; a feed ranking service; a CI system for a monorepo of 4,000 engineers; a payments switch; a seat reservation system
         for stadium sales; a satellite telemetry pipeline; a multi-tenant vector search; a game server mesh for 100k concurrent players; a stock exchange matching engine; a zero-trust network for a hospital""",
-    "engine": """a B-tree storage engine; a Raft implementation; a garbage collector; a software rasterizer; a regex engine; a TCP stack; a SQL query planner; a JIT compiler; a bytecode VM; a physics engine;
+        "engine": """a B-tree storage engine; a Raft implementation; a garbage collector; a software rasterizer; a regex engine; a TCP stack; a SQL query planner; a JIT compiler; a bytecode VM; a physics engine;
         a file system; a hypervisor; a type checker with inference; a Game Boy emulator; a chess engine with alpha-beta and NNUE; an LSM tree; a neural network framework with autograd;
         a path tracer; a container runtime; a lock-free skip list; a work-stealing scheduler; a DNS resolver with DNSSEC; a WebAssembly interpreter; a constraint solver; a distributed lock service;
         a debugger for ELF binaries; a C compiler; an MVCC transaction layer; a Kafka-like broker; a TLS 1.3 handshake; a columnar query engine; a spreadsheet engine with dependency tracking""",
-    "lang": "Rust; C++20; C; Go; Zig; Haskell; OCaml; Java; Python; TypeScript; C#; Kotlin; Swift; Scala",
-    "easylang": "Python; JavaScript; Java; C; C++; Go; Rust; PHP; Ruby; bash; TypeScript; C#; Kotlin; R; SQL; PowerShell; Lua; Perl; Swift",
-    "smalltask": """reverses a linked list; counts vowels in a string; checks whether a number is prime; merges two sorted lists; removes duplicates from an array; computes the factorial recursively;
+        "lang": "Rust; C++20; C; Go; Zig; Haskell; OCaml; Java; Python; TypeScript; C#; Kotlin; Swift; Scala",
+        "easylang": "Python; JavaScript; Java; C; C++; Go; Rust; PHP; Ruby; bash; TypeScript; C#; Kotlin; R; SQL; PowerShell; Lua; Perl; Swift",
+        "smalltask": """reverses a linked list; counts vowels in a string; checks whether a number is prime; merges two sorted lists; removes duplicates from an array; computes the factorial recursively;
         validates an email address; converts Celsius to Fahrenheit; finds the second largest number; reads a CSV and prints the mean of a column; flattens a nested list; renames all files in a folder;
         checks balanced parentheses; generates a random password; prints the Fibonacci sequence; capitalises every word; sorts a dictionary by value; computes the gcd of two integers; finds anagrams;
         rotates a matrix by 90 degrees; parses command line flags; retries a request three times; pings a host; zips a directory; resizes images; sends an email with an attachment; rolls two dice;
         groups rows by month; finds the longest common prefix; transposes a table; implements a stack with push and pop; converts roman numerals; counts words in a file; hashes a password with bcrypt""",
-    "jargon": """deadlock; race condition; mutex; eigenvalue; monad; quantum entanglement; kernel; B-tree; Byzantine fault; backpropagation; gradient descent; memory leak; semaphore; CAP theorem; garbage collection;
+        "jargon": """deadlock; race condition; mutex; eigenvalue; monad; quantum entanglement; kernel; B-tree; Byzantine fault; backpropagation; gradient descent; memory leak; semaphore; CAP theorem; garbage collection;
         Fourier transform; Markov chain; Bayes' theorem; manifold; tensor; NP-completeness; consensus algorithm; two-phase commit; cache coherence; hash collision; linear regression; vector clock; paging;
         a Hilbert space; a p-value; the halting problem; zero-knowledge proof; homomorphic encryption; elliptic curve; Turing machine; recursion; polymorphism; entropy; the chain rule; a heap; epoll""",
-    "audience": "a beginner; a ten-year-old; my grandmother; a high school student; someone who knows only Python; a product manager; a first-year student; my team in two sentences",
-    "n": "3; 4; 5; 6; 7; 9; 10; 12",
-    "sciences": """the role of tau phosphorylation in Alzheimer's; minimum wage effects on employment; microplastics and human health; the origins of the First World War; dark energy and the Hubble tension;
+        "audience": "a beginner; a ten-year-old; my grandmother; a high school student; someone who knows only Python; a product manager; a first-year student; my team in two sentences",
+        "n": "3; 4; 5; 6; 7; 9; 10; 12",
+        "sciences": """the role of tau phosphorylation in Alzheimer's; minimum wage effects on employment; microplastics and human health; the origins of the First World War; dark energy and the Hubble tension;
         SSRIs against placebo; the resource curse; remote work and productivity; early childhood education programmes; carbon pricing; gut microbiome and depression; the replication crisis in psychology;
         monetary policy at the zero lower bound; CRISPR off-target effects; the fall of the Western Roman Empire; intermittent fasting; social media and teenage anxiety; nuclear against renewables""",
-}.items()}
+    }.items()
+}
 
 COMPLEX_PROOFS = """
 {Prove|Give a full proof of|Write out a rigorous proof of|Please prove} {deep}{.|, with every lemma proved.| and point out where each hypothesis is used.| from first principles.| without citing big theorems.}

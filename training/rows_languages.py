@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from training.grammar import sentences
 
 ROWS = {
-    "de": ("""
+    "de": (
+        """
 Wer ist {Bundeskanzler|der Chef von Siemens|Trainer vom BVB|Bürgermeister von Köln|Finanzminister}?
 Wie hoch ist {der Mindestlohn|die Inflation|der Leitzins|der Strompreis|das Kindergeld} {in Österreich|gerade|}?
 Was kostet {ein Deutschlandticket|ein Liter Diesel|eine Wärmepumpe mit Förderung|die neue Playstation}?
@@ -27,7 +28,8 @@ wo ist {der Sturm|die Demo|mein Paket}
 ist auf der {A7|A3} Stau
 wie viele Einwohner hat {Leipzig|Polen}
 und wie steht der {DAX|Euro zum Franken|Goldpreis}
-""", """
+""",
+        """
 Wer war der erste {Bundeskanzler|Bundespräsident}?
 {Magst du|Kannst du} mir {eine Geschichte über einen Drachen erzählen|ein Rätsel stellen|beim Lernen helfen}?
 In welchem Jahr {fiel die Mauer|endete der Dreißigjährige Krieg}?
@@ -45,7 +47,8 @@ Beweise, dass die Summe zweier gerader Zahlen gerade ist.
 Ein Zug fährt 240 km in 3 Stunden. Wie schnell ist er?
 Fass den Text in zwei Sätzen zusammen: Der Verein wurde 1920 gegründet und hat heute 300 Mitglieder. Im Sommer gibt es ein Fest am See.
 Gib mir heute Abend eine Idee fürs Kochen mit {Zucchini|Reis und Ei}
-""", """
+""",
+        """
 Beweise {den Satz von Hahn-Banach|dass jede abgeschlossene Untergruppe einer Lie-Gruppe eine Lie-Gruppe ist|das quadratische Reziprozitätsgesetz|den Spektralsatz für kompakte Operatoren} {vollständig|mit allen Hilfssätzen|}.
 Entwirf {ein ausfallsicheres Zahlungssystem über drei Regionen|eine mandantenfähige Plattform für 200 Kliniken|einen Echtzeit-Bieterdienst} mit {Kapazitätsplanung und Fehleranalyse|Konsistenzmodell, Kosten und Migrationspfad}.
 Implementiere {einen Raft-Cluster|einen Garbage Collector|eine Datenbank-Engine mit MVCC|einen lock-freien Ring-Puffer} {von Grund auf |}in {Rust|C++} {mit Korrektheitsbeweis|mit Tests und Benchmarks|}
@@ -53,8 +56,10 @@ Bestimme alle Funktionen f: R -> R mit f(x + f(y)) = f(x) + y und beweise es.
 Unsere Latenz steigt nur bei gemischter Last und nur auf zwei von neun Knoten. Finde die zusammenwirkenden Ursachen und schlage Experimente vor.
 Vergleiche kritisch die Studienlage zu {Mindestlohn und Beschäftigung|Mikroplastik und Gesundheit} samt Methoden und Identifikationsstrategien.
 Leite die {Kerr-Metrik|Black-Scholes-Gleichung mit Sprüngen|zweite Schleifenordnung der Betafunktion} her
-"""),
-    "es": ("""
+""",
+    ),
+    "es": (
+        """
 ¿Quién es {el presidente de Colombia|la alcaldesa de Barcelona|el entrenador del Atlético|el CEO de Telefónica|el ministro de Hacienda}?
 ¿Cuánto {cuesta un iPhone|está el dólar|vale la gasolina|es el salario mínimo|está el kilo de aguacate} {hoy|en México|ahora|}?
 ¿{Va a llover|Hará frío|Qué tiempo hará} {mañana|este fin de semana|esta noche} en {Bogotá|Sevilla|Lima}?
@@ -67,7 +72,8 @@ busca {vuelos baratos a Cancún|opiniones de la Roomba|un dentista en Valencia}
 ¿Cuándo {juega la selección|es la próxima luna llena|sale la nueva temporada}?
 ¿Cuántos habitantes tiene {Madrid|Ecuador}?
 ¿sigue vivo {Clint Eastwood|el rey emérito}?
-""", """
+""",
+        """
 ¿en qué año {se descubrió América|terminó la guerra civil|murió Franco}?
 {ponle|dame} nombre a mi {perro|cafetería|grupo de música}
 ¿Quién fue {Simón Bolívar|Frida Kahlo|el primer presidente de México}?
@@ -84,15 +90,18 @@ Resuelve 3x + 5 = 20
 Haz una función en {JavaScript|Python} que {ordene una lista|valide un correo}
 dame ideas para {cenar hoy|un regalo|una fiesta infantil}
 Resume en una frase: El museo abrió en 1950 y guarda dos mil cuadros. Lo visitan sobre todo escolares.
-""", """
+""",
+        """
 Demuestra {el teorema de la función implícita en espacios de Banach|el último teorema de Fermat para n=3|el teorema de Stone-Weierstrass|que hay infinitos primos de la forma 4k+1} {con todo detalle|paso a paso sin citar resultados|}.
 Diseña {un sistema de pagos distribuido|una plataforma de streaming para diez millones de usuarios|un motor de subastas} {tolerante a fallos, con costes y plan de migración|con análisis de consistencia y recuperación ante desastres}.
 Implementa {un compilador|un recolector de basura|un motor de base de datos|Raft} desde cero en {Rust|C++|Go}{ con pruebas|}
 Halla todas las funciones f de los reales en los reales con f(xy + f(x)) = x f(y) + f(x).
 Analiza críticamente la evidencia sobre {la renta básica|la gentrificación|los ultraprocesados}: métodos, sesgos y contradicciones
 Deduce las ecuaciones de {un péndulo doble forzado y estudia su caos|la magnetohidrodinámica desde Boltzmann}
-"""),
-    "fr": ("""
+""",
+    ),
+    "fr": (
+        """
 Qui est {le premier ministre|le PDG de Renault|l'entraîneur de l'OM|le maire de Lyon|la ministre de la Santé} ?
 {Combien coûte|Quel est le prix d'} {un passe Navigo|le litre d'essence|un iPhone} {en ce moment|}?
 Quel temps {fait-il|fera-t-il demain|ce week-end} à {Nantes|Québec|Bruxelles} ?
@@ -107,7 +116,8 @@ trouve-moi {un vol pour Montréal|des avis sur le Thermomix|un resto ouvert le l
 Combien d'habitants à {Toulouse|Dakar} ?
 quand est {le prochain match du PSG|le ramadan|la rentrée}
 taux {du livret A|de chômage en France|de change euro dollar}
-""", """
+""",
+        """
 en quelle année {est tombée la Bastille|a fini la guerre de Cent Ans} ?
 {un nom|des idées de nom} pour mon {chien|café|groupe}
 Qui était {Jeanne d'Arc|le premier président de la Ve République|Molière} ?
@@ -124,15 +134,18 @@ Un train roule {à 90 km/h pendant 2 heures|300 km en 4 h}, quelle {distance|vit
 j'ai passé une sale journée aujourd'hui...
 qu'est-ce que je cuisine ce soir avec {des courgettes|du riz}
 Résume : La ferme existe depuis 1890. Elle produit du fromage et accueille des classes au printemps.
-""", """
+""",
+        """
 Démontre {le théorème de Baire|le théorème des nombres premiers|la dualité de Poincaré|que tout espace métrique complet non vide sans point isolé est non dénombrable} {en détail|rigoureusement|}.
 Conçois {une architecture de paiement multi-région|un moteur de recherche pour 5 To par jour|un système de réservation} {avec analyse des pannes et coûts|sans interruption de service, modèle de cohérence compris}.
 Implémente {un ramasse-miettes|un moteur SQL|un ordonnanceur sans verrou|un émulateur NES} {à partir de zéro |}en {Rust|C}
 Déterminer tous les entiers n tels que n^2 + 1 divise n! + 1.
 Nos latences explosent seulement quand deux déploiements coexistent ; démêle les causes et propose un plan d'expériences.
 Compare de façon critique les travaux sur {le salaire minimum|la gentrification|l'effet placebo}, méthodes et biais compris
-"""),
-    "pt": ("""
+""",
+    ),
+    "pt": (
+        """
 Quem é {o presidente de Portugal|o técnico do Flamengo|o CEO da Petrobras|o ministro da Fazenda} ?
 Quanto {custa um Kindle|está o dólar|é o salário mínimo|está a gasolina} {hoje|no Brasil|}?
 Vai {chover|fazer sol} {amanhã|no fim de semana} em {Lisboa|Recife|Porto}?
@@ -143,7 +156,8 @@ notícias {sobre as enchentes|da greve|de hoje em Angola}
 qual a versão mais nova do {Android|Laravel}
 acha {passagens baratas pro Rio|avaliações da Air Fryer} pra mim
 quantos habitantes tem {Curitiba|Moçambique}
-""", """
+""",
+        """
 Quem foi {Pedro Álvares Cabral|Machado de Assis|o primeiro imperador do Brasil}?
 Me explica {o que é inflação|buraco negro|como funciona um mutex} {de um jeito simples|}
 Escreve {um poema sobre saudade|um e-mail pro meu chefe|uma história curta}
@@ -156,14 +170,17 @@ Maria tem {10|18} balas e come {3|7}. Quantas sobram?
 função em {Java|Python} que {inverte uma string|soma uma lista}
 o que faço hoje pra jantar com {frango|ovo e arroz}
 Corrija: 'Nós vai na praia amanhã.'
-""", """
+""",
+        """
 Demonstre {o teorema de Banach-Alaoglu|o teorema de Sylow|a desigualdade de Sobolev} {com todos os detalhes|}.
 Projete {um sistema bancário distribuído|um marketplace para cinco milhões de usuários} {tolerante a falhas, com custos e migração|com modelo de consistência e análise de falhas}.
 Implemente {um interpretador WebAssembly|uma árvore LSM|um escalonador lock-free} do zero em {Rust|C++}
 Encontre todos os primos p, q tais que pq divide 2^p + 2^q e prove.
 Analise criticamente a literatura sobre {renda básica|desmatamento e preço da carne}, métodos e identificação
-"""),
-    "it": ("""
+""",
+    ),
+    "it": (
+        """
 Chi è {il presidente del Consiglio|l'allenatore della Roma|l'amministratore delegato di Eni|il sindaco di Napoli}?
 Quanto {costa un biglietto per gli Uffizi|è lo stipendio minimo|costa la benzina|vale un bitcoin} {oggi|adesso|}?
 Che tempo {fa|farà domani|c'è nel weekend} a {Torino|Palermo|Bari}?
@@ -174,7 +191,8 @@ ultime notizie {sulla manovra|dal Medio Oriente|di calcio}
 cerca {un volo per Catania|recensioni della Panda|un idraulico a Bologna}
 quanti abitanti ha {Genova|l'Albania}
 qual è l'ultima versione di {Debian|iOS}
-""", """
+""",
+        """
 Chi era {Garibaldi|Dante|il primo re d'Italia}?
 Spiegami {la fotosintesi|cos'è un mutuo|i buchi neri|le classi in Python} {in modo semplice|}
 Scrivi {una poesia sul mare|una mail al professore|una storia breve|gli auguri per mia nonna}
@@ -187,14 +205,17 @@ Luca ha {20|14} euro e ne spende {6|9}, quanti ne restano?
 scrivi una funzione {Java|Python} che {inverte una stringa|trova il massimo}
 cosa cucino stasera con {le melanzane|i ceci}
 Correggi: 'Se io avrei tempo, venivo.'
-""", """
+""",
+        """
 Dimostra {il teorema di Hahn-Banach|il teorema di Riemann-Roch|la disuguaglianza isoperimetrica} {in ogni dettaglio|}.
 Progetta {un sistema di pagamenti globale|una piattaforma sanitaria per 40 ospedali} {con analisi dei guasti|, modello di consistenza e piano di migrazione}.
 Implementa {un compilatore|un motore di database|Raft} da zero in {Rust|C++}
 Trova tutte le terne di interi positivi con a^2 + b^2 + c^2 = 3abc e dimostralo.
 Analizza criticamente gli studi su {salario minimo|inquinamento e natalità}: metodi, distorsioni, contraddizioni
-"""),
-    "nl": ("""
+""",
+    ),
+    "nl": (
+        """
 Wie is {de premier|de trainer van Ajax|de burgemeester van Utrecht|de CEO van Philips}?
 Wat kost {een liter benzine|een ov-dagkaart|de nieuwe iPhone} {nu|}?
 {Wordt het morgen droog|Hoe warm wordt het zaterdag|Gaat het regenen} in {Groningen|Gent}?
@@ -204,7 +225,8 @@ rijden er {treinen|trams} {vandaag|naar Schiphol}
 laatste nieuws over {het kabinet|de storm|ASML}
 zoek {een goedkoop hotel in Maastricht|reviews van de Miele}
 hoeveel inwoners heeft {Almere|België}
-""", """
+""",
+        """
 Wie was {Willem van Oranje|de eerste premier van België}?
 Leg {uit wat inflatie is|fotosynthese uit|uit hoe git werkt} {in simpele woorden|}
 Schrijf {een gedicht over regen|een mail aan mijn huisbaas|een sinterklaasrijm}
@@ -215,13 +237,16 @@ hoe vind ik het nieuwste bestand in een map met {bash|Python}
 Jan heeft {12|30} knikkers en verliest er {5|11}. Hoeveel heeft hij er nog?
 wat is het verschil tussen {dan en als|een lijst en een tuple}
 schrijf een {python|javascript}-functie die {een lijst sorteert|woorden telt}
-""", """
+""",
+        """
 Bewijs {de stelling van Hahn-Banach|de stelling van Kuratowski} {volledig|met alle lemma's}.
 Ontwerp {een betaalplatform over drie regio's|een energiemarkt-backend} {met faalanalyse en capaciteitsplanning|}.
 Implementeer {een LSM-tree|een garbage collector} vanaf nul in {Rust|Zig} {met bewijs van correctheid|}
 Bepaal alle gehele n waarvoor n^4 + 4^n priem is, met bewijs.
-"""),
-    "pl": ("""
+""",
+    ),
+    "pl": (
+        """
 Kto jest {premierem|trenerem Legii|prezesem Orlenu|prezydentem Gdańska}?
 Ile kosztuje {litr benzyny|bilet do Krakowa|nowy iPhone} {teraz|dzisiaj|}?
 Jaka {będzie jutro pogoda|jest temperatura} w {Poznaniu|Łodzi}?
@@ -231,7 +256,8 @@ najnowsze wiadomości {z Ukrainy|o powodzi}
 kurs {euro|dolara|franka}
 ile osób mieszka w {Warszawie|Czechach}
 znajdź {tani lot do Rzymu|opinie o Dysonie}
-""", """
+""",
+        """
 Kim był {Kopernik|Mickiewicz|pierwszy król Polski}?
 Wyjaśnij {prosto|krótko} {fotosyntezę|czym jest inflacja|rekurencję}
 Napisz {wiersz o jesieni|maila do szefa|życzenia urodzinowe|bajkę}
@@ -242,13 +268,16 @@ jak znaleźć najnowszy plik w katalogu w {bashu|Pythonie}
 Ala ma {12|15} jabłek i oddaje {5|7}. Ile zostało?
 napisz funkcję w {Pythonie|C++}, która {sortuje listę|odwraca napis}
 popraw błędy: 'Poszłem do sklepu i kupiłem chleba.'
-""", """
+""",
+        """
 Udowodnij {twierdzenie Banacha o punkcie stałym w przestrzeniach jednostajnych|twierdzenie Kuratowskiego|lemat Zorna} {ze wszystkimi szczegółami|}.
 Zaprojektuj {system płatności w trzech regionach|platformę dla 200 szpitali} {z analizą awarii i kosztów|}.
 Zaimplementuj {silnik bazy danych|kompilator|Raft} od zera w {Rust|C++}
 Wyznacz wszystkie pary liczb pierwszych p, q takie, że p^q + q^p jest pierwsza.
-"""),
-    "tr": ("""
+""",
+    ),
+    "tr": (
+        """
 {Türkiye'nin cumhurbaşkanı|Fenerbahçe'nin teknik direktörü|Merkez Bankası başkanı|İzmir belediye başkanı} kim?
 {Dolar|Gram altın|Benzin|Asgari ücret} {kaç lira|ne kadar} {bugün|şu an|}?
 {Yarın|Bu hafta sonu} {İstanbul'da|Antalya'da} hava nasıl olacak?
@@ -260,7 +289,8 @@ son dakika {deprem|ekonomi} haberleri
 {Instagram|e-Devlet} çöktü mü?
 {İzmir'in|Almanya'nın} nüfusu kaç
 Ankara'ya en ucuz uçak bileti
-""", """
+""",
+        """
 {köpeğime|dükkanıma} isim bul
 {Atatürk|Fatih Sultan Mehmet|Mimar Sinan} kimdir?
 {Enflasyon|Fotosentez|Kara delik|Özyineleme} nedir, {basitçe|kısaca} açıkla
@@ -272,13 +302,16 @@ teşekkürler{!| çok yardımcı oldun|}
 Python'da bir klasördeki en yeni dosyayı nasıl bulurum
 Ali'nin {12|20} elması var, {4|7} tanesini verdi. Kaç kaldı?
 {listeyi sıralayan|asal sayı bulan} bir {Python|Java} fonksiyonu yaz
-""", """
+""",
+        """
 {Hahn-Banach teoremini|Bolzano-Weierstrass'ın topolojik genellemesini|Sylow teoremlerini} bütün ayrıntılarıyla ispatla.
 Üç bölgeli, hataya dayanıklı bir {ödeme sistemi|borsa eşleştirme motoru} tasarla; {kapasite ve arıza analizi|tutarlılık modeli} ekle.
 {Rust|C++} ile sıfırdan {bir derleyici|bir veritabanı motoru|çöp toplayıcı} yaz
 f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
-"""),
-    "ru": ("""
+""",
+    ),
+    "ru": (
+        """
 Кто {сейчас |}{премьер-министр Великобритании|президент Казахстана|тренер Зенита|глава Сбербанка|мэр Москвы}?
 {Сколько стоит|Какая цена на} {биткоин|айфон|бензин|нефть} {сегодня|сейчас|}?
 Какая {завтра|сегодня|} погода в {Казани|Питере|Алматы}?
@@ -293,7 +326,8 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 где {сейчас ураган|моя посылка}
 {метро|электрички} {ходят|стоят}?
 когда {следующий матч сборной|выйдет новая часть GTA}
-""", """
+""",
+        """
 {почему|отчего} {трава зелёная|море солёное|кошки мурчат}
 Выберите правильный ответ: столица Австралии а) Сидней б) Канберра
 перефразируй {и сократи |}абзац: Вода занимает большую часть планеты и участвует во всех процессах.
@@ -311,7 +345,8 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 исправь ошибки: 'Я вчера ходил в магазин и купил хлеба и малако.'
 придумай {название для кофейни|тост|пять идей подарка}
 мне грустно сегодня
-""", """
+""",
+        """
 Докажи {теорему Хана-Банаха|квадратичный закон взаимности|теорему Стоуна-Вейерштрасса|лемму Семереди} {со всеми деталями|строго|}.
 Спроектируй {отказоустойчивую платёжную систему|биржевой движок|поисковый кластер на 5 ТБ логов в день} {с анализом отказов и стоимости|с моделью согласованности}.
 Реализуй {сборщик мусора|СУБД с MVCC|компилятор|lock-free очередь} с нуля на {Rust|C++}
@@ -319,8 +354,10 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 Найдите все функции f: R -> R такие, что f(x^2 + f(y)) = y + f(x)^2.
 Проведи критический обзор исследований о {минимальной зарплате|микропластике}: методы, смещения, противоречия
 Выведи {уравнения Навье-Стокса из уравнения Больцмана|метрику Керра|двухпетлевую бета-функцию}
-"""),
-    "ar": ("""
+""",
+    ),
+    "ar": (
+        """
 من هو {رئيس وزراء العراق|رئيس فرنسا|مدرب الأهلي|وزير المالية} {الآن|الحالي|}؟
 كم {سعر الذهب|سعر الدولار|سعر البنزين|يبلغ الحد الأدنى للأجور} {اليوم|}؟
 كيف {الطقس|حالة الجو} {غدا|اليوم} في {القاهرة|دبي|الرباط}؟
@@ -331,7 +368,8 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 ما هو أحدث إصدار من {أندرويد|بايثون}؟
 كم عدد سكان {المغرب|الرياض}؟
 ابحث عن {رحلات رخيصة إلى إسطنبول|تقييمات آيفون}
-""", """
+""",
+        """
 من هو {ابن سينا|صلاح الدين|نجيب محفوظ}؟
 اشرح لي {التضخم|الثقوب السوداء|البرمجة الكائنية} {ببساطة|}
 اكتب {قصيدة عن البحر|رسالة إلى مديري|قصة قصيرة}
@@ -342,13 +380,16 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 مع أحمد {12|20} تفاحة وأعطى {5|8}، كم بقي؟
 ما الفرق بين {الطقس والمناخ|القائمة والصف}؟
 كيف أجد أحدث ملف في مجلد باستخدام بايثون
-""", """
+""",
+        """
 برهن {مبرهنة هان-باناخ|قانون التعاكس التربيعي|مبرهنة عدم الاكتمال} {بالتفصيل الكامل|}
 صمم {نظام مدفوعات موزعا عبر ثلاث مناطق|منصة لمئتي مستشفى} {مع تحليل الأعطال والتكلفة|}
 اكتب {مترجما|محرك قاعدة بيانات} من الصفر بلغة {Rust|C++}
 أوجد جميع الدوال التي تحقق f(x+f(y)) = f(x) + y مع البرهان
-"""),
-    "hi": ("""
+""",
+    ),
+    "hi": (
+        """
 {भारत के वित्त मंत्री|दिल्ली के मुख्यमंत्री|मुंबई इंडियंस का कप्तान|RBI के गवर्नर} कौन है{ं|}?
 {सोने का भाव|पेट्रोल का दाम|डॉलर का रेट} {आज|} क्या है?
 {कल|आज} {दिल्ली|पुणे} में मौसम कैसा रहेगा?
@@ -360,7 +401,8 @@ f(x+f(y)) = f(x) + y koşulunu sağlayan tüm fonksiyonları bul ve kanıtla.
 {ट्रेन|फ्लाइट} लेट है क्या
 aaj ka {gold rate|mausam|score} kya hai
 {UPI|WhatsApp} down hai kya
-""", """
+""",
+        """
 {महात्मा गांधी|अकबर|आर्यभट्ट} कौन थे?
 {प्रकाश संश्लेषण|मुद्रास्फीति|ब्लैक होल} को सरल शब्दों में समझाओ
 {बारिश|माँ} पर एक कविता लिखो
@@ -371,13 +413,16 @@ aaj ka {gold rate|mausam|score} kya hai
 राम के पास {12|20} सेब हैं, उसने {5|8} दे दिए। कितने बचे?
 python mein list ko sort kaise karte hain
 mujhe ek joke sunao
-""", """
+""",
+        """
 {हान-बानाख प्रमेय|सिलो प्रमेय} को पूरे विवरण के साथ सिद्ध करो
 तीन क्षेत्रों में चलने वाली दोष-सहिष्णु भुगतान प्रणाली डिज़ाइन करो, विफलता विश्लेषण सहित
 {Rust|C++} में शुरू से {डेटाबेस इंजन|कंपाइलर} लिखो
 सभी फलन ज्ञात करो जिनके लिए f(x+f(y)) = f(x)+y, और सिद्ध करो
-"""),
-    "zh": ("""
+""",
+    ),
+    "zh": (
+        """
 {现任法国总统|英国首相|阿里巴巴的CEO|国足主教练|北京市市长}是谁？
 {黄金|比特币|汽油|茅台股票|iPhone}{现在|今天|}{多少钱|什么价格}？
 {北京|上海|台北}{明天|今天|周末}{天气怎么样|会下雨吗}？
@@ -392,7 +437,8 @@ mujhe ek joke sunao
 {台风|地铁}{到哪了|停运了吗}
 帮我查一下{去成都的机票|这款耳机的评价|附近的药店}
 下一届{世界杯|奥运会}在哪里{举行|}
-""", """
+""",
+        """
 给我的{狗|小店|乐队}起个名字
 {李白|孔子|秦始皇|牛顿}是谁？
 {简单解释|用通俗的话讲讲}{光合作用|通货膨胀|什么是死锁|黑洞}
@@ -407,7 +453,8 @@ mujhe ek joke sunao
 把这句话改得正式一点：这东西今天必须搞定
 解方程 2x + 3 = 11
 推荐{几本小说|一部老电影|送妈妈的礼物}
-""", """
+""",
+        """
 {证明|请严格证明}{哈恩-巴拿赫定理|二次互反律|斯通-魏尔斯特拉斯定理|素数定理}{，写出所有引理|}
 设计{一个跨三地的支付系统|一个千万用户的直播平台|一个撮合引擎}，{要求容错、容量规划和故障分析|给出一致性模型和迁移方案}
 用{Rust|C++|Go}从零实现{一个数据库引擎|垃圾回收器|Raft|编译器}
@@ -415,8 +462,10 @@ mujhe ek joke sunao
 设正整数 n≥3，证明存在无穷多个素数 p 使得 n 是模 p 的二次剩余
 批判性综述{最低工资与就业|肠道菌群与抑郁}的研究，比较识别策略和偏差
 推导{克尔度规|带跳跃的布莱克-斯科尔斯方程}
-"""),
-    "ja": ("""
+""",
+    ),
+    "ja": (
+        """
 {日本の総理大臣|アメリカの大統領|トヨタの社長|巨人の監督}は{今|}誰ですか？
 {ドル円|ビットコイン|ガソリン|金}の{今の|}{値段|レート|価格}は？
 {明日|週末|今日}の{東京|札幌|大阪}の天気は？
@@ -429,7 +478,8 @@ mujhe ek joke sunao
 {電車|新幹線}{遅れてる|動いてる}？
 {地震|大雪}の状況は
 {安い航空券|近くの歯医者|この掃除機の口コミ}を調べて
-""", """
+""",
+        """
 {犬|お店}の名前を{考えて|提案して}
 {織田信長|夏目漱石|アインシュタイン}は誰ですか？
 {光合成|インフレ|再帰|ブラックホール}を{簡単に|わかりやすく}説明して
@@ -442,13 +492,16 @@ mujhe ek joke sunao
 りんごが{12|20}個あり{5|8}個食べました。残りは？
 {「は」と「が」|プロセスとスレッド}の違いは？
 暇だから冗談言って
-""", """
+""",
+        """
 {ハーン・バナッハの定理|平方剰余の相互法則|素数定理}を{詳しく|厳密に|}証明してください。
 {三地域にまたがる決済基盤|取引所のマッチングエンジン}を設計し、{障害解析と容量計画|一貫性モデル}も示してください。
 {Rust|C++}で{データベースエンジン|コンパイラ|Raft}をゼロから実装して
 f(x+f(y)) = f(x)+y を満たす関数をすべて求め、証明せよ。
-"""),
-    "ko": ("""
+""",
+    ),
+    "ko": (
+        """
 {한국 대통령|삼성전자 대표이사|토트넘 감독|서울 시장}은 {지금 |}누구야?
 {비트코인|금|휘발유|아이폰} {지금 |오늘 |}{가격|시세} 얼마야
 {내일|주말|오늘} {서울|부산|제주} 날씨 어때?
@@ -461,7 +514,8 @@ f(x+f(y)) = f(x)+y を満たす関数をすべて求め、証明せよ。
 {태풍|눈} 지금 어디까지 왔어
 {부산|일본} 인구가 몇 명이야
 {제주도 항공권|이 청소기 후기} 찾아줘
-""", """
+""",
+        """
 {강아지|가게} 이름 {지어줘|추천 좀}
 {세종대왕|이순신|뉴턴}은 누구인가요?
 {광합성|인플레이션|재귀 함수|블랙홀}을 쉽게 설명해줘
@@ -473,12 +527,14 @@ f(x+f(y)) = f(x)+y を満たす関数をすべて求め、証明せよ。
 {리스트 정렬|문자열 뒤집기} {파이썬|자바} 함수 작성해줘
 사과 {12|20}개 중 {5|8}개를 먹으면 몇 개 남아?
 심심해 농담 하나 해줘
-""", """
+""",
+        """
 {한-바나흐 정리|이차 상호 법칙|실로우 정리}를 {자세히|엄밀하게|} 증명해줘
 {세 지역에 걸친 결제 시스템|거래소 매칭 엔진}을 설계하고 {장애 분석과 용량 계획|일관성 모델}까지 제시해줘
 {Rust|C++}로 {데이터베이스 엔진|컴파일러|가비지 컬렉터}를 처음부터 구현해줘
 f(x+f(y)) = f(x)+y를 만족하는 모든 함수를 구하고 증명하라
-"""),
+""",
+    ),
 }
 TIMES = 5
 

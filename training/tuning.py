@@ -58,9 +58,7 @@ def batches(lengths: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
     return [found[number] for number in rng.permutation(len(found))]
 
 
-def train(
-    base: dict[str, mx.array], sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, seed: int, progress
-) -> Tuned:
+def train(base: dict[str, mx.array], sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, seed: int, progress) -> Tuned:
     """Tune a copy of the base weights on token sequences and their shapes.
 
     labels: indices into LABELS; weights: how much each row counts. progress: called with (step, of how many, loss).
