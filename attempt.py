@@ -274,7 +274,7 @@ class Attempt:
                 yield event, chunk
 
     def _check(self, chunk):
-        error = openai_chat.error_of(chunk)
+        error = None if "choices" in chunk and "error" not in chunk else openai_chat.error_of(chunk)
         if error:
             raise _told_in_stream(error, self.provider.name)
 

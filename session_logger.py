@@ -159,7 +159,7 @@ def clean(folder, max_count, max_age_days, now=None):
         if i >= too_many and name >= oldest:
             break
         with contextlib.suppress(OSError):  # one that cannot be removed must not keep the others
-            os.unlink(folder / name)
+            os.unlink(f"{folder}/{name}")
         if i % 100 == 99:
             time.sleep(0.001)  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
 

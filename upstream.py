@@ -213,6 +213,12 @@ class _Adapter(HTTPAdapter):
             pool = self._settled[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
         return pool
 
+    def build_response(self, req, resp):
+        """requests also collects cookies and guesses an encoding; nobody here asks for either."""
+        response = requests.Response()
+        response.status_code, response.headers, response.raw, response.request = resp.status, resp.headers, resp, req
+        return response
+
     def proxy_manager_for(self, proxy, **kwargs):
         manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
