@@ -16,6 +16,7 @@ from checks import Check
 from errors import Cancelled, HeadTimeout, ProxyError
 
 PERIOD_S = 60.0
+SILENT_S = 2.0  # a probe without an answer for so long is told as trouble, unless calls keep the provider busy
 PAUSE_S = 1.0  # between two probes, however many calls fail
 
 log = logging.getLogger(__name__)
@@ -100,13 +101,24 @@ class _Prober:
         self._ended_at = None  # by the clock, when the last probe did
         self._stopped = False
         self._result = _Result()
+        self._begun_at = None  # by the clock, while it is being asked
+        self._trouble = None  # why the last probe failed
 
     def told(self):
         told = self._breaker.snapshot()
         available = told.pop("available")
         if available and not self._result.last_check and self._breaker.succeeded_at is None:
             available = None  # nobody has tried it yet
+        elif available and (trouble := self._trouble or self._silence()):
+            available, told["reason"] = False, trouble  # the breaker waits for more before it opens; who asks how things are need not
         return {"available": available, **vars(self._result), **told}
+
+    def _silence(self):
+        """What there is to say of a provider that does not answer the probe under way, None while it has time."""
+        begun_at = self._begun_at
+        if begun_at is None or self._clock() - begun_at < SILENT_S or self.busy():
+            return None
+        return f"no answer for {self._clock() - begun_at:.0f} s"
 
     def soon(self):
         with self._changed:
@@ -169,7 +181,8 @@ class _Prober:
         permit = self._breaker.begin_probe(self._check.is_thorough)
         if permit is None:
             return
-        started = self._clock()
+        started = self._begun_at = self._clock()
+        trouble = None
         with permit:
             try:
                 self._check.ask(wanted)
@@ -180,6 +193,9 @@ class _Prober:
                 if isinstance(error, HeadTimeout) and self.busy():
                     return
                 permit.failed(error)
+                trouble = error.message if isinstance(error, HeadTimeout) else None
+            finally:
+                self._begun_at, self._trouble = None, trouble
         self._result = _Result(_now(), round((self._clock() - started) * 1000))
 
 

@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+import timing
 from attempt import Attempt
 from config import ModelRule
 from errors import HeadTimeout, StreamBroken, UpstreamStatus
@@ -135,6 +136,7 @@ def _whole_answer(provider, method, path, body, step, on_hang_up, *, query=None)
     timeouts = provider.timeouts()
     url = step["url"] = provider.url(path, line)
     asked = f"{url}?{urlencode(query)}" if query else url
+    clock = timing.clock_for(provider.name, provider.model or "-", body or asked)
     response = provider.upstream.call(line, method, asked, body, connect_s=timeouts.connect_s, read_s=SEARCH_S)
     try:
         step["status"] = response.status_code
@@ -148,9 +150,13 @@ def _whole_answer(provider, method, path, body, step, on_hang_up, *, query=None)
             raise UpstreamStatus(response.status_code, openai_chat.error_of(answer) or {}, provider.name)
         if answer is None:
             raise StreamBroken("it sent something that is no JSON object")
+        if clock:
+            clock.chars_out = len(told)
         return answer
     finally:
         response.close()
+        if clock:
+            clock.ended()
 
 
 def _read(response, line, deadline):
