@@ -90,7 +90,7 @@ class MlxClassifier:
         self._broken = None
         threading.Thread(target=self._own, name="classifier", daemon=True).start()
 
-    def probabilities(self, turns, timeout_s, on_hang_up):
+    def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
         """({label: probability}, None) for a conversation of (role, text). Raises ClassifierFailed, Cancelled."""
         asked = _Asked(turns)
         on_hang_up(asked.wake)
@@ -188,10 +188,15 @@ class ChatClassifier:
             "classifier", settings_of.Provider("openai", model=settings.model, base_url=settings.base_url, api_key=settings.api_key, timeouts=timeouts)
         )
 
-    def probabilities(self, turns, timeout_s, on_hang_up):
-        """({label: 1.0}, the model's words) for a conversation of (role, text). Raises ClassifierFailed, Cancelled."""
+    def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
+        """({label: 1.0}, the model's words) for a conversation of (role, text). Raises ClassifierFailed, Cancelled.
+
+        on_call: told of the Attempt, for the books.
+        """
         attempt = Attempt(self._provider, "/chat/completions", self._question(turns))
         on_hang_up(attempt.cancel)
+        if on_call:
+            on_call(attempt)
         late = threading.Event()
         timer = threading.Timer(timeout_s, lambda: (late.set(), attempt.cancel()))  # a socket's timeout starts anew with each byte
         timer.daemon = True
@@ -269,11 +274,14 @@ class Classifier:
         self.backend = backend
         self.made_from = made_from
 
-    def classify(self, turns, on_hang_up=lambda cancel: None):
-        """The Verdict on a conversation of (role, text); `on_failure`, with its error, when there is none in time. Raises Cancelled."""
+    def classify(self, turns, on_hang_up=lambda cancel: None, on_call=None):
+        """The Verdict on a conversation of (role, text); `on_failure`, with its error, when there is none in time. Raises Cancelled.
+
+        on_call: told of the Attempt where a call is made to decide.
+        """
         started = time.monotonic()
         try:
-            probabilities, raw = self.backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up)
+            probabilities, raw = self.backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up, on_call)
             verdict = self._verdict(probabilities, raw)
         except ClassifierFailed as failed:
             log.warning("Classification failed:", extra=fields(source=self.backend.source, error=failed.told))

@@ -45,6 +45,7 @@ class Exchange:
         self.provider = None
         self.verdict = None
         self.classification_step = None
+        self.asking = None  # the Attempt by which a chat model was asked for the decision
         self.enrichment_step = None
         self.enrichment_ms = None
         self.enrichment_cost_usd = None
@@ -100,6 +101,10 @@ class Exchange:
         self.attempts.append(attempt)
         self.on_hang_up(attempt.cancel)
         return attempt
+
+    def asks(self, attempt):
+        """Note the call by which the decision is made, for the ledger."""
+        self.asking = attempt
 
     # The books.
 
@@ -236,7 +241,7 @@ class Exchange:
 
     def _ledger_rows(self):
         """The upstream calls made for this request, as ledger.Calls; the cancelled speculation among them."""
-        rows = [self._ledger_row(attempt) for attempt in self.attempts]
+        rows = [self._ledger_row(attempt) for attempt in (self.asking, *self.attempts) if attempt]
         step = self.enrichment_step
         if step and step["url"]:
             outcome = ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED

@@ -191,7 +191,7 @@ class Pipeline:
     def classify(self, exchange):
         """Decide a request by the classifier and note how. Raises Cancelled when the client leaves meanwhile."""
         started_ms = exchange.ms()
-        verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up)
+        verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up, exchange.asks)
         exchange.decided(verdict, self._config.classifier.model, started_ms)
         log.info(
             "Classification completed: %s -> %s in %dms",

@@ -20,14 +20,15 @@ def budgeted(upstreams, tmp_path_factory):
     server.stop()
 
 
-def booked(server, session, count):
-    """The rows of a session as dicts, as soon as there are `count` of them."""
+def booked(server, session, count, deciding=False):
+    """The rows of a session as dicts, as soon as there are `count` of them: of the call that decides, or of the others."""
     deadline = time.monotonic() + HANG_GUARD_S
     while time.monotonic() < deadline:
         try:
             with sqlite3.connect(f"file:{server.folder}/ledger.db?mode=ro", uri=True) as connection:
                 connection.row_factory = sqlite3.Row
-                rows = [dict(row) for row in connection.execute("SELECT * FROM calls WHERE session = ? ORDER BY at, id", (session,))]
+                query = f"SELECT * FROM calls WHERE session = ? AND provider {'=' if deciding else '!='} 'classifier' ORDER BY at, id"
+                rows = [dict(row) for row in connection.execute(query, (session,))]
         except sqlite3.OperationalError:  # not made yet
             rows = []
         if len(rows) >= count:
@@ -169,3 +170,14 @@ def test_a_budget_stays_spent_after_a_restart(upstreams, tmp_path, primary, clou
     second.stop()
 
     assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (200, "exhausted", "main")
+
+
+def test_the_call_that_decides_is_booked_as_well(headstart, primary, judge):
+    judge.streams("MODERATE", usage=TOLD)
+
+    reply = headstart.chat("what is six times seven?")
+
+    [row] = booked(headstart, reply.headers["X-Session-Id"], 1, deciding=True)
+    assert only(row, "model", "outcome", "speculative", "estimated", "cost_usd") == {
+        "model": "j-model", "outcome": "answered", "speculative": 0, "estimated": 0, "cost_usd": 0.0,
+    }  # fmt: skip

@@ -449,7 +449,7 @@ def test_the_owner_says_what_an_escalation_costs_and_how_sure_is_sure(knobs, dec
     class Torn:
         source = "mlx"
 
-        def probabilities(self, turns, timeout_s, on_hang_up):
+        def probabilities(self, turns, timeout_s, on_hang_up, on_call):
             return BORDER, None
 
     verdict = Classifier(Settings(**knobs), Torn()).classify([("user", "?")])
