@@ -91,7 +91,7 @@ class Pipeline:
                 exchange.decision = "MODERATE"
             way = self._router.by_decision(exchange.decision)
         exchange.went(way)
-        return self._reply(exchange, self._first_head(exchange, way, exchange.body, COMPLETIONS))
+        return self._reply(exchange, self._first_head(exchange, self._affordable(exchange, way), exchange.body, COMPLETIONS))
 
     def embedding(self, exchange):
         """Answer an embeddings request from the provider marked for it, else from the one that has the model. Raises NotFound when there is none."""
@@ -222,9 +222,8 @@ class Pipeline:
             return
         started = time.monotonic()
         speculation.cancel()
-        speculation.ended_at = time.monotonic()
         exchange.speculation_outcome = "cancelled"
-        exchange.cancel_ms = round((speculation.ended_at - started) * 1000)
+        exchange.cancel_ms = _between_ms(started, time.monotonic())
         log.info("Cancelled speculative primary:", extra=fields(session=exchange.id, route=exchange.route, cancel_ms=exchange.cancel_ms))
 
     # 4 Head.

@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 FOLDER = "all-minilm-l6-v2"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 LAYER_NORM_EPS = 1e-12
-MAX_POSITIONS = 512
 MAX_SENTENCE_TOKENS = 256  # sentence_bert_config.json of the published model
 CLS, SEP, PAD = 101, 102, 0
 FINGERPRINT_STRIDE = 997

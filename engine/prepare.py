@@ -52,11 +52,6 @@ def model_dir(name: str) -> str:
     return str(models_dir() / CHAT_MODEL) if name == BUILTIN else name
 
 
-def encoder_dir() -> Path:
-    """The sentence encoder's directory: model.safetensors, tokenizer.json, config.json."""
-    return models_dir() / ENCODER
-
-
 def dtype_for(device: str) -> str:
     """The chat model's weights: float32 on a CPU, where 4-bit prefills 27 times slower; elsewhere 4-bit, which was never run there."""
     return "float32" if device == "cpu" else "4bit"

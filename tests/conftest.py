@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_upstream import FakeUpstream
+from fake_web import FakeWeb
 from server import Server
 
 
@@ -97,3 +98,17 @@ def cloud(upstreams):
 def judge(upstreams):
     upstreams["judge"].streams("MODERATE")
     return upstreams["judge"]
+
+
+@pytest.fixture(scope="module")
+def corner():
+    """A corner of the web: scripted pages."""
+    web = FakeWeb()
+    yield web
+    web.close()
+
+
+@pytest.fixture
+def web(corner):
+    yield corner
+    corner.reset()

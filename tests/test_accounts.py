@@ -148,6 +148,17 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
     assert len(budgeted.log_lines("Budget exhausted: period=daily", 1)) == 1
 
 
+def test_a_spent_budget_sends_legacy_completions_home_too(budgeted, primary, cloud):
+    cloud.streams("dear", usage={"prompt_tokens": 0, "completion_tokens": 100_000, "total_tokens": 100_000})
+    budgeted.request_line(budgeted.chat("hello", model="c-model").headers["X-Session-Id"])
+    asked_before = len(cloud.asked)
+
+    reply = budgeted.post("/v1/completions", {"model": "c-model", "prompt": "once upon"})
+
+    assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (200, "exhausted", "main")
+    assert len(cloud.asked) == asked_before
+
+
 def test_a_route_that_is_local_anyway_knows_nothing_of_a_spent_budget(budgeted, primary, cloud, judge):
     cloud.streams("dear", usage={"prompt_tokens": 0, "completion_tokens": 100_000, "total_tokens": 100_000})
     budgeted.request_line(budgeted.chat("hello", model="c-model").headers["X-Session-Id"])

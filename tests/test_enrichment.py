@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import scripted_config
 from fake_upstream import HANG_GUARD_S, data_event
-from fake_web import FakeWeb
 from server import ROOT, Server, streamed_text
 
 import config as settings_of
@@ -303,19 +302,6 @@ def test_a_pinned_provider_gets_what_the_client_sent(prompted, primary, judge):
 
 
 # Context from a chat model that searches by itself.
-
-
-@pytest.fixture(scope="module")
-def corner():
-    web = FakeWeb()
-    yield web
-    web.close()
-
-
-@pytest.fixture
-def web(corner):
-    yield corner
-    corner.reset()
 
 
 def served(upstreams, folder, searcher):

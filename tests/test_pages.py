@@ -24,19 +24,6 @@ OPEN = Pages(allow_private=True)
 REFUSED = "its address is not a public one"
 
 
-@pytest.fixture(scope="module")
-def corner():
-    web = FakeWeb()
-    yield web
-    web.close()
-
-
-@pytest.fixture
-def web(corner):
-    yield corner
-    corner.reset()
-
-
 @pytest.fixture
 def thread():
     executor = ThreadPoolExecutor(1)
