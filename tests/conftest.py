@@ -59,7 +59,7 @@ def upstreams():
 
 @pytest.fixture(scope="session")
 def running(upstreams, tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams)).wait_until_up()
+    server = Server(tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams)).wait_until_up().wait_until_known()
     yield server
     server.stop()
 

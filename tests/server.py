@@ -52,6 +52,11 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError("it did not come up")
 
+    def wait_until_known(self):
+        """Wait until every provider has been probed once, so that what a test does to one does not meet its first probe."""
+        requests.get(self.url + "/health?fresh=1", timeout=HANG_GUARD_S)
+        return self
+
     def stop(self):
         """End it as Ctrl-C would and return what it printed."""
         if self.process.poll() is None:

@@ -28,7 +28,7 @@ class Scene:
         self.primary = FakeUpstream("p-model", context)
         self.backup, self.cloud, self.judge = FakeUpstream("b-model"), FakeUpstream("c-model"), FakeUpstream("j-model")
         config = scripted_config(self.primary, self.backup, self.cloud, self.judge)
-        self.server = Server(folder, config, REQUESTS_CA_BUNDLE=str(CERTIFICATE)).wait_until_up()
+        self.server = Server(folder, config, REQUESTS_CA_BUNDLE=str(CERTIFICATE)).wait_until_up().wait_until_known()
         self.caller = ThreadPoolExecutor(32)
 
     def reset(self):
