@@ -25,7 +25,9 @@ import logs
 import providers
 from budgets import Budget
 from classifier import ClassifierFailed
+from conversations import Conversations
 from costs import Costs, cloud_of
+from dialects import Messages, OpenAI, speaking_at
 from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized, UpstreamStatus
 from exchange import Exchange
@@ -46,6 +48,7 @@ MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema an
 DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
 STARTED = int(time.time())  # `created` of every model
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
+UNKEPT = ("classify", "messages.count_tokens")  # what is no answer to anybody's question leaves no session file
 HOME = Path(__file__).parent
 MARKERS = HOME / "meta_markers.yaml"
 
@@ -63,6 +66,7 @@ class Headstart:
         self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
         self.metrics = previous.metrics if previous else Metrics()
         self.presence = previous.presence if previous else Presence()
+        self.conversations = previous.conversations if previous else Conversations()
         self.sessions = previous.sessions if previous else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
         self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"), previous and previous.providers)
         self.classifier = classifier.build(config, previous and previous.classifier)
@@ -85,6 +89,7 @@ class Headstart:
             enrichment=Enrichment(self.providers, prompts),
             probes=self.probes,
             budget=self.budget,
+            conversations=self.conversations,
         )
         self.health = health.Health(config, self.providers, self.classifier, self.probes)
 
@@ -150,6 +155,8 @@ def create_app(config=None):
         add("/chat", face.agent_chat, "POST")
         add("/completions", face.completions, "POST")
         add("/embeddings", face.embeddings, "POST")
+        add("/messages", face.messages, "POST")
+        add("/messages/count_tokens", face.count_tokens, "POST")
         add("/classify", face.classify, "POST")
         add("/models", face.models, "GET")
         add("/models/<path:name>", face.model, "GET")
@@ -176,7 +183,16 @@ class Face:
     # Requests that are proxied.
 
     def chat(self):
-        return self._proxied("chat.completions", openai_chat.check_chat, lambda parts, exchange: parts.pipeline.chat(exchange, request.headers))
+        return self._proxied(OpenAI("chat.completions", openai_chat.check_chat), self._chatted)
+
+    def messages(self):
+        return self._proxied(Messages(), self._chatted)
+
+    def count_tokens(self):
+        return self._proxied(Messages("messages.count_tokens"), lambda parts, exchange: parts.pipeline.count_tokens(exchange))
+
+    def _chatted(self, parts, exchange):
+        return parts.pipeline.chat(exchange, request.headers)
 
     def agent_chat(self):
         """What agents of the gateway speak: a route's name as `model_class`, and messages or just a prompt."""
@@ -185,26 +201,29 @@ class Face:
             exchange.model_class = exchange.body.pop("model_class")
             return parts.pipeline.chat(exchange, request.headers)
 
-        return self._proxied("chat", openai_chat.checked_agent_chat, answer)
+        return self._proxied(OpenAI("chat", openai_chat.checked_agent_chat), answer)
 
     def completions(self):
-        return self._proxied("completions", lambda body: openai_chat.check_prompt(body, "prompt"), lambda parts, exchange: parts.pipeline.completion(exchange))
+        check = lambda body: openai_chat.check_prompt(body, "prompt")  # noqa: E731
+        return self._proxied(OpenAI("completions", check), lambda parts, exchange: parts.pipeline.completion(exchange))
 
     def embeddings(self):
-        return self._proxied("embeddings", lambda body: openai_chat.check_prompt(body, "input"), lambda parts, exchange: parts.pipeline.embedding(exchange))
+        check = lambda body: openai_chat.check_prompt(body, "input")  # noqa: E731
+        return self._proxied(OpenAI("embeddings", check), lambda parts, exchange: parts.pipeline.embedding(exchange))
 
-    def _proxied(self, api, check, answer):
-        exchange = Exchange(request.remote_addr, api)
+    def _proxied(self, dialect, answer):
+        """One request down the road. dialect: what reads it and writes the answer. answer: (parts, exchange) -> a Whole or a Stream."""
+        exchange = Exchange(request.remote_addr, dialect)
         socket = request.environ.get("gunicorn.socket")
         parts = self._reloader.take()
         watched = parts.presence.watch(socket, exchange.hang_up) if socket else None
         parts.metrics.in_flight.inc()
         try:
-            body = self._body(parts, check)
+            body = dialect.read(self._body(parts), request.headers)
             exchange.accepted({**body, "model": body.get("model") or parts.config.virtual_model})
             answered = answer(parts, exchange)
             if isinstance(answered, Stream):
-                response = Response(answered.chunks, mimetype="text/event-stream")
+                response = Response(answered.chunks, mimetype=dialect.media_type)
                 response.headers["Cache-Control"] = "no-cache"
                 response.headers["X-Accel-Buffering"] = "no"  # nginx would gather the events
             else:
@@ -212,11 +231,11 @@ class Face:
                 response = Response(answered.body, mimetype="application/json")
         except ProxyError as error:
             exchange.failure = exchange.failure or error  # when we are stopping, that is the reason and not the hang-up
-            response = _error_response(exchange.failure)
+            response = _error_response(exchange)
         except Exception:  # the edge of the request: a bug of ours must not cost the client its envelope
             log.exception("Unexpected error", extra=fields(session=exchange.id))
             exchange.failure = ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error")
-            response = _error_response(exchange.failure)
+            response = _error_response(exchange)
         response.headers.update(_telling(exchange))
         response.call_on_close(lambda: self._close(parts, exchange, watched))
         return response
@@ -229,11 +248,11 @@ class Face:
             exchange.hang_up()
         parts.metrics.in_flight.dec()
         keep = exchange.body is not None or isinstance(exchange.failure, Cancelled)
-        exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=keep and exchange.api != "classify")
+        exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=keep and exchange.dialect.api not in UNKEPT)
         self._reloader.leave(parts)
 
-    def _body(self, parts, check):
-        """The request's body as a checked dict. Raises Unauthorized, TooLarge, BadRequest."""
+    def _body(self, parts):
+        """The request's body, as JSON has it. Raises Unauthorized, TooLarge, BadRequest."""
         self._authorize(parts)
         raw = self._raw_body(parts.max_body_bytes) or b"null"
         try:
@@ -243,7 +262,7 @@ class Face:
             raise BadRequest(f"the request body is not valid JSON{told}", code="invalid_json") from error
         if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _nested_beyond(body, MAX_NESTING):
             raise BadRequest(f"the request body is nested more than {MAX_NESTING} levels deep", code="invalid_json")
-        return check(body)
+        return body
 
     def _raw_body(self, limit):
         """The request's body. Raises TooLarge, BadRequest for broken chunks, Cancelled when the client has left in the middle of it."""
@@ -280,7 +299,7 @@ class Face:
     # Requests that are answered here.
 
     def classify(self):
-        return self._proxied("classify", openai_chat.check_chat, self._classified)
+        return self._proxied(OpenAI("classify", openai_chat.check_chat), self._classified)
 
     def _classified(self, parts, exchange):
         if not parts.pipeline.is_meta(exchange, request.headers):
@@ -345,9 +364,9 @@ class Face:
         return self._refused(ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error"))
 
     def _refused(self, error):
-        exchange = Exchange(request.remote_addr, "unknown")
+        exchange = Exchange(request.remote_addr, speaking_at(request.path))
         exchange.failure = error
-        response = _error_response(error)
+        response = _error_response(exchange)
         response.headers.update(_telling(exchange))
         parts = self._parts
         response.call_on_close(lambda: exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=False))
@@ -384,8 +403,9 @@ def _json_response(value, status=200):
     return Response(openai_chat.dumps(value), status=status, mimetype="application/json")
 
 
-def _error_response(error):
-    response = _json_response(openai_chat.error_body(error.message, error.type, error.param, error.code), error.status)
+def _error_response(exchange):
+    error = exchange.failure
+    response = _json_response(exchange.dialect.error(error, exchange.id), error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UpstreamStatus) and error.retry_after_s:
@@ -405,4 +425,4 @@ def _telling(exchange):
         "X-Budget": "exhausted" if exchange.budget_exhausted else None,
         "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in times.items() if ms is not None),
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in told.items() if value} | exchange.dialect.headers(exchange.id)

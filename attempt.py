@@ -14,6 +14,7 @@ import time
 import prices
 import timing
 from breaker import parse_retry_after
+from dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
 from upstream import Line, read_some, set_silence
@@ -26,21 +27,23 @@ DRAIN_S = 0.2  # after [DONE]: how long the end of the response may take before 
 class Attempt:
     """A streamed call of an OpenAI completion endpoint."""
 
-    def __init__(self, provider, path, client_body, *, rule=None, slot=None, permit=None):
+    def __init__(self, provider, path, client_body, *, native=None, rule=None, slot=None, permit=None):
         """provider: a providers.Provider. path: such as "/chat/completions". client_body: the request before the provider shapes it.
 
-        rule: the config.ModelRule that led here. slot: an admission.Slot, released when the attempt has ended. permit: a breaker.Permit, told what
-        came of it. Each may be None.
+        native: a dialects.Native, which is what a provider that speaks its API is asked instead. rule: the config.ModelRule that led here.
+        slot: an admission.Slot, released when the attempt has ended. permit: a breaker.Permit, told what came of it. Each may be None.
         """
         self.provider = provider
-        self.path = path
         self.client_body = client_body
+        self.native = native if native and provider.speaks(native.api) else None
+        self.path = NATIVE[native.api].path if self.native else path
+        self._beyond_chat = native.refusal if native and not self.native else None
         self.queued_ms = slot.queued_ms if slot else 0
         self._rule = rule
         self._slot = slot
         self._permit = permit
         self._timeouts = provider.timeouts(rule)
-        self._decoder = provider.decoder()
+        self._decoder = NATIVE[native.api].decoder(int(time.time())) if self.native else provider.decoder()
         self.sent_body = None  # what went out, a dict, once it has
         self.line = Line()
         self.started_at = time.monotonic()
@@ -142,11 +145,15 @@ class Attempt:
     def _open(self):
         if self.line.was_cut:
             raise Cancelled("hung up")
-        self.sent_body = self.provider.body(self.client_body, self._rule)
+        if self._beyond_chat:
+            raise self._beyond_chat
+        provider, native = self.provider, self.native
+        self.sent_body = provider.native_body(native.body, self._rule) if native else provider.body(self.client_body, self._rule)
         payload = openai_chat.dumps(self.sent_body)
-        self._timing = timing.clock_for(self.provider.name, self.model, payload)
-        self.url = self.provider.url(self.path, self.line)
-        self._response = self.provider.upstream.call(self.line, "POST", self.url, payload, connect_s=self._timeouts.connect_s, read_s=self._left(self._head_s))
+        self._timing = timing.clock_for(provider.name, self.model, payload)
+        self.url = provider.url(self.path, self.line)
+        limits = {"connect_s": self._timeouts.connect_s, "read_s": self._left(self._head_s)}
+        self._response = provider.upstream.call(self.line, "POST", self.url, payload, **limits, headers=native and native.headers)
         self.status = self._response.status_code
         if self.status >= 300:
             raise self._refusal()
@@ -289,6 +296,11 @@ class Attempt:
             said = openai_chat.spoken(chunk)
             self._said.append(said)
             self._said_chars += len(said)
+
+    @property
+    def native_answer(self):
+        """The whole answer in the client's own API, once it has been read; for an attempt that was asked natively."""
+        return self._decoder.answer
 
     @property
     def model(self):

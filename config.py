@@ -52,6 +52,7 @@ class Server:
     threads: int = setting(64, "requests served at once; each open stream holds one", minimum=1)
     max_body_mb: int = setting(32, "largest request body, in MB", minimum=1)
     api_keys: list[str] = setting(factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True)
+    cors_origins: list[str] = setting(factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any')
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Classifier:
 class Speculation:
     enabled: bool = setting(True, "start the primary call before the decision is known")
     max_in_flight: int = setting(8, "undecided speculative calls at once; beyond it requests go without", minimum=0)
+
+
+@dataclass(frozen=True)
+class Conversations:
+    sticky: bool = setting(True, "a short follow-up stays with the provider that answered before, unless the decision is clear")
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ class Provider:
     max_queued: int = setting(64, "calls that may wait; beyond it the next of the chain is asked", minimum=0)
     queue_timeout_s: float = setting(120.0, "how long a call waits for its turn", minimum=0, maximum=LONGEST_S)
     embeddings: bool = setting(False, "embeddings go here, whatever model they name")
+    responses: bool = setting(False, "openai: it has /responses, so clients of that API are passed through to it untouched")
     search: str = setting(
         "responses", "how an enrichment asks it: responses, with the route's tools; chat, for a model that searches by itself", choices=("responses", "chat")
     )
@@ -217,6 +224,8 @@ class Config:
     server: Server = setting(factory=Server, doc="where it listens, and to whom")
     virtual_model: str = setting("auto", "the model name that is classified")
     timezone: str = setting("local", "IANA name, or local")
+    show_route: bool = setting(False, "name route, provider and time in a line of reasoning before each answer")
+    conversations: Conversations = setting(factory=Conversations, doc="how a conversation keeps its place")
     classifier: Classifier = setting(factory=Classifier, doc="who decides what a request needs")
     speculation: Speculation = setting(factory=Speculation, doc="the primary call that starts before the decision")
     decisions: dict[str, str] = setting(factory=dict, doc="decision -> route", names=DECISIONS)

@@ -21,18 +21,20 @@ from session_logger import RawJSON
 from wire import openai_chat
 
 QUERY_CHARS = 500
+MESSAGE_TEXT = ("messages", "prompt", "system", "input", "instructions")  # the fields of a request that are not its params
 PINNED = "PINNED"  # stands where a decision would, when the client named the route or provider itself
 
 log = logging.getLogger(__name__)
 
 
 class Exchange:
-    def __init__(self, client_ip, api):
+    def __init__(self, client_ip, dialect):
+        """dialect: in what the client speaks, one of dialects.py."""
         self.id = secrets.token_hex(4)
         self.arrived_at = time.monotonic()
         self.timestamp = datetime.now().astimezone()
         self.client_ip = client_ip
-        self.api = api
+        self.dialect = dialect
         self.body = None  # the client's request once it has been checked
         self.model = None
         self.model_class = None  # the route that an agent of the gateway names beside, or instead of, a model
@@ -60,6 +62,8 @@ class Exchange:
         self.failure = None  # the ProxyError it ended with, before the first byte or in mid-stream
         self.delivered = False  # the last of the answer is on its way to the client, or has been sent
         self.gone = False
+        self.conversation = None  # the conversations.Conversation that it goes on with
+        self.stayed = False  # with its conversation's provider, although the decision was for another
         self.budget_exhausted = False  # a provider was passed over for the money
         self._lock = threading.Lock()
         self._cancels = []
@@ -218,7 +222,7 @@ class Exchange:
             "id": self.id,
             "timestamp": self.timestamp.isoformat(timespec="milliseconds"),
             "client_ip": self.client_ip,
-            "api": self.api,
+            "api": self.dialect.api,
             "model": self.model,
             "stream": self.stream,
             "user_query": self.user_query,
@@ -237,7 +241,18 @@ class Exchange:
             "usage": spoken and spoken.usage,
             "cost_usd": round(sum(cost for cost in costs if cost is not None), 8) if any(cost is not None for cost in costs) else None,
             "error": self.failure and self.failure.message,
+            **self._conversation(),
         }
+
+    def _conversation(self):
+        """What became of the conversation's place; nothing for a first request, or one that belongs to none."""
+        conversation = self.conversation
+        if conversation is None or conversation.place is None:
+            return {}
+        before = conversation.place
+        switched = (self.route, self.provider) != (before.route, before.provider)
+        told = {"known_by": conversation.known_by, "before": dataclasses.asdict(before), "switched": switched, "stayed": self.stayed}
+        return {"conversation": told}
 
     def _ledger_rows(self):
         """The upstream calls made for this request, as ledger.Calls; the cancelled speculation among them."""
@@ -292,7 +307,7 @@ class Exchange:
     def _call(self, attempt):
         sent = attempt.sent_body or {}
         messages = sent.get("messages")
-        same = self.body is not None and messages is not None and messages is self.body.get("messages")
+        same = attempt.native or (self.body is not None and messages is not None and messages is self.body.get("messages"))
         ended_at = attempt.ended_at
         return {
             "step": "provider_call",
@@ -300,7 +315,7 @@ class Exchange:
             "url": attempt.url,
             "model": attempt.model,
             "messages_sent": self.client_messages if same else messages and redacted(messages),
-            "params": {key: value for key, value in sent.items() if key not in ("messages", "prompt")},
+            "params": {key: value for key, value in sent.items() if key not in MESSAGE_TEXT},
             "started_ms": self.ms(attempt.started_at),
             "duration_ms": self.ms(ended_at) - self.ms(attempt.started_at),
             "ttft_ms": attempt.head_at and self.ms(attempt.head_at) - self.ms(attempt.started_at),

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import admission
 import dates
 import meta
+import prices
 import timing
 from attempt import Attempt
 from classifier import Verdict
+from conversations import Place
+from dialects import Asked, PassedOn
 from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
@@ -29,7 +32,7 @@ from prompts import has_system, with_context, with_system
 from upstream import Line, read_some
 from wire import openai_chat, sse
 
-CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
+CHAT, COMPLETIONS, EMBEDDINGS, COUNT_TOKENS = "/chat/completions", "/completions", "/embeddings", "/messages/count_tokens"
 LINGERING_THREADS = 24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class Stream:
 
 
 class Pipeline:
-    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget):
+    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget, conversations):
         self._config = config
         self._providers = providers
         self._router = router
@@ -60,6 +63,7 @@ class Pipeline:
         self._enrichment = enrichment
         self._probes = probes
         self._budget = budget
+        self._conversations = conversations
         limit = config.speculation.max_in_flight if config.speculation.enabled else 0
         self._free_speculations = threading.BoundedSemaphore(limit) if limit else None
         self._executor = ThreadPoolExecutor(limit + LINGERING_THREADS, thread_name_prefix="speculation")
@@ -70,10 +74,14 @@ class Pipeline:
         """Answer a checked chat request: a Whole or a Stream. Raises a ProxyError if nothing was sent yet."""
         date = dates.date_context(dates.now_in(self._config.timezone))
         way = self._known_way(exchange, headers)
+        if self._config.conversations.sticky and exchange.decision != "META":
+            exchange.conversation = self._conversations.find(exchange.client_ip, exchange.body, headers)
         if way is not None:
-            attempt = self._first_head(exchange, way, self._body_for(exchange, way, date))
+            attempt = self._first_head(exchange, way, self._asked(exchange, way, date))
         else:
             attempt = self._decided(exchange, date)
+        if exchange.conversation:
+            self._conversations.answered(exchange.conversation, Place(exchange.route, attempt.provider.name))
         return self._reply(exchange, attempt)
 
     def completion(self, exchange):
@@ -91,7 +99,7 @@ class Pipeline:
                 exchange.decision = "MODERATE"
             way = self._router.by_decision(exchange.decision)
         exchange.went(way)
-        return self._reply(exchange, self._first_head(exchange, self._affordable(exchange, way), exchange.body, COMPLETIONS))
+        return self._reply(exchange, self._first_head(exchange, self._affordable(exchange, way), Asked(exchange.body), COMPLETIONS))
 
     def embedding(self, exchange):
         """Answer an embeddings request from the provider marked for it, else from the one that has the model. Raises NotFound when there is none."""
@@ -101,7 +109,22 @@ class Pipeline:
             raise NotFound(f"no provider here serves embeddings for the model '{exchange.model}'", param="model", code="model_not_found")
         exchange.decision, exchange.provider = PINNED, name
         exchange.went(self._router.way_to(name))
-        return self._passed_through(exchange, provider)
+        return self._passed_through(exchange, provider, EMBEDDINGS, provider.body(exchange.body, stream=False))
+
+    def count_tokens(self, exchange):
+        """Count a request's tokens: by a provider of this very API, if that is who would answer, else by an estimate; a local server's tokenizer is not
+        known here."""
+        way = self._router.pin(exchange.model)
+        exchange.decision = PINNED if way else "MODERATE"
+        way = way or self._router.by_decision("MODERATE")
+        exchange.went(way)
+        provider = next((provider for provider in map(self._providers.get, way.chain) if not provider.disabled), None)
+        native = exchange.dialect.native
+        if provider is None or not provider.speaks(native.api):
+            return Whole(openai_chat.dumps({"input_tokens": prices.estimated(exchange.body, 0).input_tokens}))
+        exchange.provider = provider.name
+        body = {name: value for name, value in provider.native_body(native.body, way.rule).items() if name not in ("stream", "max_tokens")}
+        return self._passed_through(exchange, provider, COUNT_TOKENS, body)
 
     # 1 Route.
 
@@ -135,16 +158,22 @@ class Pipeline:
             exchange.decided(_housekeeping(marker))
         return bool(marker)
 
-    def _body_for(self, exchange, way, date):
-        """The client's request as this way's providers get it: with the route's system prompt and, when enriched, the context.
+    def _asked(self, exchange, way, date):
+        """What this way's providers are asked: the client's request with the route's system prompt and, when enriched, the context.
 
         A provider named by its model has neither, so it gets what the client sent.
         """
-        messages = with_system(exchange.body["messages"], self._prompts.render(way.system_prompt, date_context=date))
+        native, prompt = exchange.dialect.native, self._prompts.render(way.system_prompt, date_context=date)
+        messages = with_system(exchange.body["messages"], prompt)
+        native = native and native.with_system(prompt)
         if way.context:
             context = self._enrichment.context_for(exchange, way, date)
             messages = with_context(messages, context, in_system=has_system(exchange.body["messages"])) if context else messages
-        return exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
+            native = native and native.with_system(context)
+        chat = exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
+        if exchange.decision == "META" and chat.get("n"):
+            chat = {**chat, "n": 1}  # the frontends that read these answers throw them away if there are several
+        return Asked(chat, native)
 
     # 2 Speculate, 3 classify.
 
@@ -161,7 +190,7 @@ class Pipeline:
         finally:
             if speculation:
                 self._free_speculations.release()
-        way = self._affordable(exchange, self._router.by_decision(verdict.decision))
+        way = self._affordable(exchange, self._kept(exchange, self._router.by_decision(verdict.decision)))
         exchange.went(way)
         if speculation and way.route == primary.route:
             adopted = self._adopt(exchange, speculation)
@@ -169,7 +198,20 @@ class Pipeline:
                 return adopted
         elif speculation:
             self._hang_up(exchange, speculation)
-        return self._first_head(exchange, way, self._body_for(exchange, way, date))
+        return self._first_head(exchange, way, self._asked(exchange, way, date))
+
+    def _kept(self, exchange, way):
+        """The way of a decided request, or the one that its conversation went before, where a short follow-up had better stay."""
+        conversation = exchange.conversation
+        if conversation is None or not conversation.holds(exchange.verdict):
+            return way
+        place, provider = conversation.place, self._providers.get(conversation.place.provider)
+        before = self._router.way(place.route)
+        there = before and provider and place.provider in before.chain and not provider.disabled and provider.breaker.available
+        if not there or place.provider in way.chain:
+            return way
+        exchange.stayed = True
+        return before
 
     def _speculate(self, exchange, primary, date):
         """The primary's first provider, called on another thread; None when it is busy, resting or disabled, or enough are under way already."""
@@ -184,7 +226,8 @@ class Pipeline:
                 slot.release()
             self._free_speculations.release()
             return None
-        attempt = Attempt(provider, CHAT, self._body_for(exchange, primary, date), slot=slot, permit=permit)
+        asked = self._asked(exchange, primary, date)
+        attempt = Attempt(provider, CHAT, asked.chat, native=asked.native, slot=slot, permit=permit)
         exchange.speculative = exchange.calls(attempt)
         return attempt.start(self._executor)
 
@@ -228,8 +271,8 @@ class Pipeline:
 
     # 4 Head.
 
-    def _first_head(self, exchange, way, body, path=CHAT):
-        """The first attempt along the way's chain that brings content.
+    def _first_head(self, exchange, way, asked, path=CHAT):
+        """The first attempt along the way's chain that brings content. asked: what each is asked, an Asked.
 
         Raises UpstreamStatus for a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted when all have failed, Cancelled.
         """
@@ -240,7 +283,7 @@ class Pipeline:
                 tried.append((name, exchange.speculative.failure.message))
                 continue
             try:
-                attempt = self._admitted(exchange, provider, way, path, body)
+                attempt = self._admitted(exchange, provider, way, path, asked)
                 exchange.provider = name
                 attempt.head()
                 return attempt
@@ -259,7 +302,7 @@ class Pipeline:
         speculative = exchange.speculative
         return bool(speculative and speculative.provider.name == name and isinstance(speculative.failure, HeadTimeout))
 
-    def _admitted(self, exchange, provider, way, path, body):
+    def _admitted(self, exchange, provider, way, path, asked):
         """An attempt that may begin now. Raises Unavailable when the provider is not to be called, Cancelled when the client went while it was queued."""
         if provider.disabled:
             raise Unavailable(f"disabled, {provider.disabled}")
@@ -271,7 +314,7 @@ class Pipeline:
         if permit is None:
             slot.release()
             raise Unavailable(f"resting, {provider.breaker.snapshot()['reason']}")
-        return exchange.calls(Attempt(provider, path, body, rule=way.rule, slot=slot, permit=permit))
+        return exchange.calls(Attempt(provider, path, asked.chat, native=asked.native, rule=way.rule, slot=slot, permit=permit))
 
     def _affordable(self, exchange, way):
         """The way without what costs money once the budget is spent: its local providers, else the primary's; the way itself where nobody is local."""
@@ -306,7 +349,7 @@ class Pipeline:
             self._log_response(exchange, attempt)
             return Stream(self._relayed(exchange, attempt))
         try:
-            whole = self._assembled(attempt)
+            whole = self._whole(exchange, attempt)
         except UpstreamError as error:
             self._failed(exchange, attempt, error)
             raise
@@ -314,27 +357,35 @@ class Pipeline:
         exchange.ttft_ms = exchange.ms()
         return Whole(openai_chat.dumps(whole))
 
-    def _assembled(self, attempt):
-        """The whole answer of an attempt. Raises StreamBroken when it ended too early."""
-        assembly = openai_chat.Assembly()
+    def _whole(self, exchange, attempt):
+        """The whole answer of an attempt, for the client. Raises StreamBroken when it ended too early."""
+        assembly, tells = openai_chat.Assembly(), self._tells_route(exchange, attempt)
         for _, chunk in attempt.events():
+            if tells and chunk and openai_chat.has_content(chunk):
+                assembly.add(_route_told(exchange, chunk))
+                tells = False
             if chunk is not None:
                 assembly.add(chunk)
         if not attempt.saw_done and not assembly.finished:
             raise attempt.broke_off()
-        return assembly.answer()
+        return attempt.native_answer if attempt.native else exchange.dialect.answer(assembly.answer())
 
     def _relayed(self, exchange, attempt):
         """The bytes of a stream for the client: what came before the head in one go, then as it comes, then a proper end."""
-        relay = openai_chat.Relay(bool((exchange.body.get("stream_options") or {}).get("include_usage")))
+        relay = PassedOn() if attempt.native else exchange.dialect.relay(exchange.body)
+        tells = self._tells_route(exchange, attempt)
         pending, head_sent = [], False
         try:
             for event, chunk in attempt.events():
                 if event.is_done:
                     continue
-                pending.append(event.raw if chunk is None else relay.pass_on(event, chunk))
-                if head_sent or (chunk and openai_chat.has_content(chunk)):
-                    if not head_sent:
+                begins = not head_sent and chunk and openai_chat.has_content(chunk)
+                if begins and tells:
+                    told = _route_told(exchange, chunk)
+                    pending.append(relay.pass_on(sse.Event(sse.event(openai_chat.dumps(told)), b""), told))
+                pending.append(relay.pass_on(event, chunk))
+                if head_sent or begins:
+                    if begins:
                         head_sent, exchange.ttft_ms = True, exchange.ms()
                     sent, pending = b"".join(pending), []
                     if sent:
@@ -346,11 +397,16 @@ class Pipeline:
         except Cancelled:
             if exchange.failure is None:  # else it is we who leave, and the client is told
                 return
-            yield _error_event(exchange.failure)
+            yield exchange.dialect.error_event(exchange.failure, exchange.id)
         except ProxyError as error:
             exchange.failure = error
             self._failed(exchange, attempt, error)
-            yield _error_event(error)
+            yield exchange.dialect.error_event(error, exchange.id)
+
+    def _tells_route(self, exchange, attempt):
+        """Whether the answer begins with a line about its route: never where a program reads it."""
+        told = self._config.show_route and exchange.decision != "META" and "messages" in exchange.body
+        return bool(told and not attempt.native and not _is_machine_read(exchange.body))
 
     def _log_response(self, exchange, attempt):
         started = attempt.started_at
@@ -371,13 +427,13 @@ class Pipeline:
             ),
         )
 
-    def _passed_through(self, exchange, provider):
-        """A call that is not streamed, answered by one provider as it is."""
+    def _passed_through(self, exchange, provider, path, body):
+        """A call that is not streamed, answered by one provider as it is. body: a dict."""
         line = Line()
         exchange.on_hang_up(line.cut)
         timeouts = provider.timeouts()
-        url = provider.url(EMBEDDINGS, line)
-        body = openai_chat.dumps(provider.body(exchange.body, stream=False))
+        url = provider.url(path, line)
+        body = openai_chat.dumps(body)
         clock = timing.clock_for(provider.name, provider.model, body)
         response = provider.upstream.call(line, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s)
         answer = b""
@@ -392,9 +448,20 @@ class Pipeline:
         return Whole(answer)
 
 
-def _error_event(error):
-    """How a stream that failed ends."""
-    return sse.event(openai_chat.dumps(openai_chat.error_body(error.message, error.type, error.param, error.code))) + sse.DONE
+def _route_told(exchange, chunk):
+    """A chunk before the first with content that names, as reasoning, who answers and why. It says nothing that the headers do not."""
+    verdict = exchange.verdict
+    sure = f" {verdict.confidence:.0%} sure" if verdict and verdict.confidence is not None else ""
+    decided = f", decided in {verdict.ms} ms" if verdict else ""
+    line = f"{exchange.decision}{sure} -> {exchange.route}, {exchange.provider}{decided}, first word after {exchange.ms()} ms\n\n"
+    top = {key: value for key, value in chunk.items() if key not in ("choices", "usage")}
+    return {**top, "choices": [{"index": 0, "delta": {"role": "assistant", "reasoning_content": line}, "finish_reason": None}]}
+
+
+def _is_machine_read(body):
+    """Whether a program is going to parse the answer: it is to follow a format, or a tool must be called."""
+    form, choice = body.get("response_format"), body.get("tool_choice")
+    return (isinstance(form, dict) and form.get("type") != "text") or choice not in (None, "auto", "none")
 
 
 def _housekeeping(marker):

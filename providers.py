@@ -17,7 +17,7 @@ from errors import BadRequest, ConnectFailed, UpstreamStatus
 from upstream import Upstream, read_some
 from wire import anthropic, anthropic_stream, openai_chat
 
-CHAT = "/chat/completions"
+CHAT, MESSAGES = "/chat/completions", "/messages"
 HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0  # a home server may be silent through a long prefill; a cloud that is has lost the request
 EMBEDDED_CONCURRENT = 8  # its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores)
 ANTHROPIC_VERSION = "2023-06-01"
@@ -78,6 +78,15 @@ class Provider:
         """What turns this provider's stream events into OpenAI's; one for each answer."""
         return openai_chat.Decoder()
 
+    def speaks(self, api):
+        """Whether it can be asked in a client's own API (a key of dialects.NATIVE), as well as in chat completions' words."""
+        return api == "responses" and self.settings.responses
+
+    def native_body(self, body, rule=None):
+        """What it is sent for a request in an API of its own: what the client wrote, unless the settings say otherwise. rule: as for `body`."""
+        body = _shaped({**body, "model": self._model_for(body, rule), "stream": True}, self.settings.params, self.settings.extra_body)
+        return _shaped(body, rule.params, rule.extra_body) if rule else body
+
     def cost_usd(self, usage):
         """What a call costs, None where nobody knows. usage: a prices.Usage, or the provider's own object, or None."""
         if self.is_local and usage is not None:
@@ -136,9 +145,16 @@ class AnthropicProvider(Provider):
         return {"x-api-key": self.settings.api_key or "", "anthropic-version": ANTHROPIC_VERSION}
 
     def url(self, path, line):
-        if path != CHAT:
+        """The endpoint for chat, whichever way it is said, or for one below /messages. Raises BadRequest for what this API has not."""
+        if path != CHAT and not path.startswith(MESSAGES):
             raise BadRequest(f"provider '{self.name}' speaks the Messages API, which has nothing like {path}", param="model")
-        return super().url("/messages", line)
+        return super().url(MESSAGES if path == CHAT else path, line)
+
+    def speaks(self, api):
+        return api == "messages"
+
+    def native_body(self, body, rule=None):
+        return anthropic.without_unsigned_thinking(super().native_body(body, rule))
 
     def body(self, client_body, rule=None, *, stream=True):
         """`extra_body` is merged after the translation, so that the owner writes the API's native fields there. Raises BadRequest for what is no chat."""

@@ -70,6 +70,10 @@ class Router:
         ruled = next((way for fits, way in self._rules if fits(name)), None)
         return ruled or self._pins.get(model)
 
+    def way(self, route):
+        """The way of a route, None if there is no such route."""
+        return self._ways.get(route)
+
     def route(self, name):
         """The way of a route asked for by its name, None if there is no such route."""
         way = self._ways.get(name)

@@ -236,10 +236,10 @@ class Upstream:
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._proxies = {}
 
-    def call(self, line, method, url, body=None, *, connect_s, read_s):
+    def call(self, line, method, url, body=None, *, connect_s, read_s, headers=None):
         """Send one request and return its `requests.Response` as soon as the headers are there.
 
-        line: the Line by which another thread may hang up. body: bytes or None.
+        line: the Line by which another thread may hang up. body: bytes or None. headers: besides those that every request carries.
         connect_s: until the connection stands, in seconds. read_s: the time for sending the request, and then the longest silence
         (between bytes, not for the whole answer).
         Raises Cancelled after `line.cut()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
@@ -247,7 +247,7 @@ class Upstream:
         """
         request = requests.PreparedRequest()
         request.method, request.url, request.body = method, url, body
-        request.headers = requests.structures.CaseInsensitiveDict(self._headers)
+        request.headers = requests.structures.CaseInsensitiveDict(self._headers if not headers else {**headers, **self._headers})
         if body is not None:
             request.headers["Content-Length"] = str(len(body))
         for last_try in (False, True):

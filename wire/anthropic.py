@@ -388,38 +388,91 @@ _BLOCKS_OF_ROLE = {
     "assistant": ("text", "thinking", "redacted_thinking", "tool_use"),
     "tool_result": ("text", "image", "document", "search_result"),
 }
+BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")  # the codes of what is sound but cannot be said in chat completions
+HEADERS = ("anthropic-beta",)  # of a client's that belong to its request
 _KINDS = {str: "a string", dict: "an object", list: "a list"}
 
 
-def check_messages(body):
-    """Check a Messages request as far as the proxy itself relies on it. Raises BadRequest naming the field.
-
-    Blocks of Anthropic's own tools (server_tool_use and the like) are refused, since no other provider could make sense of them.
-    """
+def _check_envelope(body, limited):
+    """Check what holds for a Messages request whoever answers it."""
     if not isinstance(body, dict):
         raise BadRequest("the request body must be a JSON object")
     for name, (kind, told) in _FIELDS.items():
         if body.get(name) is not None and not isinstance(body[name], kind):
             raise BadRequest(f"'{name}' must be {told}", param=name)
     limit = body.get("max_tokens")
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+    if (limited or limit is not None) and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise BadRequest("'max_tokens' must be a whole number of at least 1", param="max_tokens")
-    if body.get("system") is not None:
-        _check_content(body["system"], "system", "system")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("'messages' must be a list with at least one message", param="messages")
     for i, message in enumerate(messages):
-        _check_message(message, f"messages[{i}]")
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in ("user", "assistant", "system"):
+            raise BadRequest(f"'messages[{i}].role' must be user, assistant or system", param=f"messages[{i}].role")
+        _check_blocks(message.get("content"), f"messages[{i}].content")
+    if body.get("system") is not None:
+        _check_blocks(body["system"], "system")
+
+
+def _check_blocks(content, where):
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise BadRequest(f"'{where}' must be a string or a list of blocks", param=where)
+    for j, block in enumerate(content):
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise BadRequest(f"'{where}[{j}]' must be an object with a 'type'", param=f"{where}[{j}]")
+
+
+def check_messages(body, *, limited=True):
+    """Check a Messages request as far as the proxy itself relies on it. Raises BadRequest naming the field.
+
+    limited: whether `max_tokens` has to be there. What is sound but only Anthropic's own servers can make sense of (server_tool_use and the like) is
+    refused with one of the codes in BEYOND_CHAT.
+    """
+    _check_envelope(body, limited)
+    if body.get("system") is not None:
+        _check_content(body["system"], "system", "system")
+    for i, message in enumerate(body["messages"]):
+        _check_content(message["content"], f"messages[{i}].content", message["role"])
     for i, tool in enumerate(body.get("tools") or ()):
         _check_tool(tool, f"tools[{i}]")
 
 
-def _check_message(message, where):
-    role = message.get("role") if isinstance(message, dict) else None
-    if role not in ("user", "assistant", "system"):
-        raise BadRequest(f"'{where}.role' must be user, assistant or system", param=f"{where}.role")
-    _check_content(message.get("content"), f"{where}.content", role)
+def words_of(body):
+    """A chat request that holds no more than the words of a Messages request, to decide by where chat completions cannot say it all."""
+    held = ([{"role": "system", "content": body["system"]}] if body.get("system") else []) + body["messages"]
+    messages = [{"role": message["role"], "content": openai_chat.text_of(message["content"])} for message in held]
+    return {name: body[name] for name in ("model", "stream", "max_tokens") if body.get(name) is not None} | {"messages": messages}
+
+
+def with_system(body, text):
+    """A Messages request with `text` at the end of its system prompt, in a block of its own where there are blocks, so that what is cached stays cached."""
+    system = body.get("system") or ""
+    if isinstance(system, list):
+        return {**body, "system": [*system, {"type": "text", "text": text}]}
+    return {**body, "system": f"{system}\n\n{text}" if system else text}
+
+
+def without_unsigned_thinking(body):
+    """A Messages request without the thinking that no server of this API signed: it came from another model, and this API refuses to read it."""
+    if not any(map(_has_unsigned, body["messages"])):
+        return body
+    return {**body, "messages": [_signed_only(message) if _has_unsigned(message) else message for message in body["messages"]]}
+
+
+def _has_unsigned(message):
+    return isinstance(message["content"], list) and any(map(_is_unsigned, message["content"]))
+
+
+def _is_unsigned(block):
+    return block["type"] == "thinking" and not block.get("signature")
+
+
+def _signed_only(message):
+    left = [block for block in message["content"] if not _is_unsigned(block)]
+    return {**message, "content": left or [{"type": "text", "text": "(no answer)"}]}  # no message may be empty
 
 
 def _check_content(content, where, role):

@@ -283,6 +283,80 @@ class Decoder:
         return [*pairs, (sse.Event(sse.DONE, b"[DONE]"), None)] if self._stream.ended else pairs
 
 
+class NativeDecoder:
+    """A provider's events for a client of this same API: passed on as they came, with the chunks by which our books know what they say.
+
+    Used like Decoder.
+    """
+
+    def __init__(self, created):
+        self._stream = ChunkStream(created)
+        self._message = MessageAssembly()
+
+    @property
+    def usage(self):
+        return self._stream.usage
+
+    @property
+    def answer(self):
+        """The whole message, as it would have come without a stream."""
+        return self._message.answer
+
+    def decode(self, event):
+        """The pairs for one event: itself with what it says, and once it is the last, the end of the stream. Raises ValueError for no event of this API."""
+        if event.data is None:
+            return [(event, None)]
+        data = json.loads(event.data)
+        chunks = self._stream.chunks_of(data)
+        try:
+            self._message.add(data)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError("not an event of the Messages API") from error
+        pairs = [(event, chunks[0] if chunks else None), *((sse.Event(b"", None), chunk) for chunk in chunks[1:])]
+        return [*pairs, (sse.Event(b"", b"[DONE]"), None)] if self._stream.ended else pairs
+
+
+class MessageAssembly:
+    """A whole message, put together from a stream's events; blocks of any kind, known or not. It is given only what ChunkStream could read."""
+
+    def __init__(self):
+        self.answer = None
+        self._inputs = {}  # block index -> its input's JSON so far
+
+    def add(self, event):
+        kind = event["type"]
+        if kind == "message_start":
+            self.answer = {**event["message"], "content": []}
+        elif kind == "content_block_start":
+            self.answer["content"].append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            self._add_piece(event["index"], event["delta"])
+        elif kind == "content_block_stop" and self._inputs.get(event["index"]):
+            self.answer["content"][event["index"]]["input"] = _input_of(self._inputs[event["index"]])
+        elif kind == "message_delta":
+            rest = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
+            self.answer = {**self.answer, **event["delta"], **rest, "usage": {**self.answer.get("usage", {}), **(event.get("usage") or {})}}
+
+    def _add_piece(self, index, delta):
+        block = self.answer["content"][index]
+        if delta["type"] == "input_json_delta":
+            self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
+            return
+        for name, piece in delta.items():
+            if name == "citation":
+                block["citations"] = [*(block.get("citations") or []), piece]
+            elif name != "type":
+                block[name] = block.get(name, "") + piece if name in ("text", "thinking") else piece
+
+
+def _input_of(pieces):
+    """A tool's input; {} where the answer was cut off in the middle of it, which its stop reason tells."""
+    try:
+        return json.loads(pieces)
+    except ValueError:
+        return {}
+
+
 class EventStream:
     """A chat completion's stream on its way to a client of this API; used like `openai_chat.Relay`.
 
@@ -305,10 +379,12 @@ class EventStream:
         return self._finish_reason is not None
 
     def pass_on(self, event, chunk):
-        """The bytes to send for one chunk, often none. event: as received; not needed here, as nothing of it can stay.
+        """The bytes to send for one chunk, often none. event: as received; not needed here, as nothing of it can stay. chunk: None for a comment.
 
         Raises StreamBroken when pieces of a tool call come after the next block began, which this API cannot say, and for what is no chunk.
         """
+        if chunk is None:
+            return PING if self._id else b""
         try:
             return self._sent_for(chunk)
         except (TypeError, AttributeError) as error:

@@ -293,7 +293,9 @@ class Relay:
         self.usage = None
 
     def pass_on(self, event, chunk):
-        """The bytes to send for one event: as received, changed where a promise demands it, or b""."""
+        """The bytes to send for one event: as received, changed where a promise demands it, or b"". chunk: None for a comment."""
+        if chunk is None:
+            return event.raw
         if chunk.get("usage"):
             self.usage = chunk["usage"]
         choices = chunk.get("choices")

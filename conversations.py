@@ -1,0 +1,79 @@
+"""Where each conversation was answered last, so that a short follow-up ("yes", "go on", "and in Python?") stays with the provider that holds its KV cache.
+
+What is kept is a digest and the names of a route and a provider; no text, and nothing a client sent. The digest has in it who asks, so that two
+clients who happen to begin alike never share a place. In memory only: a restart forgets.
+"""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import meta
+
+ID_HEADERS = ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id")  # filled by the frontend, if the owner has it do so
+USER_HEADERS = ("Authorization", "x-api-key", "X-OpenWebUI-User-Id")
+FIRST_TURN = "first turn"
+MOST_PLACES = 10_000
+KEPT_S = 6 * 3600  # far longer than any server keeps a cache, and long enough for a chat that is taken up after lunch
+SHORT_CHARS = 80  # of a follow-up that may lean on what came before
+CLEAR = 0.9  # a decision at least this sure is heeded, whatever came before
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a conversation was answered: names of a route and of a provider."""
+
+    route: str
+    provider: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation a request belongs to. known_by: the header that named it, or FIRST_TURN. place: None when it has none yet. leans: whether the
+    request is a short follow-up."""
+
+    key: bytes
+    known_by: str
+    place: Place | None
+    leans: bool
+
+    def holds(self, verdict):
+        """Whether it should stay where it is, for all that a classifier.Verdict says. A chat model's word, which comes without a probability, is clear."""
+        return self.place is not None and self.leans and verdict.confidence is not None and verdict.confidence < CLEAR
+
+
+class Conversations:
+    """The places, the least recently used of which are forgotten. From any thread."""
+
+    def __init__(self):
+        self._places = OrderedDict()  # key -> (Place, when)
+        self._lock = threading.Lock()
+
+    def find(self, client, body, headers):
+        """The Conversation of a chat request, None where there is nothing to know it by. client: the address of who asks."""
+        turns = meta.user_words(body["messages"])
+        named = next((name for name in ID_HEADERS if headers.get(name)), None)
+        first = next((text for role, text in turns if role == "user"), None)
+        if not turns or (named is None and not first):
+            return None
+        owner = [client, *(headers.get(name, "") for name in USER_HEADERS), str(body.get("user") or "")]
+        told = [named or FIRST_TURN, headers[named] if named else first]
+        key = hashlib.sha256("\0".join(owner + told).encode("utf-8", "surrogatepass")).digest()
+        goes_on = any(role == "assistant" for role, _ in turns)  # else it begins, whoever has begun like this before
+        leans = goes_on and turns[-1][0] == "user" and len(turns[-1][1]) <= SHORT_CHARS
+        return Conversation(key, told[0], self._place(key) if goes_on else None, leans)
+
+    def _place(self, key):
+        with self._lock:
+            place, at = self._places.get(key, (None, 0))
+            return place if place and time.monotonic() - at < KEPT_S else None
+
+    def answered(self, conversation, place):
+        """Note where a conversation is answered now."""
+        with self._lock:
+            self._places[conversation.key] = (place, time.monotonic())
+            self._places.move_to_end(conversation.key)
+            if len(self._places) > MOST_PLACES:
+                self._places.popitem(last=False)
