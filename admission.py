@@ -21,6 +21,10 @@ _GRANTED, _HUNG_UP, _TOO_LATE, _DISPLACED = "granted", "hung up", "too late", "d
 class Overloaded(Unavailable):
     """The provider is as busy as it may be."""
 
+    def __init__(self, message, *, code):
+        super().__init__(message, code=code)
+        self.worth_retrying = True
+
 
 class Slot:
     """A place at a provider, until it is released; as a context manager, until the end of its block. queued_ms: how long its caller waited for it."""

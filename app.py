@@ -29,7 +29,7 @@ from conversations import Conversations
 from costs import Costs, cloud_of
 from dialects import Messages, OpenAI, speaking_at
 from enrichment import Enrichment
-from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized, UpstreamStatus
+from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
 from ledger import Ledger, located
 from logs import fields
@@ -48,6 +48,8 @@ MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema an
 DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
 STARTED = int(time.time())  # `created` of every model
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
+RETRIED = (408, 409, 429)  # besides 5xx: what the client libraries ask again by themselves, unless `x-should-retry` says that it is useless
+PREFLIGHT_S = 600  # how long a browser may remember that it may ask
 UNKEPT = ("classify", "messages.count_tokens")  # what is no answer to anybody's question leaves no session file
 HOME = Path(__file__).parent
 MARKERS = HOME / "meta_markers.yaml"
@@ -164,6 +166,9 @@ def create_app(config=None):
         add("/health", face.health, "GET")
         add("/livez", face.livez, "GET")
         add("/metrics", face.metrics, "GET")
+    app.add_url_rule("/", "/", face.root, methods=["GET"], provide_automatic_options=False)
+    app.before_request(face.preflight)
+    app.after_request(face.shared_with_browsers)
     app.register_error_handler(HTTPException, face.no_such_endpoint)
     app.register_error_handler(Exception, face.unexpected)
     return app
@@ -332,12 +337,49 @@ class Face:
         report = self._parts.health.report(fresh=request.args.get("fresh") not in (None, "", "0", "false"))
         return _json_response(report, 503 if report["status"] == "unhealthy" else 200)
 
+    def root(self):
+        """What people and programs see who try the bare address."""
+        return Response("Headstart is running\n", mimetype="text/plain")
+
     def livez(self):
         return Response("ok\n", mimetype="text/plain")
 
     def metrics(self):
         body, content_type = self._parts.metrics.text()
         return Response(body, content_type=content_type)
+
+    # Browsers, which ask before they ask.
+
+    def preflight(self):
+        """The answer to OPTIONS, None for any other request: what a path takes, and whether pages from elsewhere may ask it."""
+        if request.method != "OPTIONS":
+            return None
+        if request.routing_exception and not isinstance(request.routing_exception, WerkzeugMethodNotAllowed):
+            return None  # there is no such path, which is said as usual
+        methods = getattr(request.routing_exception, "valid_methods", None) or ()
+        response = Response(status=204)
+        response.headers["Allow"] = ", ".join(sorted({*methods, "OPTIONS"}))
+        asked = request.headers.get("Access-Control-Request-Headers")
+        if self._shared_with(request.headers.get("Origin")):
+            response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
+            response.headers["Access-Control-Allow-Headers"] = asked or "authorization, content-type"
+            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)
+            if request.headers.get("Access-Control-Request-Private-Network") == "true":
+                response.headers["Access-Control-Allow-Private-Network"] = "true"
+        return response
+
+    def shared_with_browsers(self, response):
+        """Name the origin that may read this answer, where the owner allows it."""
+        origin = request.headers.get("Origin")
+        if self._shared_with(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "*"
+            response.vary.add("Origin")
+        return response
+
+    def _shared_with(self, origin):
+        allowed = self._parts.config.server.cors_origins
+        return bool(origin) and (origin in allowed or "*" in allowed)
 
     # Requests nobody asked for.
 
@@ -408,8 +450,10 @@ def _error_response(exchange):
     response = _json_response(exchange.dialect.error(error, exchange.id), error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, UpstreamStatus) and error.retry_after_s:
+    if error.retry_after_s:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if not error.worth_retrying and (error.status >= 500 or error.status in RETRIED):
+        response.headers["x-should-retry"] = "false"
     return response
 
 

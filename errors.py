@@ -16,12 +16,20 @@ ConfigError                               stops the start; names file, line and 
 This module knows nothing of HTTP libraries: foreign exceptions become these in `upstream.py`.
 """
 
+import math
+
 
 class ProxyError(Exception):
-    """A request that cannot be answered as asked. `status` is the HTTP status the client gets."""
+    """A request that cannot be answered as asked. `status` is the HTTP status the client gets.
+
+    worth_retrying: whether the same request may fare better in a moment. Client libraries repeat a 408, 429 or 5xx by themselves unless they are told
+    that it is useless. retry_after_s: when, None where nobody knows.
+    """
 
     status = 500
     type = "server_error"
+    worth_retrying = False
+    retry_after_s = None
 
     def __init__(self, message, param=None, code=None):
         """message: what happened, for the client's eyes. param: the request field to blame, if one is."""
@@ -79,36 +87,47 @@ class UpstreamStatus(UpstreamError):
     """
 
     GO_ON = (408, 429)
+    PASSING = (408, 429, 502, 503, 529)
 
     def __init__(self, status, body, provider, retry_after_s=None):
         super().__init__(body.get("message") or f"provider '{provider}' answered {status}", body.get("param"), body.get("code"))
         self.status = status
         self.retry_after_s = retry_after_s
+        self.worth_retrying = status in self.PASSING
         self.type = body.get("type") or UpstreamError.type
         self.may_go_on = status in self.GO_ON or status >= 500 or status in (401, 403)  # a refused key is the owner's mishap, not the client's
 
 
 class Unavailable(UpstreamError):
-    """The provider was not called, and why."""
+    """The provider was not called, and why. rest_left_s: how long it will be left alone; None or infinite where that is not just for a time."""
 
     status = 503
     type = "service_unavailable"
+
+    def __init__(self, message, param=None, code=None, *, rest_left_s=None):
+        super().__init__(message, param, code)
+        self.worth_retrying = rest_left_s is not None and rest_left_s < math.inf
+        self.retry_after_s = rest_left_s if self.worth_retrying else None
 
 
 class StreamBroken(UpstreamError):
     """The provider's answer ended before it was complete."""
 
+    worth_retrying = True
+
 
 class ChainExhausted(ProxyError):
-    """No provider of the route could serve. `tried` is a list of (provider, reason)."""
+    """No provider of the route could serve. `tried` is a list of (provider, the UpstreamError it failed with)."""
 
     status = 503
     type = "service_unavailable"
 
     def __init__(self, route, tried):
-        told = "; ".join(f"{provider}: {reason}" for provider, reason in tried) or "every provider is disabled"
+        told = "; ".join(f"{provider}: {error.message}" for provider, error in tried) or "every provider is disabled"
         super().__init__(f"no provider of route '{route}' could answer ({told})", code="no_provider_available")
         self.tried = tried
+        self.worth_retrying = any(error.worth_retrying for _, error in tried)
+        self.retry_after_s = min((error.retry_after_s for _, error in tried if error.retry_after_s is not None), default=None)
 
 
 class Cancelled(ProxyError):

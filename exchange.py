@@ -94,7 +94,7 @@ class Exchange:
                 return
             if stopping:
                 self.failure = ProxyError("the proxy is being stopped; try again in a moment", code="shutting_down")
-                self.failure.status = 503
+                self.failure.status, self.failure.worth_retrying = 503, True
             self.gone = not stopping
             cancels, self._cancels = self._cancels, []
         for cancel in cancels:

@@ -99,7 +99,10 @@ class Pipeline:
                 exchange.decision = "MODERATE"
             way = self._router.by_decision(exchange.decision)
         exchange.went(way)
-        return self._reply(exchange, self._first_head(exchange, self._affordable(exchange, way), Asked(exchange.body), COMPLETIONS))
+        way = self._affordable(exchange, way)
+        able = tuple(name for name in way.chain if self._providers[name].completes)
+        way = dataclasses.replace(way, chain=able or way.chain)  # where nobody is, the first one says why
+        return self._reply(exchange, self._first_head(exchange, way, Asked(exchange.body), COMPLETIONS))
 
     def embedding(self, exchange):
         """Answer an embeddings request from the provider marked for it, else from the one that has the model. Raises NotFound when there is none."""
@@ -280,7 +283,7 @@ class Pipeline:
         for name in way.chain:
             provider, attempt = self._providers[name], None
             if self._was_silent(exchange, name):
-                tried.append((name, exchange.speculative.failure.message))
+                tried.append((name, exchange.speculative.failure))
                 continue
             try:
                 attempt = self._admitted(exchange, provider, way, path, asked)
@@ -293,7 +296,7 @@ class Pipeline:
                     if not error.may_go_on or (error.status == 429 and len(way.chain) == 1):
                         exchange.answering = attempt
                         raise
-                tried.append((name, error.message))
+                tried.append((name, error))
         raise ChainExhausted(way.route, tried)
 
     @staticmethod
@@ -307,13 +310,13 @@ class Pipeline:
         if provider.disabled:
             raise Unavailable(f"disabled, {provider.disabled}")
         if not provider.breaker.allows():
-            raise Unavailable(f"resting, {provider.breaker.snapshot()['reason']}")
+            raise _resting(provider)
         # The place first: a call that finds none says nothing about the provider and must not use up its one trial after a rest.
         slot = provider.admission.enter(admission.META if exchange.decision == "META" else admission.CHAT, exchange.on_hang_up)
         permit = provider.breaker.begin()
         if permit is None:
             slot.release()
-            raise Unavailable(f"resting, {provider.breaker.snapshot()['reason']}")
+            raise _resting(provider)
         return exchange.calls(Attempt(provider, path, asked.chat, native=asked.native, rule=way.rule, slot=slot, permit=permit))
 
     def _affordable(self, exchange, way):
@@ -446,6 +449,10 @@ class Pipeline:
             clock.ended()
         exchange.ttft_ms = exchange.ms()
         return Whole(answer)
+
+
+def _resting(provider):
+    return Unavailable(f"resting, {provider.breaker.snapshot()['reason']}", rest_left_s=provider.breaker.rest_left_s())
 
 
 def _route_told(exchange, chunk):

@@ -29,6 +29,8 @@ ENGINE_START_S = 120.0  # how long a request waits for an engine that is startin
 class Provider:
     """One OpenAI-compatible server, with its breaker and its door."""
 
+    completes = True  # whether it has legacy completions
+
     def __init__(self, name, settings, policy=None):
         """settings: config.Provider. policy: when its breaker opens, a breaker.Policy; None for the usual."""
         self.name = name
@@ -140,6 +142,8 @@ class EmbeddedProvider(Provider):
 
 class AnthropicProvider(Provider):
     """A server of Anthropic's Messages API behind our OpenAI face."""
+
+    completes = False
 
     def _credentials(self):
         return {"x-api-key": self.settings.api_key or "", "anthropic-version": ANTHROPIC_VERSION}
