@@ -2,7 +2,7 @@
 
 The thread takes turns between those who ask, a slice of a few dozen milliseconds each, so that a large job neither holds up a small one nor, when its client
 has gone, itself. It runs below the priority of everything else: requests being classified go first. As in classifier.py nothing of MLX exists before the
-fork, nor before the first question: whoever never asks for an embedding pays nothing; who does, about 100 MB.
+fork, nor before the first question: whoever never asks for an embedding pays nothing; who does, some 125 MB.
 
 It knows nothing of HTTP or of any API's fields beyond the name `input`, by which it blames.
 """
@@ -12,8 +12,6 @@ import os
 import sys
 import threading
 from queue import SimpleQueue
-
-import numpy as np
 
 from errors import BadRequest, Cancelled, ProxyError, Unavailable
 
@@ -89,6 +87,8 @@ class _Job:
 
     def answer(self):
         """(vectors, tokens) once all is computed."""
+        import numpy as np  # here and not above: its BLAS counts its threads when imported, and engine.blas says how many there may be
+
         vectors = np.empty((len(self.inputs), self.vectors[0][1].shape[1]), np.float32)
         for positions, computed in self.vectors:
             vectors[positions] = computed
