@@ -311,7 +311,7 @@ def test_images_without_words_are_only_images():
     assert [part["type"] for part in asked_of_generate(generate("what?", images=[PNG]))["messages"][0]["content"]] == ["text", "image_url"]
 
 
-@pytest.mark.parametrize("image", ["", "AAAA", "no base64 at all", f"data:image/png;base64,{PNG}", base64.b64encode(b"<svg xmlns=''></svg>").decode()])
+@pytest.mark.parametrize("image", ["", "AAAA", "no base64 at all", "größe", f"data:image/png;base64,{PNG}", base64.b64encode(b"<svg xmlns=''></svg>").decode()])
 def test_what_is_no_image_is_refused_by_its_place(image):
     assert refused(asked_of, chat(user("hm"), user("what?", images=[PNG, image]))) == "messages[1].images[1]"
     assert refused(asked_of_generate, generate(images=[image])) == "images[0]"

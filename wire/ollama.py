@@ -7,7 +7,6 @@ Reference: docs/api.md, api/types.go and server/routes.go of github.com/ollama/o
 """
 
 import base64
-import binascii
 import hashlib
 import itertools
 import json
@@ -411,7 +410,7 @@ def _image_part(image, where):
     data = "".join(image.split())
     try:
         head = base64.b64decode(data[:16], validate=True)
-    except binascii.Error:
+    except ValueError:
         head = b""
     media_type = "image/webp" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else next((type for magic, type in _IMAGES if head.startswith(magic)), None)
     if media_type is None:
