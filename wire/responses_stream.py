@@ -1,0 +1,628 @@
+"""OpenAI's Responses API, the answers: our chunks and whole answers as its clients' events and responses, and, for a provider that speaks this API
+itself, its events as the chunks by which our books know what they say.
+
+`EventStream` is to this API's clients what `openai_chat.Relay` is to chat completions'; a whole answer is the last thing its stream would have told.
+Neither ever sends [DONE], which this API does not have. Reasoning is told as a summary: that is where Home Assistant, the Agents SDK, LangChain and
+the AI SDK look for it. Nothing is known here of what is stored, so every answer says `store: false`.
+Reference: platform.openai.com/docs/api-reference/responses-streaming, and the types and the accumulator of OpenAI's Python SDK 3.52.
+"""
+
+import json
+
+from errors import StreamBroken, UpstreamError
+from wire import openai_chat, sse
+from wire.responses import sealed
+
+INCOMPLETE_OF_FINISH = {"length": "max_output_tokens", "content_filter": "content_filter"}
+FINISH_OF_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
+STATUS_OF_ERROR = {"rate_limit_exceeded": 429, "insufficient_quota": 429, "invalid_request_error": 400, "invalid_prompt": 400, "context_length_exceeded": 400}
+_FAILURES = ("server_error", "rate_limit_exceeded", "invalid_prompt")  # codes that this API's failed response may have, as far as they occur here
+
+# What a response says of a request that did not say otherwise: the API's own defaults.
+_DEFAULTS = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "parallel_tool_calls": True,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_logprobs": 0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "tool_choice": "auto",
+    "metadata": {},
+    "prompt_cache_key": None,
+    "safety_identifier": None,
+    "user": None,
+}
+
+
+def answer_of(completion, request, response_id, created_at):
+    """The response for a chat completion's first choice.
+
+    request: the Responses request, whose fields it repeats. response_id: such as "resp_123"; its items are named after it. created_at: in seconds since
+    1970. Raises UpstreamError for what is no chat completion.
+    """
+    answer = _Answer(request, response_id, created_at)
+    try:
+        for _ in answer.add(openai_chat.chunk_of(completion)):
+            pass
+    except (KeyError, TypeError, AttributeError, StreamBroken) as error:
+        raise UpstreamError("the provider's answer is no chat completion") from error
+    for _ in answer.end():
+        pass
+    return answer.response(*answer.outcome)
+
+
+def usage_of(usage):
+    """A chat completion's usage in this API's shape; None where none was told."""
+    if not isinstance(usage, dict) or not usage:
+        return None
+    prompt, completion = (_object(usage.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
+    read, produced = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return {
+        "input_tokens": read,
+        "input_tokens_details": {"cached_tokens": _count(prompt, "cached_tokens"), "cache_write_tokens": _count(prompt, "cache_write_tokens")},
+        "output_tokens": produced,
+        "output_tokens_details": {"reasoning_tokens": _count(completion, "reasoning_tokens")},
+        "total_tokens": _count(usage, "total_tokens") or read + produced,
+    }
+
+
+def _object(value):
+    return value if isinstance(value, dict) else {}
+
+
+def _count(holder, name):
+    """A number of tokens; 0 where none was told."""
+    count = holder.get(name)
+    return count if isinstance(count, int) else 0
+
+
+def _sse_event(event):
+    return b"event: " + event["type"].encode() + b"\ndata: " + openai_chat.dumps(event) + b"\n\n"
+
+
+class EventStream:
+    """A chat completion's stream on its way to a client of this API; used like `openai_chat.Relay`. Its arguments are those of `answer_of`.
+
+    The response's end is held back until `ending()`, since the usage that belongs to it comes last.
+    """
+
+    def __init__(self, request, response_id, created_at):
+        self._answer = _Answer(request, response_id, created_at)
+        self._sent = 0  # events
+        self._has_begun = False
+
+    @property
+    def finished(self):
+        """Whether the first choice has ended."""
+        return self._answer.finish_reason is not None
+
+    @property
+    def usage(self):
+        """As the provider told it."""
+        return self._answer.usage
+
+    def pass_on(self, event, chunk):
+        """The bytes to send for one chunk, often none. chunk: None for a comment, which is passed on as received.
+
+        Raises StreamBroken when pieces of a tool call come after the next item began, and for what is no chunk.
+        """
+        if chunk is None:
+            return event.raw if event.raw.startswith(b":") else b""
+        try:
+            return self._begun() + self._numbered(self._answer.add(chunk))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StreamBroken("the provider sent something that is no completion") from error
+
+    def ending(self):
+        """What is missing at a proper end: the open item's end, and the whole response."""
+        closed = self._begun() + self._numbered(self._answer.end())
+        status, details = self._answer.outcome
+        return closed + self._numbered([{"type": f"response.{status}", "response": self._answer.response(status, details)}])
+
+    def error_event(self, message, type="server_error", param=None, code=None):
+        """The events that end a stream which failed; nothing may follow them. The arguments are those of OpenAI's error object."""
+        response = self._answer.response("failed", error=_failure(message, code))
+        return self._begun() + self._numbered(_failure_events(response, message, type, param, code))
+
+    def _begun(self):
+        if self._has_begun:
+            return b""
+        self._has_begun = True
+        response = self._answer.response("in_progress")
+        return self._numbered({"type": f"response.{told}", "response": response} for told in ("created", "in_progress"))
+
+    def _numbered(self, events):
+        sent = []
+        for event in events:  # one by one: an event holds what the next one may change
+            sent.append(_sse_event({"type": event["type"], "sequence_number": self._sent, **event}))
+            self._sent += 1
+        return b"".join(sent)
+
+
+def _failure(message, code):
+    return {"code": code if code in _FAILURES else "server_error", "message": message}
+
+
+def _failure_events(response, message, type, param, code):
+    """A failure twice, since clients look in different places.
+
+    Home Assistant, the Agents SDK, LangChain and pydantic-ai show the message of `response.failed`; OpenAI's own libraries hand that over as any other
+    event, and raise what has an `error` in it. An error event is documented flat and sent nested, so this one is both.
+    """
+    told = {"type": type or "server_error", "code": code, "message": message, "param": param}
+    failed = [{"type": "response.failed", "response": response}] if response else []
+    return [*failed, {**told, "type": "error", "error": told}]
+
+
+class _Answer:
+    """An answer as it grows: the output items, and the events that tell of them, in order and not yet numbered."""
+
+    def __init__(self, request, response_id, created_at):
+        self._head = {"id": response_id, "object": "response", "created_at": created_at}
+        self._echo = _echo_of(request)
+        self._suffix = response_id.removeprefix("resp_")
+        self._items = []
+        self._open = None  # the kind of the last item, or its tool call's index, while it is open
+        self._pieces = []  # of the text at its end
+        self._logprobs = []  # of tokens whose text has not come yet
+        self._blocks = []  # signed reasoning of the open item
+        self._calls = {}  # index of a tool call -> its id
+        self.finish_reason = None
+        self.usage = None
+
+    # What it has become.
+
+    @property
+    def outcome(self):
+        """(status, incomplete_details) of an answer that came to its end."""
+        reason = INCOMPLETE_OF_FINISH.get(self.finish_reason) if isinstance(self.finish_reason, str) else None
+        return ("incomplete", {"reason": reason}) if reason else ("completed", None)
+
+    def response(self, status, incomplete_details=None, error=None):
+        """The response object as of now."""
+        return {
+            **self._head,
+            "status": status,
+            "background": False,
+            "completed_at": None,
+            "error": error,
+            "incomplete_details": incomplete_details,
+            **self._echo,
+            "output": [*self._items[:-1], self._snapshot()] if self._open is not None else self._items,
+            "previous_response_id": None,
+            "service_tier": "default",
+            "store": False,
+            "truncation": "disabled",
+            "usage": usage_of(self.usage),
+        }
+
+    def _snapshot(self):
+        """The open item as of now, as one that stays unfinished."""
+        item, text = {**self._items[-1], "status": "incomplete"}, "".join(self._pieces)
+        if item["type"] == "function_call":
+            return {**item, "arguments": text}
+        place = "content" if item["type"] == "message" else "summary"
+        if not item[place]:
+            return item
+        part = item[place][-1]
+        return {**item, place: [*item[place][:-1], {**part, "refusal" if part["type"] == "refusal" else "text": text}]}
+
+    # What a chunk adds to it.
+
+    def add(self, chunk):
+        """Yield the events for a chunk."""
+        self.usage = chunk.get("usage") or self.usage
+        for choice in chunk.get("choices") or ():
+            if not choice.get("index"):
+                yield from self._add(choice, choice.get("delta") or {})
+
+    def _add(self, choice, delta):
+        reasoning, text = _reasoning_in(delta), openai_chat.text_of(delta.get("content"))
+        if reasoning:
+            yield from self._reasoned(reasoning)
+        if blocks := delta.get("thinking_blocks"):
+            yield from self._begin("reasoning", self._reasoning_item)
+            self._blocks += blocks
+        if text or not reasoning:
+            self._logprobs += map(_logprob, (choice.get("logprobs") or {}).get("content") or ())
+        if text:
+            yield from self._said(text)
+        if refusal := delta.get("refusal"):
+            yield from self._refused(refusal)
+        for annotation in delta.get("annotations") or ():
+            yield from self._cited(annotation)
+        for call in delta.get("tool_calls") or ():
+            yield from self._called(call)
+        if choice.get("finish_reason") and self.finish_reason is None:
+            self.finish_reason = choice["finish_reason"]
+
+    def end(self):
+        """Yield the events for the end of the open item."""
+        yield from self._close(is_cut_off=self.outcome[0] == "incomplete")
+
+    def _reasoned(self, text):
+        yield from self._begin("reasoning", self._reasoning_item)
+        if not self._item["summary"]:
+            self._item["summary"].append({"type": "summary_text", "text": ""})
+            yield self._of_item("response.reasoning_summary_part.added", summary_index=0, part={"type": "summary_text", "text": ""})
+        self._pieces.append(text)
+        yield self._of_item("response.reasoning_summary_text.delta", summary_index=0, delta=text)
+
+    def _said(self, text):
+        yield from self._part({"type": "output_text", "text": "", "annotations": [], "logprobs": []})
+        self._pieces.append(text)
+        logprobs, self._logprobs = self._logprobs, []
+        self._item["content"][-1]["logprobs"] += logprobs
+        yield self._of_part("response.output_text.delta", delta=text, logprobs=logprobs)
+
+    def _refused(self, text):
+        yield from self._part({"type": "refusal", "refusal": ""})
+        self._pieces.append(text)
+        yield self._of_part("response.refusal.delta", delta=text)
+
+    def _cited(self, annotation):
+        """A page that the text cites; of other kinds of annotations chat completions know none."""
+        cited = annotation.get("url_citation") if annotation.get("type") == "url_citation" else None
+        if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
+            return
+        yield from self._part({"type": "output_text", "text": "", "annotations": [], "logprobs": []})
+        notes = self._item["content"][-1]["annotations"]
+        notes.append(
+            {
+                "type": "url_citation",
+                "start_index": _count(cited, "start_index"),
+                "end_index": _count(cited, "end_index"),
+                "title": cited.get("title") or "",
+                "url": cited["url"],
+            }
+        )
+        yield self._of_part("response.output_text.annotation.added", annotation_index=len(notes) - 1, annotation=notes[-1])
+
+    def _called(self, call):
+        """A piece of a tool call. Some servers give no index, some give every call the same one; a new id is a new call."""
+        index, id = call.get("index"), call.get("id")
+        if index is None:
+            index = len(self._calls) if id or not self._calls else max(self._calls)
+        function = call.get("function") or {}
+        arguments = _arguments_text(function.get("arguments"))
+        if index not in self._calls or (id and id != self._calls[index]):
+            self._calls[index] = id or f"call_{self._suffix}_{len(self._calls)}"
+            yield from self._start(index, self._call_item(self._calls[index], function.get("name") or ""))
+        elif arguments and self._open != index:
+            raise StreamBroken("the provider mixes the pieces of several tool calls")
+        if arguments:
+            self._pieces.append(arguments)
+            yield self._of_item("response.function_call_arguments.delta", delta=arguments)
+
+    # Items: one is open at a time, the last. Clients such as Home Assistant know only of one.
+
+    @property
+    def _item(self):
+        return self._items[-1]
+
+    def _reasoning_item(self):
+        return {"id": self._name("rs"), "type": "reasoning", "status": "in_progress", "summary": []}
+
+    def _message_item(self):
+        return {"id": self._name("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+
+    def _call_item(self, call_id, name):
+        return {"id": self._name("fc"), "type": "function_call", "status": "in_progress", "call_id": call_id, "name": name, "arguments": ""}
+
+    def _name(self, kind):
+        return f"{kind}_{self._suffix}_{len(self._items)}"
+
+    def _begin(self, kind, made):
+        """The events for a new item, none if the open one is of this kind. made: a function that makes it."""
+        if self._open != kind:
+            yield from self._start(kind, made())
+
+    def _start(self, kind, item):
+        yield from self._close()
+        self._items.append(item)
+        self._open = kind
+        yield {"type": "response.output_item.added", "output_index": len(self._items) - 1, "item": item}
+
+    def _part(self, part):
+        """The events for a new part of a message, none if the open one is of this kind."""
+        yield from self._begin("message", self._message_item)
+        parts = self._item["content"]
+        if parts and parts[-1]["type"] == part["type"]:
+            return
+        yield from self._close_part()
+        parts.append(part)
+        yield self._of_part("response.content_part.added", part=part)
+
+    def _close_part(self):
+        parts = self._item["content"]
+        if not parts:
+            return
+        part, text = parts[-1], self._take_text()
+        if part["type"] == "refusal":
+            part["refusal"] = text
+            yield self._of_part("response.refusal.done", refusal=text)
+        else:
+            part["text"] = text
+            part["logprobs"] += self._logprobs
+            self._logprobs = []
+            yield self._of_part("response.output_text.done", text=text, logprobs=part["logprobs"])
+        yield self._of_part("response.content_part.done", part=part)
+
+    def _close(self, is_cut_off=False):
+        """The events for the end of the open item. is_cut_off: in the middle of what it says."""
+        if self._open is None:
+            return
+        item = self._item
+        if item["type"] == "message":
+            yield from self._close_part()
+        elif item["type"] == "reasoning":
+            yield from self._close_reasoning()
+        else:
+            yield from self._close_call(is_cut_off)
+        self._open = None
+        item["status"] = "incomplete" if is_cut_off else "completed"
+        yield {"type": "response.output_item.done", "output_index": len(self._items) - 1, "item": item}
+
+    def _close_reasoning(self):
+        if self._item["summary"]:
+            part = self._item["summary"][0]
+            part["text"] = self._take_text()
+            yield self._of_item("response.reasoning_summary_text.done", summary_index=0, text=part["text"])
+            yield self._of_item("response.reasoning_summary_part.done", summary_index=0, part=part)
+        if self._blocks:
+            self._item["encrypted_content"] = sealed(self._blocks)
+            self._blocks = []
+
+    def _close_call(self, is_cut_off):
+        """A call without arguments gets {}, since clients parse them; one that was cut off is not said to be done, for the same reason."""
+        arguments = self._take_text()
+        if not arguments.strip() and not is_cut_off:
+            arguments = "{}"
+            yield self._of_item("response.function_call_arguments.delta", delta=arguments)
+        self._item["arguments"] = arguments
+        if not is_cut_off or _is_json(arguments):
+            yield self._of_item("response.function_call_arguments.done", name=self._item["name"], arguments=arguments)
+
+    def _take_text(self):
+        text = "".join(self._pieces)
+        self._pieces = []
+        return text
+
+    def _of_item(self, type, **more):
+        return {"type": type, "item_id": self._item["id"], "output_index": len(self._items) - 1, **more}
+
+    def _of_part(self, type, **more):
+        return self._of_item(type, content_index=len(self._item["content"]) - 1, **more)
+
+
+def _echo_of(request):
+    """What a response repeats of its request."""
+    asked = {name: value for name, value in request.items() if value is not None}
+    tools = [{"description": None, "parameters": None, "strict": None, **tool} for tool in asked.get("tools") or ()]
+    return {
+        "model": asked.get("model") or "",
+        **{name: asked.get(name, default) for name, default in _DEFAULTS.items()},
+        "reasoning": {"effort": None, "summary": None, **asked.get("reasoning", {})},
+        "text": {"format": {"type": "text"}, "verbosity": "medium", **{name: value for name, value in asked.get("text", {}).items() if value is not None}},
+        "tools": tools,
+    }
+
+
+def _reasoning_in(delta):
+    text = delta.get("reasoning_content") or delta.get("reasoning")
+    return text if isinstance(text, str) else ""
+
+
+def _arguments_text(arguments):
+    """A tool's arguments as text, or a piece of it; some servers give them as an object."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if isinstance(arguments, dict) else arguments or ""
+
+
+def _is_json(text):
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _logprob(told):
+    """A token's log probability as this API tells it, with its bytes, which some servers leave out."""
+    return {**_token(told), "top_logprobs": [_token(other) for other in told.get("top_logprobs") or ()]}
+
+
+def _token(told):
+    given = told.get("bytes")
+    return {"token": told["token"], "bytes": given if given is not None else list(told["token"].encode(errors="replace")), "logprob": told["logprob"]}
+
+
+# A provider that speaks this API itself.
+
+
+class NativeStream:
+    """A provider's stream for a client of this same API: passed on as it came, and brought to an end where the provider does not.
+
+    Used like `openai_chat.Relay`; its chunks are `NativeDecoder`'s.
+    """
+
+    def __init__(self):
+        self._response = None  # as the provider first told it
+        self._passed = 0  # events
+        self.finished = False
+        self.usage = None
+
+    def pass_on(self, event, chunk):
+        """The event as received."""
+        if event.data:
+            self._passed += 1
+            if self._response is None:
+                self._response = _object(_object(json.loads(event.data)).get("response"))
+        if chunk is not None:
+            self.usage = chunk.get("usage") or self.usage
+            self.finished = self.finished or bool(openai_chat.first_choice(chunk).get("finish_reason"))
+        return event.raw
+
+    def ending(self):
+        """Nothing: the provider's own end has been passed on."""
+        return b""
+
+    def error_event(self, message, type="server_error", param=None, code=None):
+        """The events that end a stream which failed, as EventStream's."""
+        failed = self._response and {**self._response, "status": "failed", "error": _failure(message, code)}
+        events = _failure_events(failed, message, type, param, code)
+        return b"".join(_sse_event({"type": event["type"], "sequence_number": self._passed + i, **event}) for i, event in enumerate(events))
+
+
+class NativeDecoder:
+    """A provider's events as they came, each with the chunk by which our books know what it says; used like `openai_chat.Decoder`."""
+
+    def __init__(self, created):
+        """created: the chunks' `created`, in seconds since 1970."""
+        self._top = {"id": "", "object": "chat.completion.chunk", "created": created, "model": ""}
+        self._calls = {}  # output index of a call -> index of the tool call
+        self._told = set()  # output indices whose words came in pieces
+        self._done = {}  # output index -> item
+        self.usage = None  # in chat completions' shape
+        self.answer = None  # the response as last told; whole once the stream has ended
+
+    def decode(self, event):
+        """The pairs for one event: itself with its chunk or None, and, after the last, the end of the stream.
+
+        An error becomes OpenAI's error object, with a status as its `code` where one belongs to it. Raises ValueError for what is no event of this API.
+        """
+        if event.data is None or event.is_done:
+            return [(event, None)]
+        told = json.loads(event.data)
+        try:
+            chunk = self._chunk_of(told)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not an event of the Responses API") from error
+        is_last = told.get("type") in ("response.completed", "response.incomplete")
+        return [(event, chunk), (sse.Event(b"", b"[DONE]"), None)] if is_last else [(event, chunk)]
+
+    def answer_chunk(self, response):
+        """The chunk for a provider's answer that did not come as a stream; `answer` and `usage` are whole then. Raises ValueError for what is none."""
+        error = openai_chat.error_of(response)
+        if error:
+            return openai_chat.error_body(**_error_told(error))
+        try:
+            return self._end(response, response["status"] == "incomplete")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not an answer of the Responses API") from error
+
+    def _chunk_of(self, event):
+        kind = event.get("type")
+        if kind in _FIELD_OF_EVENT:
+            return self._piece(_FIELD_OF_EVENT[kind], event["output_index"], event["delta"])
+        if kind == "response.output_item.added":
+            return self._item(event["output_index"], event["item"])
+        if kind == "response.output_item.done":
+            return self._item_done(event["output_index"], event["item"])
+        if kind in ("response.created", "response.in_progress", "response.queued"):
+            self._begin(event["response"])
+        elif kind in ("response.completed", "response.incomplete"):
+            return self._end(event["response"], kind == "response.incomplete")
+        elif kind == "response.failed":
+            return openai_chat.error_body(**_error_told(_object(event["response"].get("error"))))
+        elif kind in ("error", "response.error") or (kind is None and openai_chat.error_of(event)):
+            return openai_chat.error_body(**_error_told(_object(event.get("error")) or event))
+        elif not isinstance(kind, str):
+            raise TypeError("an event without a type")
+        return None
+
+    def _begin(self, response):
+        self.answer = response
+        self._top.update(id=response.get("id") or "", model=response.get("model") or "")
+
+    def _item(self, index, item):
+        if item["type"] in ("message", "reasoning"):
+            return None
+        return self._chunk({"tool_calls": [self._call(index, item)]})
+
+    def _call(self, index, item, arguments=""):
+        """A piece of a call: of a function's, or of one of the provider's own tools, whose work is part of the answer too."""
+        if index in self._calls:
+            return {"index": self._calls[index], "function": {"arguments": arguments}}
+        self._calls[index] = len(self._calls)
+        function = {"name": item.get("name") or item["type"], "arguments": arguments}
+        return {"index": self._calls[index], "id": item.get("call_id") or item.get("id") or "", "type": "function", "function": function}
+
+    def _item_done(self, index, item):
+        self._done[index] = item
+        said = self._whole(index, item)
+        return self._chunk(said) if said else None
+
+    def _piece(self, field, index, text):
+        if not isinstance(text, str):
+            raise TypeError("not a text")
+        self._told.add(index)
+        if field != "tool_calls":
+            return self._chunk({field: text})
+        return self._chunk({"tool_calls": [self._call(index, {"type": "function_call"}, text)]})
+
+    def _whole(self, index, item):
+        """What an item says that did not come in pieces, as a delta; {} where that is nothing."""
+        if index in self._told:
+            return {}
+        self._told.add(index)
+        if item["type"] == "message":
+            said = {name: _joined(item, "content", of) for name, of in (("content", "text"), ("refusal", "refusal"))}
+        elif item["type"] == "reasoning":
+            said = {"reasoning_content": _joined(item, "content", "text") or _joined(item, "summary", "text")}
+        else:
+            has_begun, arguments = index in self._calls, _arguments_text(item.get("arguments") or item.get("input"))
+            said = {"tool_calls": [self._call(index, item, arguments)] if arguments or not has_begun else None}
+        return {name: value for name, value in said.items() if value}
+
+    def _end(self, response, is_incomplete):
+        """The last chunk: what has not been told before, why the answer ended and what it used."""
+        output = response.get("output") or [self._done[index] for index in sorted(self._done)]
+        self._begin({**response, "output": output})
+        delta = {}
+        for index, item in enumerate(output):
+            for name, value in self._whole(index, item).items():
+                delta[name] = delta[name] + value if name in delta else value
+        if is_incomplete:
+            finish = FINISH_OF_INCOMPLETE.get(_object(response.get("incomplete_details")).get("reason"), "length")
+        else:
+            finish = "tool_calls" if any(item["type"] in ("function_call", "custom_tool_call") for item in output) else "stop"
+        self.usage = _chat_usage_of(response.get("usage"))
+        chunk = self._chunk(delta, finish)
+        return {**chunk, "usage": self.usage} if self.usage else chunk
+
+    def _chunk(self, delta, finish_reason=None):
+        return {**self._top, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+_FIELD_OF_EVENT = {
+    "response.output_text.delta": "content",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning_content",
+    "response.reasoning_summary_text.delta": "reasoning_content",
+    "response.function_call_arguments.delta": "tool_calls",
+    "response.custom_tool_call_input.delta": "tool_calls",
+}
+
+
+def _joined(item, place, name):
+    return "".join(part.get(name) or "" for part in item.get(place) or ())
+
+
+def _error_told(error):
+    """An error of this API as the arguments of `openai_chat.error_body`."""
+    code, type = error.get("code"), error.get("type")
+    type = "server_error" if type in (None, "error", "response.error") else type
+    status = next((STATUS_OF_ERROR[name] for name in (code, type) if isinstance(name, str) and name in STATUS_OF_ERROR), code)
+    return {"message": str(error.get("message") or "the provider failed"), "type": type, "param": error.get("param"), "code": status}
+
+
+def _chat_usage_of(usage):
+    """This API's usage in chat completions' shape, with whatever else the provider tells beside it; None where none was told."""
+    if not isinstance(usage, dict) or not usage:
+        return None
+    sides = {"input": "prompt", "output": "completion"}
+    renamed = {f"{side}_tokens{more}": f"{theirs}_tokens{more}" for side, theirs in sides.items() for more in ("", "_details")}
+    return {renamed.get(name, name): value for name, value in usage.items()}
