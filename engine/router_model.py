@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from engine import blas
+
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 LABELS = ("MODERATE", "COMPLEX", "ENRICH")
 
@@ -127,6 +129,7 @@ class RouterModel:
     """The trained model. Not for several threads at once: whoever owns it calls it from one thread at a time."""
 
     labels = LABELS
+    at_once = 1 if blas.device() == "cpu" else 8  # on a CPU several cost as much together as one after the other, and the first would wait for the last
 
     def __init__(self, token_ids, weights: dict, arrays: dict[str, np.ndarray], meta: dict):
         """token_ids: text -> word pieces; weights: the tuned encoder's; arrays: the rest of router.npz."""

@@ -208,6 +208,8 @@ def test_a_strangers_words_do_not_reach_the_log(judged, caplog):
 class ScriptedModel:
     """Decides by what a test says, in the thread that owns it; `batches` tells what it was given at once."""
 
+    at_once = 8
+
     def __init__(self):
         self.batches = queue.Queue()
         self.go_on = threading.Event()
@@ -227,9 +229,9 @@ class ScriptedModel:
 class Owned:
     """A classifier over a scripted model."""
 
-    def __init__(self, timeout_ms=HANG_GUARD_S * 1000):
+    def __init__(self, timeout_ms=HANG_GUARD_S * 1000, patience_s=HANG_GUARD_S):
         self.made = queue.Queue()
-        self.backend = MlxClassifier(self._load)
+        self.backend = MlxClassifier(self._load, patience_s)
         self.classifier = Classifier(Settings(timeout_ms=timeout_ms), self.backend)
         self.model = self.made.get(timeout=HANG_GUARD_S)
 
@@ -308,17 +310,60 @@ def test_a_text_that_upsets_the_model_spoils_nobody_elses_answer():
     assert owned.classifier.classify(TURNS).decision == "COMPLEX"
 
 
-def test_a_queue_that_is_full_is_not_joined():
+def test_who_finds_the_queue_full_is_decided_by_rules_at_once():
     owned = Owned()
     owned.busy()
     for i in range(classifiers.MAX_WAITING):
         owned.ask_elsewhere(str(i))
     waits_for(owned.backend._questions.full)
 
-    verdict = owned.classifier.classify(TURNS)
+    verdict = owned.classifier.classify([("user", "weather in Rome tomorrow?")])
 
-    assert (verdict.decision, verdict.error) == ("MODERATE", "64 requests are waiting for it")
+    assert verdict == Verdict("ENRICH", None, {}, "a matter of today", "rules", ms=verdict.ms, error="64 requests are waiting for it")
     owned.model.go_on.set()
+
+
+def test_whose_turn_does_not_come_is_decided_by_rules():
+    owned = Owned(patience_s=0.02)
+    first = owned.busy()
+
+    verdict = owned.classifier.classify([("user", "prove the four colour theorem")])
+    owned.model.go_on.set()
+
+    assert (verdict.decision, verdict.source, verdict.confidence, verdict.probabilities) == ("COMPLEX", "rules", None, {})
+    assert verdict.error == "its turn has not come within 20 ms"
+    assert first.get(timeout=HANG_GUARD_S)["MODERATE"] == 0.2
+
+
+def test_whose_turn_has_come_is_waited_for_beyond_its_patience():
+    owned = Owned(patience_s=0.02)
+    answers = owned.busy()
+    with pytest.raises(queue.Empty):
+        answers.get(timeout=0.1)
+
+    owned.model.go_on.set()
+
+    assert answers.get(timeout=HANG_GUARD_S)["MODERATE"] == 0.2
+
+
+def test_a_model_that_is_still_loading_is_waited_for_and_rules_do_not_stand_in_for_its_failure():
+    begun, fail = threading.Event(), threading.Event()
+
+    def load():
+        begun.set()
+        assert fail.wait(HANG_GUARD_S)
+        raise FileNotFoundError("models/encoder is not there")
+
+    classifier = Classifier(Settings(timeout_ms=HANG_GUARD_S * 1000), MlxClassifier(load, patience_s=0.02))
+    answers = queue.Queue()
+    threading.Thread(target=lambda: answers.put(classifier.classify(TURNS)), daemon=True).start()
+    assert begun.wait(HANG_GUARD_S)
+    with pytest.raises(queue.Empty):
+        answers.get(timeout=0.1)
+
+    fail.set()
+
+    assert answers.get(timeout=HANG_GUARD_S).source == "on_failure"
 
 
 def test_a_late_answer_is_not_waited_for_and_the_model_goes_on():
