@@ -16,6 +16,7 @@ from errors import BadRequest, StreamBroken, UpstreamError
 from wire import openai_chat, responses, responses_stream, sse
 
 HANG_GUARD_S = 20
+EVENTS = pydantic.TypeAdapter(types.ResponseStreamEvent)
 WEATHER = {"type": "function", "name": "weather", "description": "Tells it.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
 WEATHER_IN_CHAT = {"type": "function", "function": {name: WEATHER[name] for name in ("name", "description", "parameters")}}
 NOW = {"type": "function", "name": "now", "parameters": None, "strict": False}
@@ -514,6 +515,17 @@ def piece(arguments=None, **more):
     return {"tool_calls": [{**more, "function": function}]}
 
 
+CHUNKS = [
+    chunk({"role": "assistant"}),
+    chunk({"reasoning_content": "hm"}),
+    chunk({"content": "for"}),
+    chunk({"content": "ty"}),
+    chunk({"refusal": "no"}),
+    chunk(piece("{", index=0, id="a", name="f")),
+    chunk(piece("}", index=0)),
+]
+
+
 def sent_for(chunks, request=None):
     stream = responses_stream.EventStream(request or asked(), "resp_1", 1700000000)
     return b"".join(stream.pass_on(None, chunk) for chunk in chunks) + stream.ending()
@@ -848,6 +860,22 @@ def test_what_is_no_completion_is_the_providers_failure(junk):
         responses_stream.answer_of({"choices": [{"message": {"tool_calls": [5]}}]}, asked(), "resp_1", 1)
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_junk_from_a_provider_is_told_as_its_failure_and_leaves_a_stream_that_can_say_so(seed):
+    rng = random.Random(seed)
+    chunks = [*CHUNKS, chunk({"content": "x", "annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}]}, "stop")]
+    chunks[-1]["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": 0}]}
+    at = rng.randrange(len(chunks))
+    stream = responses_stream.EventStream(asked(), "resp_1", 1)
+
+    with contextlib.suppress(StreamBroken):
+        for told in [*chunks[:at], {**chunks[at], "choices": spoilt(rng, chunks[at]["choices"])}, *chunks[at + 1 :]]:
+            stream.pass_on(None, told)
+        stream.ending()
+
+    assert stream.error_event("x").endswith(b"\n\n")
+
+
 # The SDK as the judge.
 
 
@@ -958,7 +986,7 @@ def test_the_sdk_accepts_every_event_and_the_whole_answer_and_they_say_the_same(
 
     events = events_in(sent)
     for event in events:
-        pydantic.TypeAdapter(types.ResponseStreamEvent).validate_python(event)
+        EVENTS.validate_python(event)
     types.Response.model_validate(whole)
     assert events[-1]["response"] == whole
     assert response_in(events) == whole["output"]
@@ -1015,17 +1043,6 @@ def test_the_sdk_parses_structured_output_from_either_form(sdk, server):
     assert (form["json_schema"]["name"], form["json_schema"]["strict"]) == ("Weather", True)
 
 
-CHUNKS = [
-    chunk({"role": "assistant"}),
-    chunk({"reasoning_content": "hm"}),
-    chunk({"content": "for"}),
-    chunk({"content": "ty"}),
-    chunk({"refusal": "no"}),
-    chunk(piece("{", index=0, id="a", name="f")),
-    chunk(piece("}", index=0)),
-]
-
-
 @pytest.mark.parametrize("cut", range(len(CHUNKS) + 1))
 def test_wherever_a_stream_breaks_the_sdk_is_told_that_the_response_failed_and_raises_why(cut, sdk, server):
     stream = responses_stream.EventStream(asked(), "resp_1", 1700000000)
@@ -1035,7 +1052,7 @@ def test_wherever_a_stream_breaks_the_sdk_is_told_that_the_response_failed_and_r
 
     events = events_in(server.body)
     for event in events:
-        pydantic.TypeAdapter(types.ResponseStreamEvent).validate_python(event)
+        EVENTS.validate_python(event)
     with sdk.responses.stream(model="auto", input="Hi") as read, pytest.raises(openai.APIError, match=r"^the provider broke off$") as raised:
         seen = []
         for event in read:

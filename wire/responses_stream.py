@@ -225,7 +225,7 @@ class _Answer:
             yield from self._reasoned(reasoning)
         if blocks := delta.get("thinking_blocks"):
             yield from self._begin("reasoning", self._reasoning_item)
-            self._blocks += blocks
+            self._blocks += [block for block in blocks if isinstance(block, dict)]
         if text or not reasoning:
             self._logprobs += map(_logprob, (choice.get("logprobs") or {}).get("content") or ())
         if text:
@@ -248,19 +248,19 @@ class _Answer:
         if not self._item["summary"]:
             self._item["summary"].append({"type": "summary_text", "text": ""})
             yield self._of_item("response.reasoning_summary_part.added", summary_index=0, part={"type": "summary_text", "text": ""})
-        self._pieces.append(text)
+        self._grow(text)
         yield self._of_item("response.reasoning_summary_text.delta", summary_index=0, delta=text)
 
     def _said(self, text):
         yield from self._part({"type": "output_text", "text": "", "annotations": [], "logprobs": []})
-        self._pieces.append(text)
+        self._grow(text)
         logprobs, self._logprobs = self._logprobs, []
         self._item["content"][-1]["logprobs"] += logprobs
         yield self._of_part("response.output_text.delta", delta=text, logprobs=logprobs)
 
     def _refused(self, text):
         yield from self._part({"type": "refusal", "refusal": ""})
-        self._pieces.append(text)
+        self._grow(text)
         yield self._of_part("response.refusal.delta", delta=text)
 
     def _cited(self, annotation):
@@ -294,7 +294,7 @@ class _Answer:
         elif arguments and self._open != index:
             raise StreamBroken("the provider mixes the pieces of several tool calls")
         if arguments:
-            self._pieces.append(arguments)
+            self._grow(arguments)
             yield self._of_item("response.function_call_arguments.delta", delta=arguments)
 
     # Items: one is open at a time, the last. Clients such as Home Assistant know only of one.
@@ -385,6 +385,11 @@ class _Answer:
         self._item["arguments"] = arguments
         if not is_cut_off or _is_json(arguments):
             yield self._of_item("response.function_call_arguments.done", name=self._item["name"], arguments=arguments)
+
+    def _grow(self, text):
+        if not isinstance(text, str):
+            raise TypeError("not a text")
+        self._pieces.append(text)
 
     def _take_text(self):
         text = "".join(self._pieces)
