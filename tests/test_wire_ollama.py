@@ -128,7 +128,7 @@ def chat_answer(completion, times=None):
 
 
 def test_a_chat_request_becomes_one_of_chat_completions():
-    body = chat({"role": "system", "content": "Be brief."}, user("why?"), {"role": "Assistant", "content": "so", "thinking": "hm"}, user("and?"))
+    body = chat({"role": "developer", "content": "Be brief."}, user("why?"), {"role": "Assistant", "content": "so", "thinking": "hm"}, user("and?"))
 
     asked = asked_of(body)
 
@@ -136,7 +136,7 @@ def test_a_chat_request_becomes_one_of_chat_completions():
         "model": "auto",
         "stream": True,
         "messages": [
-            {"role": "system", "content": "Be brief."},
+            {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": "why?"},
             {"role": "assistant", "content": "so", "reasoning_content": "hm"},
             {"role": "user", "content": "and?"},
@@ -218,6 +218,7 @@ def test_options_become_the_fields_that_say_the_same():
         ({"seed": 10**400}, {"seed": 10**400}),
         ({"top_k": 0}, {"top_k": -1}),
         ({"stop": []}, {}),
+        ({"n": 1, "tfs_z": 1.0, "vocab_only": False, "embedding_only": False}, {}),
         ({"stop": "END"}, {"stop": ["END"]}),
         ({"repeat_penalty": 1.1, "repeat_last_n": 0}, {}),
         ({"repeat_penalty": 1.1, "repeat_last_n": 64}, {"repetition_penalty": 1.1}),
@@ -257,6 +258,8 @@ def test_an_option_that_cannot_be_kept_is_refused_by_name(options, field):
         (False, {"chat_template_kwargs": {"enable_thinking": False}}),
         (True, {"chat_template_kwargs": {"enable_thinking": True}}),
         ("low", {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "low"}}),
+        ("medium", {"reasoning_effort": "medium", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "medium"}}),
+        ("high", {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}}),
         ("max", {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}}),
     ],
 )
