@@ -487,6 +487,18 @@ def test_reasoning_that_its_provider_signed_comes_back_to_it_word_for_word():
     assert messages[1:] == [{"role": "assistant", "content": "Rain.", "reasoning_content": "Köln 🌦", "thinking_blocks": blocks}]
 
 
+def test_each_piece_of_signed_reasoning_stays_with_its_own_item():
+    redacted, signed = {"type": "redacted_thinking", "data": "x"}, {"type": "thinking", "thinking": "b", "signature": "s"}
+
+    events = events_in(
+        sent_for([chunk({"thinking_blocks": [redacted]}), chunk({"content": "a"}), chunk({"reasoning_content": "b"}), chunk({"thinking_blocks": [signed]})])
+    )
+
+    first, _, second = response_in(events)
+    assert (first["summary"], responses.unsealed(first["encrypted_content"])) == ([], [redacted])
+    assert responses.unsealed(second["encrypted_content"]) == [signed]
+
+
 @pytest.mark.parametrize("text", ["gAAAAABo", "headstart.", "headstart.!", "headstart.e30=", "headstart.W251bGxd", None, 5])
 def test_what_another_server_sealed_is_left_alone(text):
     assert responses.unsealed(text) == []
@@ -751,6 +763,14 @@ def test_cited_pages_are_annotations_of_the_text():
     ]
 
 
+def test_annotations_that_cite_no_page_are_passed_over():
+    annotations = [{"type": "file_citation", "file_citation": {"url": "x"}}, {"type": "url_citation", "url_citation": {"title": "x"}}, {"type": "url_citation"}]
+
+    (item,) = response_in(events_in(sent_for([chunk({"content": "Rain", "annotations": annotations})])))
+
+    assert item["content"][0]["annotations"] == []
+
+
 def test_logprobs_come_with_their_text():
     told = {"token": "é", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "a", "logprob": -1.5, "bytes": [97]}]}
     chunks = [chunk({"content": ""}), chunk({"content": "é"}), chunk({}, "stop")]
@@ -795,7 +815,7 @@ def test_usage_is_told_in_this_apis_words():
         "total_tokens": 16,
     }
     assert responses_stream.usage_of({"prompt_tokens": 1, "completion_tokens": None})["total_tokens"] == 1
-    assert responses_stream.usage_of(None) is None
+    assert responses_stream.usage_of(None) is responses_stream.usage_of({}) is None
 
 
 def test_a_response_repeats_its_request():
@@ -1163,6 +1183,7 @@ def test_a_providers_stream_goes_through_byte_for_byte_with_its_end_marked():
 
 def test_our_books_know_what_a_providers_stream_says():
     decoder = responses_stream.NativeDecoder(1700000000)
+    assert decoder.usage is None
     chunks = [told for _, told in decoded(NATIVE, decoder) if told is not None]
 
     assert [openai_chat.first_choice(told)["delta"] for told in chunks[:4]] == [
