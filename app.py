@@ -27,7 +27,8 @@ from budgets import Budget
 from classifier import ClassifierFailed
 from conversations import Conversations
 from costs import Costs, cloud_of
-from dialects import Messages, OpenAI, speaking_at
+from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
+from embedder import Embedder
 from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
@@ -42,7 +43,7 @@ from prompts import Prompts
 from reload import Reloader
 from routing import Router
 from session_logger import SessionLogger
-from wire import openai_chat
+from wire import embeddings, ollama, openai_chat
 
 MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes
 DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
@@ -69,6 +70,7 @@ class Headstart:
         self.metrics = previous.metrics if previous else Metrics()
         self.presence = previous.presence if previous else Presence()
         self.conversations = previous.conversations if previous else Conversations()
+        self.embedder = previous.embedder if previous else Embedder()
         self.sessions = previous.sessions if previous else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
         self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"), previous and previous.providers)
         self.classifier = classifier.build(config, previous and previous.classifier)
@@ -92,6 +94,7 @@ class Headstart:
             probes=self.probes,
             budget=self.budget,
             conversations=self.conversations,
+            embedder=self.embedder,
         )
         self.health = health.Health(config, self.providers, self.classifier, self.probes)
 
@@ -157,6 +160,7 @@ def create_app(config=None):
         add("/chat", face.agent_chat, "POST")
         add("/completions", face.completions, "POST")
         add("/embeddings", face.embeddings, "POST")
+        add("/responses", face.responses, "POST")
         add("/messages", face.messages, "POST")
         add("/messages/count_tokens", face.count_tokens, "POST")
         add("/classify", face.classify, "POST")
@@ -166,7 +170,18 @@ def create_app(config=None):
         add("/health", face.health, "GET")
         add("/livez", face.livez, "GET")
         add("/metrics", face.metrics, "GET")
-    app.add_url_rule("/", "/", face.root, methods=["GET"], provide_automatic_options=False)
+    for rule, view, method in (
+        ("/", face.root, "GET"),
+        ("/api/version", face.ollama_version, "GET"),
+        ("/api/tags", face.ollama_tags, "GET"),
+        ("/api/ps", face.ollama_ps, "GET"),
+        ("/api/show", face.ollama_show, "POST"),
+        ("/api/chat", face.ollama_chat, "POST"),
+        ("/api/generate", face.ollama_generate, "POST"),
+        ("/api/embed", face.ollama_embed, "POST"),
+        ("/api/embeddings", face.ollama_embeddings, "POST"),
+    ):
+        app.add_url_rule(rule, rule, view, methods=[method], provide_automatic_options=False)
     app.before_request(face.preflight)
     app.after_request(face.shared_with_browsers)
     app.register_error_handler(HTTPException, face.no_such_endpoint)
@@ -190,8 +205,34 @@ class Face:
     def chat(self):
         return self._proxied(OpenAI("chat.completions", openai_chat.check_chat), self._chatted)
 
+    def responses(self):
+        return self._proxied(Responses(), self._chatted)
+
     def messages(self):
         return self._proxied(Messages(), self._chatted)
+
+    def ollama_chat(self):
+        return self._proxied(Ollama("ollama.chat"), self._chatted_as_ollama)
+
+    def ollama_generate(self):
+        return self._proxied(Ollama("ollama.generate"), self._chatted_as_ollama)
+
+    def ollama_embed(self):
+        return self._proxied(OllamaEmbed("ollama.embed"), self._embedded_as_ollama)
+
+    def ollama_embeddings(self):
+        return self._proxied(OllamaEmbed("ollama.embeddings"), self._embedded_as_ollama)
+
+    def _chatted_as_ollama(self, parts, exchange):
+        if exchange.dialect.told:
+            return Whole(openai_chat.dumps(exchange.dialect.told))
+        return parts.pipeline.completion(exchange) if exchange.dialect.completes else self._chatted(parts, exchange)
+
+    def _embedded_as_ollama(self, parts, exchange):
+        if exchange.dialect.told:
+            return Whole(openai_chat.dumps(exchange.dialect.told))
+        answer = json.loads(parts.pipeline.embedding(exchange).body)
+        return Whole(openai_chat.dumps(exchange.dialect.answer(answer, exchange)))
 
     def count_tokens(self):
         return self._proxied(Messages("messages.count_tokens"), lambda parts, exchange: parts.pipeline.count_tokens(exchange))
@@ -326,6 +367,27 @@ class Face:
         if known is None:
             raise NotFound(f"the model '{name}' does not exist", param="model", code="model_not_found")
         return _json_response(_model(*known))
+
+    def ollama_version(self):
+        return _json_response(ollama.version())
+
+    def ollama_tags(self):
+        self._authorize(self._parts)
+        return _json_response(ollama.tags(self._parts.router.models(), STARTED))
+
+    def ollama_ps(self):
+        self._authorize(self._parts)
+        return _json_response(ollama.ps([next(self._parts.router.models())]))  # the one that is always there; where the others run is not known
+
+    def ollama_show(self):
+        parts = self._parts
+        name = ollama.model_name(ollama.check_show(self._body(parts)))
+        if embeddings.is_embedded(name):
+            return _json_response(ollama.show(name, "bert", STARTED, capabilities=("embedding",), context_length=embeddings.CONTEXT_TOKENS))
+        known = next((known for known in parts.router.models() if known[0] == name), None)
+        if known is None:
+            raise NotFound(f"model '{name}' not found", param="model", code="model_not_found")
+        return _json_response(ollama.show(name, known[1], STARTED))
 
     def costs(self):
         parts = self._parts

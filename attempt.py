@@ -188,6 +188,8 @@ class Attempt:
 
     def _whole_answer(self):
         """An upstream that does not stream: its answer as if it were one event."""
+        if self.native:
+            raise StreamBroken("it did not stream its answer")
         body = b""
         while more := read_some(self._response, self.line):
             body += more

@@ -5,10 +5,11 @@ How each format says things is `wire/`'s; which of it belongs to which endpoint 
 """
 
 import dataclasses
+import time
 from dataclasses import dataclass, field
 
 from errors import BadRequest
-from wire import anthropic, anthropic_stream, openai_chat, sse
+from wire import anthropic, anthropic_stream, ollama, ollama_stream, openai_chat, responses, responses_stream, sse
 
 SSE = "text/event-stream"
 
@@ -53,11 +54,11 @@ class OpenAI:
         """The request in the words of chat completions. Raises BadRequest in the client's words."""
         return self._check(body)
 
-    def relay(self, body):
-        """What writes a stream for the client; an openai_chat.Relay or one like it. body: as `read` gave it."""
-        return openai_chat.Relay(bool((body.get("stream_options") or {}).get("include_usage")))
+    def relay(self, exchange):
+        """What writes a stream for the client; an openai_chat.Relay or one like it."""
+        return openai_chat.Relay(bool((exchange.body.get("stream_options") or {}).get("include_usage")))
 
-    def answer(self, completion):
+    def answer(self, completion, exchange):
         """The whole answer for the client, for one of chat completions."""
         return completion
 
@@ -66,14 +67,46 @@ class OpenAI:
         """A ProxyError as a body. session: the request's id."""
         return openai_chat.error_body(error.message, error.type, error.param, error.code)
 
-    def error_event(self, error, session):
-        """The bytes by which a stream that failed ends."""
+    def error_event(self, error, session, relay):
+        """The bytes by which a stream that failed ends. relay: what has written it so far."""
         return sse.event(openai_chat.dumps(self.error(error, session))) + sse.DONE
 
     @staticmethod
     def headers(session):
         """What this API's clients look for in the headers of any answer."""
         return {"X-Request-Id": session}
+
+
+class Responses(OpenAI):
+    """OpenAI's Responses. Nothing is stored: what a client wants remembered it sends again."""
+
+    def __init__(self):
+        self.api = "responses"
+        self.native = None
+
+    def read(self, body, headers):
+        responses.check_request(body)
+        refusal = None
+        try:
+            chat = responses.chat_request_of(body)
+        except BadRequest as error:
+            if error.code not in responses.BEYOND_CHAT:
+                raise
+            refusal, chat = error, responses.words_of(body)
+        self.native = Native("responses", body, refusal=refusal)
+        return chat
+
+    def relay(self, exchange):
+        return responses_stream.EventStream(*self._named(exchange))
+
+    def answer(self, completion, exchange):
+        return responses_stream.answer_of(completion, *self._named(exchange))
+
+    def error_event(self, error, session, relay):
+        return relay.error_event(error.message, error.type, error.param, error.code)
+
+    def _named(self, exchange):
+        return self.native.body, f"resp_{exchange.id}", int(exchange.timestamp.timestamp())
 
 
 class Messages:
@@ -101,22 +134,85 @@ class Messages:
         self._model = chat.get("model")
         return chat
 
-    def relay(self, body):
-        return anthropic_stream.EventStream(self._model or body["model"])
+    def relay(self, exchange):
+        return anthropic_stream.EventStream(self._model or exchange.model)
 
-    def answer(self, completion):
-        return anthropic_stream.answer_of(completion, self._model or completion.get("model"))
+    def answer(self, completion, exchange):
+        return anthropic_stream.answer_of(completion, self._model or exchange.model)
 
     @staticmethod
     def error(error, session):
         return anthropic.error_body(error.message, error.status, session)
 
-    def error_event(self, error, session):
+    def error_event(self, error, session, relay):
         return anthropic_stream.error_event(error.message, error.status, session)
 
     @staticmethod
     def headers(session):
         return {"request-id": session}
+
+
+class Ollama:
+    """Ollama's chat and generate."""
+
+    media_type = ollama.MEDIA_TYPE
+    native = None
+
+    def __init__(self, api):
+        """api: "ollama.chat" or "ollama.generate"."""
+        self.api = api
+        self.completes = False  # whether it is a prompt without a template, for legacy completions
+        self.told = None  # the answer, where nobody has to be asked: the request is only that a model be loaded
+        self._model = None  # as the client wrote it
+        self._chats = api == "ollama.chat"
+
+    def read(self, body, headers):
+        (ollama.check_chat if self._chats else ollama.check_generate)(body)
+        self._model = body["model"]
+        if ollama.is_load(body):
+            self.told = ollama.load_answer(body, time.time(), ollama.chat_words if self._chats else ollama.generate_words)
+            return {"model": ollama.model_name(self._model)}
+        self.completes = not self._chats and ollama.is_completion(body)
+        if self.completes:
+            return ollama.completion_request_of(body)
+        return (ollama.chat_request_of if self._chats else ollama.chat_request_of_generate)(body)
+
+    def relay(self, exchange):
+        lines = ollama_stream.ChatLines if self._chats else ollama_stream.GenerateLines
+        return lines(self._model, lambda: ollama_stream.Moment(time.time(), exchange.ms()))
+
+    def answer(self, completion, exchange):
+        answer_of = ollama.chat_answer_of if self._chats else ollama.generate_answer_of
+        return answer_of(
+            completion, self._model, time.time(), ollama.Times(exchange.ms(), exchange.answering.head_at and exchange.ms(exchange.answering.head_at))
+        )
+
+    @staticmethod
+    def error(error, session):
+        return ollama.error_body(error.message)
+
+    def error_event(self, error, session, relay):
+        return ollama_stream.error_line(error.message)
+
+    @staticmethod
+    def headers(session):
+        return {}
+
+
+class OllamaEmbed(Ollama):
+    """Ollama's embed, and the embeddings endpoint that came before it."""
+
+    def read(self, body, headers):
+        ollama.check_embed(body)
+        self._model = body["model"]
+        if ollama.is_empty(body):
+            self.told = ollama.embed_answer([], self._model, 0) if self.api == "ollama.embed" else ollama.embedding_answer([])
+            return {"model": ollama.model_name(self._model)}
+        return ollama.embedding_request_of(body)
+
+    def answer(self, completion, exchange):
+        vectors, tokens = ollama.vectors_of(completion)
+        return ollama.embed_answer(vectors, self._model, exchange.ms(), tokens) if self.api == "ollama.embed" else ollama.embedding_answer(vectors[0])
 
 
 class PassedOn:
@@ -135,15 +231,17 @@ class PassedOn:
 
 @dataclass(frozen=True)
 class NativeFormat:
-    """How a provider is asked in an API of its own. path: below its base_url. with_system: (body, text) -> body. decoder: made for each answer."""
+    """How a provider is asked in an API of its own. path: below its base_url. with_system: (body, text) -> body. decoder, relay: made for each answer."""
 
     path: str
     with_system: object
     decoder: object
+    relay: object
 
 
 NATIVE = {
-    "messages": NativeFormat("/messages", anthropic.with_system, anthropic_stream.NativeDecoder),
+    "messages": NativeFormat("/messages", anthropic.with_system, anthropic_stream.NativeDecoder, PassedOn),
+    "responses": NativeFormat("/responses", responses.with_system, responses_stream.NativeDecoder, responses_stream.NativeStream),
 }
 
 
@@ -151,4 +249,6 @@ def speaking_at(path):
     """The dialect in which a request that went wrong before it was read is answered, by its path."""
     if path.rstrip("/").endswith(("/messages", "/messages/count_tokens")):
         return Messages()
+    if path.startswith("/api/"):
+        return Ollama("unknown")
     return OpenAI("unknown", lambda body: body)

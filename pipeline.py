@@ -24,14 +24,15 @@ import timing
 from attempt import Attempt
 from classifier import Verdict
 from conversations import Place
-from dialects import Asked, PassedOn
+from dialects import NATIVE, Asked
 from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
 from upstream import Line, read_some
-from wire import openai_chat, sse
+from wire import embeddings, openai_chat, sse
 
+EMBEDDER = "embedder"  # stands where a provider's name would
 CHAT, COMPLETIONS, EMBEDDINGS, COUNT_TOKENS = "/chat/completions", "/completions", "/embeddings", "/messages/count_tokens"
 LINGERING_THREADS = 24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
 
@@ -53,7 +54,7 @@ class Stream:
 
 
 class Pipeline:
-    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget, conversations):
+    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget, conversations, embedder):
         self._config = config
         self._providers = providers
         self._router = router
@@ -64,6 +65,7 @@ class Pipeline:
         self._probes = probes
         self._budget = budget
         self._conversations = conversations
+        self._embedder = embedder
         limit = config.speculation.max_in_flight if config.speculation.enabled else 0
         self._free_speculations = threading.BoundedSemaphore(limit) if limit else None
         self._executor = ThreadPoolExecutor(limit + LINGERING_THREADS, thread_name_prefix="speculation")
@@ -105,14 +107,23 @@ class Pipeline:
         return self._reply(exchange, self._first_head(exchange, way, Asked(exchange.body), COMPLETIONS))
 
     def embedding(self, exchange):
-        """Answer an embeddings request from the provider marked for it, else from the one that has the model. Raises NotFound when there is none."""
+        """Answer an embeddings request from the provider marked for it, else from the one that has the model, else, under its own name or none, from the
+        embedded model. Raises NotFound when nobody has the model: another one's vectors could not be compared with those that the client has."""
+        exchange.decision = PINNED
         name = self._router.embeddings(exchange.model)
         provider = self._providers.get(name)
-        if provider is None or provider.disabled or provider.settings.kind != "openai":
-            raise NotFound(f"no provider here serves embeddings for the model '{exchange.model}'", param="model", code="model_not_found")
-        exchange.decision, exchange.provider = PINNED, name
-        exchange.went(self._router.way_to(name))
-        return self._passed_through(exchange, provider, EMBEDDINGS, provider.body(exchange.body, stream=False))
+        if provider is not None and not provider.disabled and provider.settings.kind == "openai":
+            exchange.provider = name
+            exchange.went(self._router.way_to(name))
+            return self._passed_through(exchange, provider, EMBEDDINGS, provider.body(exchange.body, stream=False))
+        if exchange.model != self._config.virtual_model and not embeddings.is_embedded(exchange.model):
+            told = f"no provider here serves embeddings for the model '{exchange.model}'; the embedded one is '{embeddings.MODEL}'"
+            raise NotFound(told, param="model", code="model_not_found")
+        asked = embeddings.read(exchange.body)
+        exchange.provider = EMBEDDER
+        vectors, tokens = self._embedder.embed(asked.inputs, exchange.on_hang_up)
+        exchange.ttft_ms = exchange.ms()
+        return Whole(embeddings.answer(asked, embeddings.MODEL, vectors, tokens))
 
     def count_tokens(self, exchange):
         """Count a request's tokens: by a provider of this very API, if that is who would answer, else by an estimate; a local server's tokenizer is not
@@ -371,11 +382,11 @@ class Pipeline:
                 assembly.add(chunk)
         if not attempt.saw_done and not assembly.finished:
             raise attempt.broke_off()
-        return attempt.native_answer if attempt.native else exchange.dialect.answer(assembly.answer())
+        return attempt.native_answer if attempt.native else exchange.dialect.answer(assembly.answer(), exchange)
 
     def _relayed(self, exchange, attempt):
         """The bytes of a stream for the client: what came before the head in one go, then as it comes, then a proper end."""
-        relay = PassedOn() if attempt.native else exchange.dialect.relay(exchange.body)
+        relay = NATIVE[attempt.native.api].relay() if attempt.native else exchange.dialect.relay(exchange)
         tells = self._tells_route(exchange, attempt)
         pending, head_sent = [], False
         try:
@@ -400,11 +411,11 @@ class Pipeline:
         except Cancelled:
             if exchange.failure is None:  # else it is we who leave, and the client is told
                 return
-            yield exchange.dialect.error_event(exchange.failure, exchange.id)
+            yield exchange.dialect.error_event(exchange.failure, exchange.id, relay)
         except ProxyError as error:
             exchange.failure = error
             self._failed(exchange, attempt, error)
-            yield exchange.dialect.error_event(error, exchange.id)
+            yield exchange.dialect.error_event(error, exchange.id, relay)
 
     def _tells_route(self, exchange, attempt):
         """Whether the answer begins with a line about its route: never where a program reads it."""
@@ -431,7 +442,23 @@ class Pipeline:
         )
 
     def _passed_through(self, exchange, provider, path, body):
-        """A call that is not streamed, answered by one provider as it is. body: a dict."""
+        """A call that is not streamed, answered by one provider as it is, through its door and its breaker. body: a dict."""
+        if not provider.breaker.allows():
+            raise _resting(provider)
+        with provider.admission.enter(admission.CHAT, exchange.on_hang_up):
+            permit = provider.breaker.begin()
+            if permit is None:
+                raise _resting(provider)
+            with permit:
+                try:
+                    answer = self._fetched(exchange, provider, path, body)
+                except ProxyError as error:
+                    permit.failed(error, error.retry_after_s)
+                    raise
+                permit.succeeded()
+                return answer
+
+    def _fetched(self, exchange, provider, path, body):
         line = Line()
         exchange.on_hang_up(line.cut)
         timeouts = provider.timeouts()

@@ -68,7 +68,7 @@ class Router:
             return None
         name = model[:MAX_NAME_CHARS]
         ruled = next((way for fits, way in self._rules if fits(name)), None)
-        return ruled or self._pins.get(model)
+        return ruled or self._pins.get(model) or self._pins.get(f"{model}:latest")  # the tag that Ollama's clients may leave out
 
     def way(self, route):
         """The way of a route, None if there is no such route."""

