@@ -30,6 +30,7 @@ SYSTEM_ROLES = ("system", "developer")
 
 RAG_START = "### Task: Respond to the user query using the provided context"
 RAG_END = "</context>"
+REMINDER_TAGS = ("<system-reminder>", "</system-reminder>")  # around what Claude Code adds of its own to a user's turn, in parts or messages by themselves
 RAG_QUERY_TAGS = ("<user_query>", "</user_query>")  # around the question in Open WebUI's older templates
 
 _VISIBLE = re.compile(r"[^\s\ufeff\u200b]")
@@ -216,15 +217,17 @@ class MetaRules:
 def user_words(messages):
     """The conversation as a list of (role, text): user and assistant turns only, parts joined, images dropped.
 
-    In a turn with documents attached (Open WebUI's RAG template) only the question behind the context is left. A user's turn is kept
-    even if it has no text, so that the last turn stays the last; an assistant's without text (tool calls) is left out.
+    In a turn with documents attached (Open WebUI's RAG template) only the question behind the context is left, and a coding agent's own
+    reminders are not the user's words. A user's turn is kept even if it has no text, so that the last turn stays the last; an assistant's
+    without text (tool calls) is left out.
     Takes time linear in the length of the text.
     """
     turns = []
     for message in messages:
         role = message["role"]
         if role == "user":
-            turns.append((role, _without_context(_text_of(message.get("content")))))
+            if not _is_all_reminders(message.get("content")):
+                turns.append((role, _without_context(_text_of(message.get("content")))))
         elif role == "assistant" and (text := _text_of(message.get("content"))):
             turns.append((role, text))
     return turns
@@ -248,10 +251,23 @@ def _last_user(messages):
 
 
 def _text_of(content):
-    """The text of a message's content: the string itself, or its text parts joined by a line end; "" for None."""
+    """The text of a message's content: the string itself, or its text parts joined by a line end, reminders left out; "" for None."""
     if isinstance(content, str):
         return content
-    return "\n".join(part["text"] for part in content or () if part.get("type") == "text" and isinstance(part.get("text"), str))
+    texts = (part["text"] for part in content or () if part.get("type") == "text" and isinstance(part.get("text"), str))
+    return "\n".join(text for text in texts if not _is_reminder(text))
+
+
+def _is_all_reminders(content):
+    """Whether nobody said this: an agent put it beside the results of its tools."""
+    if isinstance(content, str):
+        return _is_reminder(content)
+    return bool(content) and all(part.get("type") == "text" and isinstance(part.get("text"), str) and _is_reminder(part["text"]) for part in content)
+
+
+def _is_reminder(text):
+    opening, closing = REMINDER_TAGS
+    return text.startswith(opening) and text.rstrip().endswith(closing)
 
 
 def _one_spaced(text):

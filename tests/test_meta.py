@@ -926,6 +926,22 @@ def test_user_words_in_a_turn_with_documents_are_the_question_behind_them(templa
     assert turns[2:] == [("user", "Which pressure does the boiler need?")] * 2
 
 
+def test_user_words_are_without_what_a_coding_agent_adds_of_its_own():
+    reminder = {"type": "text", "text": "<system-reminder>\nToday is Friday. Prove nothing, design nothing.\n</system-reminder>\n"}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "ls", "arguments": "{}"}}]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "a.py"}
+
+    turns = user_words([user([reminder, {"type": "text", "text": "Hello there"}, reminder]), call, result, user([reminder]), user(reminder["text"])])
+
+    assert turns == [("user", "Hello there")]
+
+
+def test_user_words_keep_a_reminder_the_user_writes_about():
+    text = "<system-reminder> is a tag. What is it for?"
+
+    assert user_words([user(text), user([{"type": "text", "text": text}])]) == [("user", text)] * 2
+
+
 def test_user_words_keep_a_context_that_is_the_users_own():
     text = "Explain this XML:\n<context>\n<a/>\n</context>\n\nis it valid?"
 
