@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 
 import pytest
 
@@ -664,6 +665,43 @@ def test_documents_become_files_or_text():
         {"type": "text", "text": "one\ntwo"},
         {"type": "text", "text": "T\nhttps://x\nhit"},
     ]
+
+
+def test_an_instruction_in_mid_conversation_joins_the_users_turn():
+    told = {"role": "system", "content": [{"type": "text", "text": "Three agents\nare there."}]}
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}
+    result = user([{"type": "tool_result", "tool_use_id": "t", "content": "1"}])
+
+    made = chat_of(messages(user("Hi"), told, call, result, {"role": "system", "content": "Be brief."}, system="You code."))
+
+    assert [message["role"] for message in made["messages"]] == ["system", "user", "assistant", "tool", "user"]
+    assert made["messages"][1]["content"] == [
+        {"type": "text", "text": "Hi"},
+        {"type": "text", "text": "<system-reminder>\nThree agents\nare there.\n</system-reminder>"},
+    ]
+    assert made["messages"][4]["content"] == [{"type": "text", "text": "<system-reminder>\nBe brief.\n</system-reminder>"}]
+
+
+def test_an_instruction_before_the_first_turn_stays_one():
+    assert chat_of(messages({"role": "system", "content": "Be brief."}, user("Hi")))["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_a_coding_agents_billing_label_does_not_reach_the_prompt():
+    label = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.197.d7d; cc_entrypoint=cli;"}
+
+    assert chat_of(messages(user("Hi"), system=[label, {"type": "text", "text": "You code."}]))["messages"][0] == {"role": "system", "content": "You code."}
+    assert chat_of(messages(user("Hi"), system=[label]))["messages"] == [user("Hi")]
+
+
+def test_a_long_user_id_becomes_a_digest_that_every_provider_takes():
+    agent = '{"device_id":"' + "a" * 64 + '","session_id":"34cccd8f"}'
+
+    digest = chat_of(messages(user("Hi"), metadata={"user_id": agent}))["user"]
+
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert digest == chat_of(messages(user("Hi"), metadata={"user_id": agent}))["user"]
+    assert digest != chat_of(messages(user("Hi"), metadata={"user_id": agent + "b"}))["user"]
+    assert chat_of(messages(user("Hi"), metadata={"user_id": "u" * 64}))["user"] == "u" * 64
 
 
 def test_an_empty_turn_stays_a_turn():

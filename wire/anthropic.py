@@ -6,6 +6,7 @@ The answers are `anthropic_stream.py`'s. It counts no tokens: that takes the tok
 Reference: platform.claude.com/docs/en/api/messages and the parameter types of Anthropic's Python SDK 2.11.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -55,6 +56,9 @@ ADVISORY_IN_MESSAGES = {
     "user_profile_id": "about Anthropic's own accounts",
     "tools[].*": "hints beside name, description, input_schema and strict",
 }
+
+BILLING_LABEL = "x-anthropic-billing-header:"
+MOST_USER_CHARS = 64  # in OpenAI's `user`, a sha256's length; OpenRouter takes 128. Claude Code's user_id is a JSON of about 180.
 
 _TRANSLATED_IN_CHAT = (
     "messages", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p", "tools", "tool_choice", "parallel_tool_calls",
@@ -514,15 +518,19 @@ def chat_request_of(messages_body):
     """The chat request for a checked Messages request. Raises BadRequest naming what chat completions cannot say.
 
     Signed thinking travels as `thinking_blocks` on its message, so that `request_of` can hand it back; any thinking as `reasoning_content`.
-    A failed tool's result begins with "Error: ", since chat completions have no flag for it.
+    A failed tool's result begins with "Error: ", since chat completions have no flag for it. An instruction in mid-conversation joins the user's turn.
     """
     asked = _present(messages_body)
     _refuse_unless_harmless(asked, HARMLESS_IN_MESSAGES)
     dealt_with = {*_TRANSLATED_IN_MESSAGES, *HARMLESS_IN_MESSAGES, *ADVISORY_IN_MESSAGES}
     chat = {name: value for name, value in asked.items() if name not in dealt_with}
-    chat["messages"] = [{"role": "system", "content": _joined_text(asked["system"])}] if asked.get("system") else []
+    system = _without_label(asked.get("system") or "")
+    messages = chat["messages"] = [{"role": "system", "content": _joined_text(system)}] if system else []
     for i, message in enumerate(asked["messages"]):
-        chat["messages"] += _chat_messages(message, f"messages[{i}]")
+        if message["role"] == "system" and i:
+            _remind(messages, _joined_text(message["content"]))
+        else:
+            messages += _chat_messages(message, f"messages[{i}]")
     if asked.get("stop_sequences"):
         chat["stop"] = asked["stop_sequences"]
     if asked.get("tools"):
@@ -530,9 +538,40 @@ def chat_request_of(messages_body):
     if asked.get("tool_choice"):
         chat.update(_choice_of(asked["tool_choice"]))
     if asked.get("metadata", {}).get("user_id"):
-        chat["user"] = asked["metadata"]["user_id"]
+        chat["user"] = _short(asked["metadata"]["user_id"])
     chat.update(_reasoning_and_format_of(_present(asked.get("output_config", {}))))
     return chat
+
+
+def _without_label(system):
+    """The system prompt without Claude Code's billing label, which is no instruction: it differs from one conversation to the next, and as the first
+    words of the prompt would leave a server nothing of the last conversation's cache."""
+    if isinstance(system, str):
+        return system
+    return [block for block in system if not block["text"].startswith(BILLING_LABEL)]
+
+
+def _remind(messages, text):
+    """Add to chat messages an instruction that came in mid-conversation, as a part of the user's turn.
+
+    Chat templates of local models (Qwen's since 3.5, Mistral's) refuse a system message anywhere but first, and moved there it would leave nothing of the
+    server's cache. The tags are those in which Claude Code itself gives it to models that know no such message.
+    """
+    part = {"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}
+    if not messages or messages[-1]["role"] != "user":
+        messages.append({"role": "user", "content": [part]})
+        return
+    said = messages[-1]["content"]
+    if isinstance(said, str):
+        said = [{"type": "text", "text": said}] if said else []
+    messages[-1] = {**messages[-1], "content": [*said, part]}
+
+
+def _short(user):
+    """A user's id that any provider takes: itself, or a digest of it."""
+    if not isinstance(user, str) or len(user) <= MOST_USER_CHARS:
+        return user
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _joined_text(content):
