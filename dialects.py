@@ -34,10 +34,21 @@ class Native:
 
 @dataclass(frozen=True)
 class Asked:
-    """What providers are asked for a request: `chat`, a body of chat completions, or `native`, where there is one and they speak it."""
+    """What providers are asked for a request: `chat`, a body of chat completions, or `native`, where there is one and they speak it.
+
+    at_home: fields of `chat` that a dialect made of what its API says, and that only servers which fill in a template themselves have heard of; a
+    cloud would refuse the request for them.
+    """
 
     chat: dict
     native: Native | None = None
+    at_home: tuple[str, ...] = ()
+
+    def chat_for(self, provider):
+        """The body for one provider."""
+        if provider.is_local or not any(name in self.chat for name in self.at_home):
+            return self.chat
+        return {name: value for name, value in self.chat.items() if name not in self.at_home}
 
 
 class OpenAI:
@@ -45,6 +56,7 @@ class OpenAI:
 
     media_type = SSE
     native = None
+    at_home = ()
 
     def __init__(self, api, check):
         self.api = api
@@ -113,6 +125,7 @@ class Messages:
     """Anthropic's Messages."""
 
     media_type = SSE
+    at_home = ()
 
     def __init__(self, api="messages"):
         """api: "messages", or "messages.count_tokens", whose requests need no `max_tokens`."""
@@ -157,6 +170,7 @@ class Ollama:
 
     media_type = ollama.MEDIA_TYPE
     native = None
+    at_home = ("chat_template_kwargs",)  # Home Assistant says `think: false` with every request
 
     def __init__(self, api):
         """api: "ollama.chat" or "ollama.generate"."""

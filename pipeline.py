@@ -187,7 +187,7 @@ class Pipeline:
         chat = exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
         if exchange.decision == "META" and chat.get("n"):
             chat = {**chat, "n": 1}  # the frontends that read these answers throw them away if there are several
-        return Asked(chat, native)
+        return Asked(chat, native, exchange.dialect.at_home)
 
     # 2 Speculate, 3 classify.
 
@@ -241,7 +241,7 @@ class Pipeline:
             self._free_speculations.release()
             return None
         asked = self._asked(exchange, primary, date)
-        attempt = Attempt(provider, CHAT, asked.chat, native=asked.native, slot=slot, permit=permit)
+        attempt = Attempt(provider, CHAT, asked.chat_for(provider), native=asked.native, slot=slot, permit=permit)
         exchange.speculative = exchange.calls(attempt)
         return attempt.start(self._executor)
 
@@ -328,7 +328,7 @@ class Pipeline:
         if permit is None:
             slot.release()
             raise _resting(provider)
-        return exchange.calls(Attempt(provider, path, asked.chat, native=asked.native, rule=way.rule, slot=slot, permit=permit))
+        return exchange.calls(Attempt(provider, path, asked.chat_for(provider), native=asked.native, rule=way.rule, slot=slot, permit=permit))
 
     def _affordable(self, exchange, way):
         """The way without what costs money once the budget is spent: its local providers, else the primary's; the way itself where nobody is local."""
