@@ -1,8 +1,8 @@
 """One conversation in, a verdict out: which of SIMPLE, MODERATE, COMPLEX, ENRICH its last turn needs.
 
-Two backends. The embedded MLX model is loaded after the fork and belongs to one thread, to which requests queue up: MLX's graphs are not safe to share,
-and one core computes them. Any chat model that answers with one of the words serves as well. Neither is ever waited for longer than `timeout_ms`. When more
-ask at once than the embedded model can serve in time, those who would have to wait are decided by keyword rules.
+Two backends. An embedded MLX model, the trained one or any instruct model, is loaded after the fork and belongs to one thread, to which requests queue up:
+MLX's graphs are not safe to share, and one core computes them. Any chat model that answers with one of the words serves as well. Neither is ever waited for
+longer than `timeout_ms`. When more ask at once than the embedded model can serve in time, those who would have to wait are decided by keyword rules.
 
 It does not know routes, and META is none of its words: that is found by structure (`meta.py`).
 """
@@ -32,6 +32,8 @@ MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by
 # Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has begun takes up to 60 ms on a CPU.
 PATIENCE_S = 0.15
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
+BUILTIN, SMOLLM2 = "builtin", "smollm2"  # models by their short names: the trained one, and the embedded chat model
+PROMPTS = Path(__file__).parent / "prompts"
 
 _CLOSE = object()
 _LABEL = re.compile(rf"(?<![A-Za-z])({'|'.join(LABELS)})(?![A-Za-z])")
@@ -86,14 +88,14 @@ class _Asked:
 
 
 class MlxClassifier:
-    """The embedded model. Its thread loads it, so that nothing of MLX exists in the process before the fork."""
+    """An embedded model. Its thread loads it, so that nothing of MLX exists in the process before the fork."""
 
-    source = "mlx"
-
-    def __init__(self, load_model, patience_s=PATIENCE_S):
+    def __init__(self, load_model, source="mlx", patience_s=PATIENCE_S):
         """load_model: called in the owner thread; returns an object with `batch(list of turns) -> list of {label: probability}` and `at_once`, how many
-        conversations it had best be given in one batch. patience_s: how long a question waits for its turn."""
+        conversations it had best be given in one batch. source: what verdicts say they come from.
+        patience_s: how long a question waits for its turn."""
         self._load_model = load_model
+        self.source = source
         self._patience_s = patience_s
         self._questions = queue.Queue(MAX_WAITING)
         self._ready = threading.Event()  # or known never to be
@@ -341,24 +343,49 @@ def build(config, previous=None):
     """
     settings = config.classifier
     if settings.backend == "openai":
-        prompt = Path(config.resolve(settings.prompt)) if settings.prompt else Path(__file__).parent / "prompts" / "classify.md"
+        prompt = Path(config.resolve(settings.prompt)) if settings.prompt else PROMPTS / "classify.md"
         made_from = (settings, prompt.read_text(encoding="utf-8").strip())
         make = ChatClassifier
-    else:
+    elif settings.model == BUILTIN:
         made_from = (_load_embedded,)
+        make = MlxClassifier
+    else:
+        folder = config.resolve(settings.model)
+        name = str(folder) if folder.is_dir() else settings.model
+        made_from = (_Instruct(name, (PROMPTS / "classify_labels.md").read_text(encoding="utf-8")), Path(settings.model).name if folder.is_dir() else name)
         make = MlxClassifier
     backend = previous.backend if previous and previous.made_from == made_from else make(*made_from)
     return Classifier(settings, backend, made_from)
 
 
 def _load_embedded():
+    _ready_for_mlx()
+    from engine import models_dir
+    from engine.router_model import RouterModel
+
+    return RouterModel.load(models_dir())
+
+
+@dataclass(frozen=True)
+class _Instruct:
+    """How to load an instruct model: SMOLLM2, a folder or a hub's name, and the prompt. A value, by which a changed configuration knows it again."""
+
+    name: str
+    prompt: str
+
+    def __call__(self):
+        _ready_for_mlx()
+        from engine import models_dir, prepare
+        from engine.label_model import LabelModel
+
+        return LabelModel.load(str(models_dir() / prepare.CHAT_MODEL) if self.name == SMOLLM2 else self.name, self.prompt)
+
+
+def _ready_for_mlx():
     # Imported here and not above: MLX is heavy, must not exist before the fork, and finds its BLAS only if that is loaded first.
-    from engine import blas, models_dir
+    from engine import blas
 
     if hasattr(os, "sched_setaffinity"):
         # The proxy's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may take any that the master may.
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     blas.load()
-    from engine.router_model import RouterModel
-
-    return RouterModel.load(models_dir())

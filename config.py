@@ -58,7 +58,7 @@ class Server:
 @dataclass(frozen=True)
 class Classifier:
     backend: str = setting("mlx", "mlx: in process; openai: any chat model", choices=("mlx", "openai"))
-    model: str = setting("builtin", "the model's name; builtin is the one that comes along")
+    model: str = setting("builtin", "the model's name; mlx: builtin, the trained one, or an instruct model: smollm2, a folder, a hub's owner/model")
     timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1, maximum=int(LONGEST_S * 1000))
     on_failure: str = setting("MODERATE", "the decision when the classifier fails or is late", choices=DECISIONS[:4])
     escalation_cost: float = setting(1.0, "mlx: how much worse a needless COMPLEX or ENRICH is than a missed one", minimum=0.01, maximum=100)
@@ -529,6 +529,9 @@ class _Reader:
         if config.classifier.backend == "openai" and not config.classifier.base_url:
             self.fail(line("classifier"), "classifier.base_url", "is required for the openai backend")
         self.check_url(line("classifier.base_url"), "classifier.base_url", config.classifier.base_url)
+        model = config.classifier.model
+        if config.classifier.backend == "mlx" and model not in ("builtin", "smollm2") and model.count("/") != 1 and not (self.path.parent / model).is_dir():
+            self.fail(line("classifier.model"), "classifier.model", f"'{model}' is neither builtin, smollm2, a folder nor a hub's owner/model")
         self.check_file(line("classifier.prompt"), "classifier.prompt", config.classifier.prompt)
         for decision, route in config.decisions.items():
             key = f"decisions.{decision}"

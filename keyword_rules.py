@@ -1,7 +1,8 @@
 """A decision by keywords alone, in a fraction of a millisecond: for requests that would otherwise wait for a classifier that is busy.
 
-A table of patterns, tried from top to bottom on the last user turn; the first that is found decides. Right on some four of five requests, where the trained
-model is on nine of ten (tests/test_keyword_rules.py holds it to that), and without any sense for what words mean together: a stopgap, never a first choice.
+A table of patterns, tried from top to bottom on the last user turn; the first that is found decides. Of the requests it was written beside (training/data,
+development and pool) it is right on 85 in 100, of the held-out ones on 67, where the trained model has 95 and 91; of 100 MODERATE ones it sends away 6 and 13.
+What asks for something of today without a word that says so is beyond it: a stopgap, never a first choice.
 It knows nothing of models, queues or routes.
 """
 

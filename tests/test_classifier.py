@@ -231,7 +231,7 @@ class Owned:
 
     def __init__(self, timeout_ms=HANG_GUARD_S * 1000, patience_s=HANG_GUARD_S):
         self.made = queue.Queue()
-        self.backend = MlxClassifier(self._load, patience_s)
+        self.backend = MlxClassifier(self._load, patience_s=patience_s)
         self.classifier = Classifier(Settings(timeout_ms=timeout_ms), self.backend)
         self.model = self.made.get(timeout=HANG_GUARD_S)
 
