@@ -31,6 +31,7 @@ ESCALATIONS = ("COMPLEX", "ENRICH")  # what costs money or time
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by rules at once
 # Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has begun takes up to 60 ms on a CPU.
 PATIENCE_S = 0.15
+LOADING_S = 10.0  # requests wait for a model that is being loaded, but not for one that is being downloaded
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
 BUILTIN, SMOLLM2 = "builtin", "smollm2"  # models by their short names: the trained one, and the embedded chat model
 PROMPTS = Path(__file__).parent / "prompts"
@@ -90,13 +91,15 @@ class _Asked:
 class MlxClassifier:
     """An embedded model. Its thread loads it, so that nothing of MLX exists in the process before the fork."""
 
-    def __init__(self, load_model, source="mlx", patience_s=PATIENCE_S):
+    def __init__(self, load_model, source="mlx", patience_s=PATIENCE_S, loading_s=LOADING_S):
         """load_model: called in the owner thread; returns an object with `batch(list of turns) -> list of {label: probability}` and `at_once`, how many
         conversations it had best be given in one batch. source: what verdicts say they come from.
-        patience_s: how long a question waits for its turn."""
+        patience_s: how long a question waits for its turn. loading_s: for how long after the start questions wait for the model to be loaded.
+        """
         self._load_model = load_model
         self.source = source
         self._patience_s = patience_s
+        self._loaded_by = time.monotonic() + loading_s
         self._questions = queue.Queue(MAX_WAITING)
         self._ready = threading.Event()  # or known never to be
         self._broken = None
@@ -104,6 +107,8 @@ class MlxClassifier:
 
     def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
         """({label: probability}, None) for a conversation of (role, text). Raises ClassifierFailed, Overloaded when its turn is too far off, Cancelled."""
+        if not self._ready.is_set() and time.monotonic() > self._loaded_by:
+            raise ClassifierFailed("it is still loading")
         asked = _Asked(turns)
         on_hang_up(asked.wake)
         try:

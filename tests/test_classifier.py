@@ -434,6 +434,16 @@ def test_a_model_that_is_still_loading_is_said_to_be():
     assert (verdict.decision, verdict.error) == ("COMPLEX", "it is still loading")
 
 
+def test_a_model_that_takes_long_to_load_is_not_waited_for():
+    released = threading.Event()
+    classifier = Classifier(Settings(timeout_ms=HANG_GUARD_S * 1000), MlxClassifier(released.wait, loading_s=0))
+
+    verdict = classifier.classify(TURNS)
+
+    assert (verdict.source, verdict.error) == ("on_failure", "it is still loading")
+    assert verdict.ms < HANG_GUARD_S * 500
+
+
 def test_a_model_that_decides_is_healthy():
     told = Owned().classifier.health(HANG_GUARD_S, Line())
 
