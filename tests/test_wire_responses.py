@@ -221,6 +221,21 @@ def test_what_tools_show_follows_the_last_of_their_results():
     ]
 
 
+def test_what_the_last_of_all_results_shows_is_not_lost():
+    messages = messages_of(user("?"), call_item("a"), result_item("a", [{"type": "input_image", "image_url": "https://example.org/m.png"}]))
+
+    assert messages[2:] == [
+        {"role": "tool", "tool_call_id": "a", "content": ""},
+        user([{"type": "image_url", "image_url": {"url": "https://example.org/m.png"}}]),
+    ]
+
+
+def test_answers_to_different_questions_stay_apart():
+    turns = [user("1"), {"role": "assistant", "content": "a"}, user("2"), {"role": "assistant", "content": "b"}, {"role": "system", "content": "s"}, user("3")]
+
+    assert messages_of(*turns) == turns
+
+
 def test_tools_are_told_nested_with_only_what_chat_completions_know():
     chat = chat_of(asked(tools=[{**WEATHER, "strict": True, "defer_loading": False, "output_schema": {}}, NOW], parallel_tool_calls=False))
 
@@ -379,6 +394,8 @@ def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_ins
         ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
         ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.mode"),
         ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}}, "tool_choice.tools"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.tools"),
+        ({"tools": [NOW], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [NOW, "weather"]}}, "tool_choice.tools"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": True}, "max_output_tokens"),
         ({"top_logprobs": "2"}, "top_logprobs"),
@@ -773,7 +790,7 @@ def test_annotations_that_cite_no_page_are_passed_over():
 
 def test_logprobs_come_with_their_text():
     told = {"token": "é", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "a", "logprob": -1.5, "bytes": [97]}]}
-    chunks = [chunk({"content": ""}), chunk({"content": "é"}), chunk({}, "stop")]
+    chunks = [chunk({"content": ""}), chunk({"content": "é"}), chunk(), chunk(piece("{}", index=0, id="a", name="f")), chunk({"content": "b"}, "stop")]
     chunks[1]["choices"][0]["logprobs"] = {"content": [told]}
     chunks[2]["choices"][0]["logprobs"] = {"content": [{"token": "<end>", "logprob": 0}]}
 
@@ -781,8 +798,9 @@ def test_logprobs_come_with_their_text():
 
     expected = {"token": "é", "bytes": [195, 169], "logprob": -0.5, "top_logprobs": [{"token": "a", "bytes": [97], "logprob": -1.5}]}
     assert next(event["logprobs"] for event in events if event["type"] == "response.output_text.delta") == [expected]
-    (part,) = events[-1]["response"]["output"][0]["content"]
-    assert part["logprobs"] == [expected, {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []}]
+    first, _, second = (item.get("content", [{}])[0].get("logprobs") for item in events[-1]["response"]["output"])
+    assert second == []
+    assert first == [expected, {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []}]
 
 
 @pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
@@ -853,6 +871,12 @@ def test_only_the_first_choice_is_told():
     other["choices"][0]["index"] = 1
 
     assert response_in(events_in(sent_for([other, chunk({"content": "a"})])))[0]["content"][0]["text"] == "a"
+
+
+def test_a_server_that_ends_twice_is_taken_at_its_first_word():
+    events = events_in(sent_for([chunk({"content": "a"}), chunk({}, "length"), chunk({}, "stop")]))
+
+    assert events[-1]["type"] == "response.incomplete"
 
 
 def test_a_comment_is_passed_on_and_what_only_looks_like_one_is_not():
