@@ -148,10 +148,13 @@ class Messages:
         return chat
 
     def relay(self, exchange):
-        return anthropic_stream.EventStream(self._model or exchange.model)
+        return anthropic_stream.EventStream(*self._named(exchange))
 
     def answer(self, completion, exchange):
-        return anthropic_stream.answer_of(completion, self._model or exchange.model)
+        return anthropic_stream.answer_of(completion, *self._named(exchange))
+
+    def _named(self, exchange):
+        return self._model or exchange.model, f"msg_{exchange.id}"
 
     @staticmethod
     def error(error, session):

@@ -56,6 +56,16 @@ def test_the_sdk_gets_a_message(sdk, primary, judge, stream):
 
 
 @both
+def test_no_two_answers_have_the_same_id_even_where_the_servers_do(sdk, primary, judge, stream):
+    primary.streams("forty")
+
+    first, second = ask(sdk, stream), ask(sdk, stream)
+
+    assert first.id.startswith("msg_")
+    assert first.id != second.id
+
+
+@both
 def test_a_tool_is_called_and_its_result_goes_back(sdk, primary, judge, stream):
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "multiply", "arguments": '{"a":'}}
     primary.runs(("delta", {"tool_calls": [call]}), ("delta", {"tool_calls": [{"index": 0, "function": {"arguments": "6}"}}]}), ("finish", "tool_calls"))

@@ -105,7 +105,7 @@ def assembled(chunks):
 
 
 def sent_for(chunks):
-    stream = anthropic_stream.EventStream("auto")
+    stream = anthropic_stream.EventStream("auto", "msg_1")
     return b"".join(stream.pass_on(None, chunk) for chunk in chunks) + stream.ending()
 
 
@@ -860,7 +860,7 @@ def test_a_stream_survives_the_way_through_chunks(seed):
     chunks = json.loads(openai_chat.dumps(chunks_of(events)))
 
     assert message_in(events_in(sent_for(chunks))) == message
-    assert anthropic_stream.answer_of(assembled(chunks), "auto") == message
+    assert anthropic_stream.answer_of(assembled(chunks), "auto", "msg_1") == message
 
 
 JUNK = [None, True, 5, -1.5, "", "x", [], [5], {}, {"type": 5}, {"type": "text"}, [{"type": "text"}], ["x", None]]
@@ -920,7 +920,7 @@ def test_junk_from_a_provider_is_told_as_its_failure(seed):
         with contextlib.suppress(ValueError, UpstreamError):
             sent_for([openai_chat.parse_chunk(openai_chat.dumps(chunk)) for chunk in with_one_spoilt(rng, chunks)])
         with contextlib.suppress(UpstreamError):
-            anthropic_stream.answer_of(spoilt(rng, assembled(chunks)), "auto")
+            anthropic_stream.answer_of(spoilt(rng, assembled(chunks)), "auto", "msg_1")
 
 
 # Answers to an Anthropic client.
@@ -931,7 +931,7 @@ def chunk(delta, finish_reason=None, **more):
 
 
 def test_the_events_of_a_plain_answer_are_these_bytes():
-    stream = anthropic_stream.EventStream("auto")
+    stream = anthropic_stream.EventStream("auto", "msg_1")
 
     sent = [
         stream.pass_on(None, chunk({"role": "assistant", "content": ""})),
@@ -942,7 +942,7 @@ def test_the_events_of_a_plain_answer_are_these_bytes():
     ]
 
     assert sent == [
-        b'event: message_start\ndata: {"type":"message_start","message":{"id":"chatcmpl-1","type":"message","role":"assistant","model":"auto","content":[],'
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"auto","content":[],'
         b'"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":0,"cache_creation_input_tokens":0,'
         b'"cache_read_input_tokens":0,"output_tokens":0}}}\n\n',
         b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'
@@ -1003,9 +1003,9 @@ def test_a_call_without_an_id_gets_one_of_its_own():
     chunks = [chunk({"tool_calls": [call]}), chunk({}, "tool_calls")]
 
     streamed = message_in(events_in(sent_for(chunks)))
-    whole = anthropic_stream.answer_of(assembled(chunks), "auto")
+    whole = anthropic_stream.answer_of(assembled(chunks), "auto", "msg_1")
 
-    assert streamed["content"] == whole["content"] == [{"type": "tool_use", "id": "toolu_chatcmpl-1_0", "name": "f", "input": {}}]
+    assert streamed["content"] == whole["content"] == [{"type": "tool_use", "id": "toolu_msg_1_0", "name": "f", "input": {}}]
 
 
 def test_a_server_that_ends_twice_is_taken_at_its_first_word():
@@ -1015,7 +1015,7 @@ def test_a_server_that_ends_twice_is_taken_at_its_first_word():
 
 
 def test_mixed_up_pieces_of_tool_calls_end_the_stream():
-    stream = anthropic_stream.EventStream("auto")
+    stream = anthropic_stream.EventStream("auto", "msg_1")
     for index in (0, 1):
         stream.pass_on(None, chunk({"tool_calls": [{"index": index, "id": str(index), "function": {"name": "f", "arguments": "{"}}]}))
 
@@ -1024,7 +1024,7 @@ def test_mixed_up_pieces_of_tool_calls_end_the_stream():
 
 
 def test_an_answer_without_any_word_is_still_a_message():
-    message = message_in(events_in(anthropic_stream.EventStream("auto").ending()))
+    message = message_in(events_in(anthropic_stream.EventStream("auto", "msg_1").ending()))
 
     assert (message["content"], message["stop_reason"]) == ([], "end_turn")
 
@@ -1038,7 +1038,7 @@ def test_only_the_first_choice_is_told():
 
 
 def test_the_stream_knows_when_it_is_finished():
-    stream = anthropic_stream.EventStream("auto")
+    stream = anthropic_stream.EventStream("auto", "msg_1")
     stream.pass_on(None, chunk({"content": "a"}))
     assert not stream.finished
 
@@ -1061,13 +1061,13 @@ def test_the_stream_knows_when_it_is_finished():
 def test_each_finish_reason_has_its_stop_reason(finish, more, stop):
     completion = {"choices": [{"message": {"content": "x"}, "finish_reason": finish, **more}]}
 
-    message = anthropic_stream.answer_of(completion, "auto")
+    message = anthropic_stream.answer_of(completion, "auto", "msg_1")
 
     assert (message["stop_reason"], message["stop_sequence"]) == stop
 
 
 def test_a_refusal_is_told_where_this_api_tells_it():
-    message = anthropic_stream.answer_of({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}, "auto")
+    message = anthropic_stream.answer_of({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}, "auto", "msg_1")
 
     assert message["stop_reason"] == "refusal"
     assert message["stop_details"] == {"type": "refusal", "category": None, "explanation": "No."}
@@ -1079,10 +1079,10 @@ def test_tool_arguments_that_are_no_object_are_the_providers_failure():
     completion = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
 
     with pytest.raises(UpstreamError, match="'f'"):
-        anthropic_stream.answer_of(completion, "auto")
+        anthropic_stream.answer_of(completion, "auto", "msg_1")
 
     completion["choices"][0]["finish_reason"] = "length"
-    message = anthropic_stream.answer_of(completion, "auto")
+    message = anthropic_stream.answer_of(completion, "auto", "msg_1")
     assert (message["content"][0]["input"], message["stop_reason"]) == ({}, "max_tokens")
 
 
@@ -1149,7 +1149,7 @@ def test_the_sdk_accepts_every_event_and_every_whole_answer_by_its_types(seed, s
     events, message = some_events(random.Random(1000 + seed))
     chunks = chunks_of(events)
 
-    answer = anthropic_stream.answer_of(assembled(chunks), "auto")
+    answer = anthropic_stream.answer_of(assembled(chunks), "auto", "msg_1")
 
     types.Message.model_validate(answer)
     for event in events_in(sent_for(chunks)):
@@ -1161,7 +1161,7 @@ def test_the_sdk_accepts_every_event_and_every_whole_answer_by_its_types(seed, s
 @pytest.mark.parametrize("cut", range(1, len(DOCUMENTED) + 3))
 def test_the_sdk_raises_our_error_wherever_the_stream_breaks(cut, sdk_reads):
     anthropic_sdk = pytest.importorskip("anthropic")
-    stream = anthropic_stream.EventStream("auto")
+    stream = anthropic_stream.EventStream("auto", "msg_1")
     sent = b"".join(stream.pass_on(None, chunk) for chunk in chunks_of(DOCUMENTED)[:cut])
 
     with pytest.raises(anthropic_sdk.APIError, match="broke off"):

@@ -177,30 +177,29 @@ def error_event(message, status, request_id=None):
     return sse_event(error_body(message, status, request_id))
 
 
-def answer_of(completion, model):
+def answer_of(completion, model, message_id):
     """The message for a chat completion's first choice.
 
-    model: what the client asked for. Unsigned reasoning becomes a thinking block with an empty signature, the one this API's clients hand back
-    and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are no JSON object, unless the answer was cut off in them: then
+    model: what the client asked for. message_id: such as "msg_123", another one in each answer; see EventStream. Unsigned reasoning becomes a thinking
+    block with an empty signature, the one this API's clients hand back and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are no JSON object, unless the answer was cut off in them: then
     its input is empty, and the stop reason tells.
     """
     try:
-        return _answer_of(completion, model)
+        return _answer_of(completion, model, message_id)
     except (KeyError, TypeError, AttributeError) as error:
         raise UpstreamError("the provider's answer is no chat completion") from error
 
 
-def _answer_of(completion, model):
+def _answer_of(completion, model, message_id):
     choice = (completion.get("choices") or [{}])[0]
     message, finish = choice.get("message") or {}, choice.get("finish_reason")
     content = message.get("thinking_blocks") or _thinking_blocks(_reasoning_in(message))
     text = openai_chat.text_of(message.get("content"))
     content = [*content, {"type": "text", "text": text}] if text else [*content]
     calls = message.get("tool_calls") or []
-    id = completion.get("id") or "msg"
-    content += [_tool_use(call, f"toolu_{id}_{i}", finish == "length") for i, call in enumerate(calls)]
+    content += [_tool_use(call, f"toolu_{message_id}_{i}", finish == "length") for i, call in enumerate(calls)]
     return {
-        "id": id,
+        "id": message_id,
         "type": "message",
         "role": "assistant",
         "model": model,
@@ -360,12 +359,15 @@ def _input_of(pieces):
 class EventStream:
     """A chat completion's stream on its way to a client of this API; used like `openai_chat.Relay`.
 
-    model: what the client asked for. The message's end is held back until `ending()`, since the usage that belongs to it comes last.
+    model: what the client asked for. message_id: such as "msg_123", another one in each answer: Claude Code takes answers of the same id for one and mixes
+    up its conversation, and not every server's ids differ (Ollama's are one of 999). The message's end is held back until `ending()`, since the usage
+    that belongs to it comes last.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, message_id):
         self._model = model
-        self._id = None  # the message's, once it has started
+        self._id = message_id
+        self._started = False
         self._blocks = 0
         self._open = None  # the kind of the open block, or its tool call's index
         self._calls = {}  # index of a tool call -> its id
@@ -384,7 +386,7 @@ class EventStream:
         Raises StreamBroken when pieces of a tool call come after the next block began, which this API cannot say, and for what is no chunk.
         """
         if chunk is None:
-            return PING if self._id else b""
+            return PING if self._started else b""
         try:
             return self._sent_for(chunk)
         except (TypeError, AttributeError) as error:
@@ -392,7 +394,7 @@ class EventStream:
 
     def _sent_for(self, chunk):
         self.usage = chunk.get("usage") or self.usage
-        sent = self._start(chunk)
+        sent = self._start()
         for choice in chunk.get("choices") or ():
             if not choice.get("index"):
                 sent += self._pass_on(choice, choice.get("delta") or {})
@@ -402,12 +404,12 @@ class EventStream:
         """What is missing at a proper end: the open block's end, why the message ended and what it used, the message's end."""
         stop = _stop_of(self._finish_reason, self._stop_sequence, self._refusal, bool(self._calls))
         delta = {"type": "message_delta", "delta": stop, "usage": usage_of(self.usage)}
-        return self._start({}) + self._close() + sse_event(delta) + sse_event({"type": "message_stop"})
+        return self._start() + self._close() + sse_event(delta) + sse_event({"type": "message_stop"})
 
-    def _start(self, chunk):
-        if self._id:
+    def _start(self):
+        if self._started:
             return b""
-        self._id = chunk.get("id") or "msg"
+        self._started = True
         ended = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
         message = {"id": self._id, "type": "message", "role": "assistant", "model": self._model, "content": [], **ended}
         return sse_event({"type": "message_start", "message": {**message, "usage": usage_of(self.usage)}})
