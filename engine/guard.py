@@ -3,13 +3,15 @@
 A whitelist, since mlx_lm.server believes what it reads: `model`, `adapters` and `draft_model` make it load other weights,
 `chat_template_kwargs` can replace the template, and a wrong type or range deep in the sampler once ended its only thread. A field is
 forwarded if it is known and sound, refused if leaving it out would change what the answer means, and else left out. `null` means
-absent. Pure: nothing is read but the body, which is not changed. What depends on the model (its vocabulary and context) is
-checked again by `mlx_server`, which knows them.
+absent. Whatever asks for a form of the answer (`response_format`, a forced tool, vLLM's fields) becomes one field of our own, `constraint`.
+Pure: nothing is read but the body, which is not changed. What depends on the model (its vocabulary and context, whether a
+schema can be compiled) is checked again by `mlx_server`, which knows it.
 """
 
 import json
 import math
 
+from engine.tool_calls import MAX_CALLS, parameters
 from errors import BadRequest
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
@@ -20,6 +22,13 @@ MAX_STOP_CHARS = 256
 MAX_BIASES = 1024  # OpenAI's limit; each one is a write into every step's logits
 TINIEST_TEMPERATURE = 1e-3  # below it the scaled logits overflow; it is greedy long before
 TINIEST_TOP_P = 1e-6  # 0 means "off" to mlx_lm, and "only the likeliest" to everybody else
+MAX_SCHEMA_CHARS = 1 << 17  # Open WebUI's 36 tools have 25 kB together
+MAX_FORCED_TOOLS = 128  # OpenAI's limit
+MAX_NAME_CHARS = 256
+MAX_NESTING = 64  # of JSON in a schema; OpenAI allows 10 levels of objects, of some 3 each
+MAX_CHOICES = 1024
+MAX_CHOICE_CHARS = 1024
+MAX_REGEX_CHARS = 4096
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
@@ -41,6 +50,9 @@ def checked(body: dict, vocab_size: int | None = None) -> dict:
     else:
         raise BadRequest("the request has neither messages nor a prompt", param="messages")
     _refuse_what_cannot_be(body)
+    if constraint := None if "constraint" in sound else _constraint(body):
+        sound["constraint"] = constraint
+        sound.pop("tools", None)  # the answer has its form already, in which there is no place for a call
     for name, check in CHECKS.items():
         if name in body:
             sound[name] = check(body[name], name)
@@ -67,9 +79,6 @@ def _settled(sound: dict, body: dict, vocab_size: int | None) -> dict:
 
 
 def _refuse_what_cannot_be(body: dict) -> None:
-    form = body.get("response_format")
-    if form is not None and not (isinstance(form, dict) and form.get("type") == "text"):
-        raise BadRequest("the embedded engine cannot hold an answer to a format", param="response_format")
     for name, only in HONOURED_ONLY_AS.items():
         if body.get(name, only[0]) not in only:
             raise BadRequest(f"the embedded engine cannot do {name}={_shown(body[name])}", param=name)
@@ -144,9 +153,7 @@ def _is_json_object(text) -> bool:
 
 
 def _tools(body: dict) -> dict:
-    choice = body.get("tool_choice", "auto")
-    if choice not in ("auto", "none"):
-        raise BadRequest("the embedded engine cannot be made to call a tool", param="tool_choice")
+    """The tools that the model is shown, and the constraint to call them where the client wants that."""
     tools = body.get("tools", [])
     if not isinstance(tools, list):
         raise BadRequest("tools must be a list", param="tools")
@@ -154,7 +161,113 @@ def _tools(body: dict) -> dict:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise BadRequest("a tool must be an object with a named function", param=f"tools[{i}]")
-    return {"tools": tools} if tools and choice == "auto" else {}
+    choice = body.get("tool_choice", "auto")
+    if choice == "none":
+        return {}
+    if choice == "auto":
+        return {"tools": tools} if tools else {}
+    return _forced(dict(enumerate(tools)) if choice == "required" else _chosen(choice, tools), body)
+
+
+def _chosen(choice, tools: list) -> dict:
+    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadRequest("tool_choice must be none, auto, required or a function with its name", param="tool_choice")
+    return {i: tool for i, tool in enumerate(tools) if tool["function"]["name"] == function["name"]}
+
+
+def _forced(tools: dict, body: dict) -> dict:
+    """tools: those of which one must be called, by their place among the client's."""
+    if not 0 < len(tools) <= MAX_FORCED_TOOLS:
+        raise BadRequest(f"there is no such tool, or there are more than {MAX_FORCED_TOOLS}", param="tool_choice")
+    if body.get("logprobs"):
+        raise BadRequest("the embedded engine gives no logprobs with a forced tool call", param="logprobs")
+    for i, tool in tools.items():
+        where, name = f"tools[{i}].function", tool["function"]["name"]
+        if not 0 < len(name) <= MAX_NAME_CHARS or name != _text(name, where):
+            raise BadRequest(f"must have 1 to {MAX_NAME_CHARS} whole characters", param=f"{where}.name")
+        schema = _schema(parameters(tool), f"{where}.parameters")
+        if schema.get("type", "object") != "object":
+            raise BadRequest("the arguments of a function must be an object", param=f"{where}.parameters")
+    _schema({tool["function"]["name"]: parameters(tool) for tool in tools.values()}, "tools")  # all of them together, that is
+    most = MAX_CALLS if body.get("parallel_tool_calls") is True and body["tool_choice"] == "required" else 1
+    return {"tools": list(tools.values()), "constraint": {"calls": most, "at": list(tools)}}
+
+
+def _constraint(body: dict) -> dict | None:
+    """What the answer is held to, from OpenAI's `response_format` or the fields of vLLM; None where it is free."""
+    asked = [name for name in FORMS if name in body and not (isinstance(body[name], dict) and body[name].get("type") == "text")]
+    if len(asked) > 1:
+        raise BadRequest(f"an answer can be held to {asked[0]} or to {asked[1]}, not to both", param=asked[1])
+    return FORMS[asked[0]](body[asked[0]], asked[0]) if asked else None
+
+
+def _response_format(form, name: str) -> dict:
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "json_object":
+        return _json_form(form.get("schema") or ANY_OBJECT, f"{name}.schema")  # llama.cpp's way to name a schema
+    if kind != "json_schema":
+        raise BadRequest("response_format must be an object of the type text, json_object or json_schema", param=f"{name}.type")
+    inner = form.get("json_schema")
+    if not isinstance(inner, dict) or "schema" not in inner:
+        raise BadRequest("json_schema must be an object with a schema", param=f"{name}.json_schema")
+    return _json_form(inner["schema"], f"{name}.json_schema.schema")
+
+
+def _structured_outputs(form, name: str) -> dict:
+    """vLLM's successor of its guided_ fields, with one of them in it."""
+    asked = [kind for kind in STRUCTURES if isinstance(form, dict) and form.get(kind) is not None]
+    if len(asked) != 1:
+        raise BadRequest(f"structured_outputs must be an object with one of {', '.join(STRUCTURES)}", param=name)
+    return STRUCTURES[asked[0]](form[asked[0]], f"{name}.{asked[0]}")
+
+
+def _json_form(schema, name: str) -> dict:
+    if isinstance(schema, str):  # vLLM takes the schema as a text too
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError):
+            raise BadRequest("the schema is no JSON", param=name) from None
+    return {"json": _schema(schema, name), "param": name}
+
+
+def _choice_form(choices, name: str) -> dict:
+    if not isinstance(choices, list) or not 0 < len(choices) <= MAX_CHOICES:
+        raise BadRequest(f"must be a list of 1 to {MAX_CHOICES} strings", param=name)
+    for i, choice in enumerate(choices):
+        if not 0 < len(_text(choice, f"{name}[{i}]")) <= MAX_CHOICE_CHARS:
+            raise BadRequest(f"must have 1 to {MAX_CHOICE_CHARS} characters", param=f"{name}[{i}]")
+    return {"choice": [_text(choice, name) for choice in choices], "param": name}
+
+
+def _regex_form(regex, name: str) -> dict:
+    if not 0 < len(_text(regex, name)) <= MAX_REGEX_CHARS:
+        raise BadRequest(f"must have 1 to {MAX_REGEX_CHARS} characters", param=name)
+    return {"regex": _text(regex, name), "param": name}
+
+
+def _schema(schema, where: str) -> dict:
+    """The schema, once it is known to be of a size and depth that the engine may look at; what it says is the engine's to judge."""
+    if not isinstance(schema, dict):
+        raise BadRequest("the schema must be an object", param=where)
+    if _is_deeper(schema, MAX_NESTING):
+        raise BadRequest(f"the schema is nested more than {MAX_NESTING} deep", param=where)
+    try:
+        chars = len(json.dumps(schema, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:  # a lone surrogate or a number that JSON has not
+        raise BadRequest("the schema is no JSON", param=where) from error
+    if chars > MAX_SCHEMA_CHARS:
+        raise BadRequest(f"the schema has {chars} characters, more than {MAX_SCHEMA_CHARS}", param=where)
+    return schema
+
+
+def _is_deeper(value, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [item for value in layer for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, (dict, list))]
+        if not layer:
+            return False
+    return True
 
 
 def _prompt(prompt) -> str:
@@ -293,8 +406,19 @@ HONOURED_ONLY_AS = {
     "function_call": ("auto", "none"),
 }
 
+ANY_OBJECT = {"type": "object"}
+
+# What vLLM's fields hold an answer to, after `guided_`.
+STRUCTURES = {"json": _json_form, "choice": _choice_form, "regex": _regex_form}
+
+# The fields that give an answer its form.
+FORMS = {
+    "response_format": _response_format,
+    "structured_outputs": _structured_outputs,
+    **{f"guided_{kind}": form for kind, form in STRUCTURES.items()},
+}
+
 # Other servers' fields that shape the answer.
 BEYOND_IT = (
-    "functions", "audio", "web_search_options", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
-    "guided_grammar", "grammar", "json_schema", "min_tokens", "ignore_eos", "mirostat", "adapters", "draft_model",
+    "functions", "audio", "web_search_options", "guided_grammar", "grammar", "json_schema", "min_tokens", "ignore_eos", "mirostat", "adapters", "draft_model",
 )  # fmt: skip

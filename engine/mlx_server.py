@@ -5,12 +5,15 @@ vocabulary crashes it; a prompt of any length is taken until memory ends; and it
 that depends on the model is checked inside the `try` that turns into an error for this one request, and the process ends
 when the thread does, so that the supervisor sees it at once. `guard` has looked at the body before; this is the second lock.
 
+An answer can be held to a form (`constrained`), which mlx_lm.server knows nothing of: the body's `constraint`, as `guard` makes it.
+
 Leans on names private to mlx_lm 0.32.2 (`_tokenize`, `_run_generate`), which is why requirements.txt pins it exactly.
 Imports MLX: the BLAS must be loaded and the environment set before.
 """
 
 import json
 import logging
+import math
 import socket
 import sys
 import threading
@@ -20,8 +23,10 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm import server
+from mlx_lm.generate import TextStateMachine, make_text_state_machine
 
-from engine import blas
+from engine import blas, tool_calls
+from engine.constrained import Broken, Constraint, Grammars, Impossible
 
 log = logging.getLogger("headstart.engine")
 
@@ -44,22 +49,45 @@ class Generation(server.ResponseGenerator):
     def __init__(self, model_provider, prompt_cache):
         self.progress = 0
         self.failure = "the generation thread ended"
+        self._grammars = None
+        self._loaded = threading.Event()
         super().__init__(model_provider, prompt_cache)
 
     def _run_generate(self):
         try:
+            self.model_provider.load_default()
+            self._grammars = Grammars(self.model_provider.tokenizer, self._vocab_size())
+            self._loaded.set()
             self._generate()
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:REASON_CHARS]
             self._generation_failed = True
             if self.model_provider.model is not None:  # a model that cannot be loaded is the supervisor's to tell, in a line
                 log.exception("the generation thread died")
+        finally:
+            self._loaded.set()  # nobody waits for what will not come
+
+    def constraint(self, wanted: dict, tools: list[dict] | None, max_tokens: int) -> Constraint:
+        """What holds one answer to its form. Called by the request's own thread, since all sequences wait for this one's. Raises Impossible."""
+        self._loaded.wait()
+        if self._grammars is None:
+            raise RuntimeError("the model could not be loaded")
+        return self._grammars.compile(wanted, tools, max_tokens)
 
     def _tokenize(self, tokenizer, request, args):
         """Called inside the `try` that answers this request alone with an error, so whatever can fail for a request is tried here."""
         if request.client_left():
             raise Refused("nobody waits for the answer")
+        constraint = request.constraint
+        if constraint:  # a mind to make up has no place in the form of the answer
+            args.chat_template_kwargs = {"enable_thinking": False, **(args.chat_template_kwargs or {})}
+        if request.request_type == "chat" and not tokenizer.has_tool_calling:
+            # Such a model's calls would not be recognized: the tools would be kilobytes of prompt for nothing.
+            request.messages = tool_calls.as_text(request.messages, request.tools if constraint else [])
+            request.tools = None
         tokenized = super()._tokenize(tokenizer, request, args)
+        if constraint:
+            tokenized = self._with_tail(tokenizer, tokenized, constraint)
         prompt_tokens = len(tokenized[0])
         context_tokens = self._context_tokens()
         if prompt_tokens == 0:
@@ -75,7 +103,19 @@ class Generation(server.ResponseGenerator):
                 raise Refused(f"logit_bias: token {token_id} is outside the vocabulary of {vocab_size}")
         self._make_state_machine(self.model_provider.model_key, tokenizer, args.stop_words)
         self._rehearse(tokenizer, args, vocab_size)
+        if constraint:
+            constraint.has_budget(args.max_tokens)
+            args.constraint = constraint
         return tokenized
+
+    def _with_tail(self, tokenizer, tokenized, constraint):
+        """The prompt with what comes before the first token that is held to the form: the end of its thinking, the beginning of a call."""
+        prompt, segments, segment_types, state, vision = tokenized
+        tail = list(tokenizer.think_end_tokens) if state == "reasoning" else []
+        tail += tokenizer.encode(constraint.begun, add_special_tokens=False) if constraint.begun else []
+        if not tail:
+            return tokenized
+        return prompt + tail, [*segments, tail], [*segment_types, "assistant"], "normal", vision
 
     def _rehearse(self, tokenizer, args, vocab_size):
         """Sample once from flat logits: a value that the sampler cannot take raises here, and not in the middle of everybody's batch."""
@@ -91,6 +131,9 @@ class Generation(server.ResponseGenerator):
             progress_callback(processed, total)
 
         context, responses = super().generate(request, generation_args, on_prefill)
+        # Without stop words, which are ours to find; and what is held to a form has no thoughts or calls in it, whatever it says.
+        context.text_sm = TextStateMachine() if request.constraint else make_text_state_machine(self.model_provider.tokenizer)
+        context.tool_parser = context.tool_parser and tool_calls.sound(context.tool_parser)
         return context, self._delivered(responses, generation_args.stop_words, request)
 
     def _went_on(self, request):
@@ -103,21 +146,28 @@ class Generation(server.ResponseGenerator):
         """Pass the responses on, kept in the request's `delivered` too, up to the first stop word.
 
         mlx_lm ends at a stop word only where it falls on the borders of tokens. Elsewhere it strips the word and goes on, so that
-        stop=["o"] makes "clurs" of colours; here the text decides.
+        stop=["o"] makes "clurs" of colours; and at the end it loses what might have become a stop word. Here the text decides.
         """
-        longest = max(map(len, stop_words), default=0)
-        tail = ""
+        held = ""
         for response in responses:
             self._went_on(request)
+            if response.finish_reason and request.constraint and request.constraint.error:
+                raise Broken(request.constraint.error)
             request.delivered.append(response)
-            text = tail + response.text
-            ends = [text.index(word) + len(word) for word in stop_words if word in text]
-            if ends:
-                yield replace(response, text=text[len(tail) : min(ends)], finish_reason=None)
+            text = held + response.text
+            starts = [text.index(word) for word in stop_words if word in text]
+            if starts:
+                yield replace(response, text=text[: min(starts)], finish_reason=None)
                 yield replace(response, text="", finish_reason="stop")
                 return
-            tail = text[max(0, len(text) - longest + 1) :]
-            yield response
+            if response.finish_reason == "stop" and text:  # mlx_lm.server drops the last one's
+                yield replace(response, text=text, finish_reason=None)
+            shown = len(text)
+            if not response.finish_reason:
+                reader = request.constraint and request.constraint.reader
+                shown -= len(text) if reader and reader.is_waiting(text) else _longest_beginning(stop_words, text)
+            yield replace(response, text=text[:shown])
+            held = text[shown:]
 
     def _config(self):
         model = self.model_provider.model
@@ -131,13 +181,52 @@ class Generation(server.ResponseGenerator):
         return getattr(self._config(), "vocab_size", None) or len(self.model_provider.tokenizer.get_vocab())
 
 
+def _longest_beginning(words, text) -> int:
+    """How many of the text's last characters begin one of the words."""
+    return max((n for word in words for n in range(1, len(word)) if text.endswith(word[:n])), default=0)
+
+
+def _logits_processors(args, mlx_lm_processors=server._make_logits_processors):
+    """A request's own: those of mlx_lm, and last what its answer is held to, so that no bias or penalty opens what is closed."""
+    constraint = getattr(args, "constraint", None)
+    return [*mlx_lm_processors(args), *([constraint] if constraint else [])]
+
+
 class Handler(server.APIHandler):
     served_model = None  # the name that answers bear; mlx_lm.server repeats the one asked for, which must always be "default_model"
 
     def handle_completion(self, request, stop_words):
         self._delivered = request.delivered = []
         request.client_left = self._client_left
-        super().handle_completion(request, stop_words)
+        try:
+            request.constraint = self._constraint(request)
+        except Impossible as impossible:
+            self._refuse(impossible)
+            return
+        self._reader = request.constraint and request.constraint.reader
+        self._has_called = False
+        try:
+            super().handle_completion(request, stop_words)
+        except Broken as broken:
+            log.warning("an answer's grammar broke")
+            if not self.stream:
+                raise
+            message = f"the form of the answer is too complex: {broken}"
+            self.wfile.write(b"data: " + json.dumps({"error": {"message": message, "type": "server_error"}}).encode() + b"\n\n")
+
+    def _constraint(self, request):
+        wanted = self.body.get("constraint")
+        if wanted is None:
+            return None
+        constraint = self.response_generator.constraint(wanted, request.tools, self.max_tokens)
+        constraint.winds_down = self.body.keys().isdisjoint(("max_tokens", "max_completion_tokens"))
+        return constraint
+
+    def _refuse(self, impossible):
+        error = {"message": str(impossible), "type": "invalid_request_error", "param": impossible.param, "code": None}
+        self._set_completion_headers(400)
+        self.end_headers()
+        self.wfile.write(json.dumps({"error": error}).encode())
 
     def _client_left(self) -> bool:
         """Whether the client has closed its end. One that only stops sending looks the same; the proxy never does that."""
@@ -148,9 +237,20 @@ class Handler(server.APIHandler):
         except OSError:
             return True
 
-    def generate_response(self, *args, **kwargs):
-        """mlx_lm.server leaves logprobs out of streams, and the tokens' text out of them elsewhere."""
-        response = super().generate_response(*args, **kwargs)
+    def generate_response(self, text, finish_reason, *args, **kwargs):
+        """mlx_lm.server leaves logprobs out of streams, and the tokens' text out of them elsewhere; forced calls are only text to it."""
+        reader = self._reader
+        if reader:
+            deltas, text = reader.feed(text), ""
+            if finish_reason and self._delivered[-1].finish_reason != "stop":  # cut, by its budget or a stop word
+                deltas += reader.flush()
+            elif finish_reason:
+                finish_reason = "tool_calls"
+            kwargs["tool_calls"] = deltas if self.stream else tool_calls.whole(deltas)
+        self._has_called |= bool(kwargs.get("tool_calls"))
+        if finish_reason == "tool_calls" and not self._has_called:  # what looked like a call could not be read as one
+            finish_reason = "stop"
+        response = super().generate_response(text, finish_reason, *args, **kwargs)
         response["model"] = self.served_model
         if self.logprobs:
             content = [self._logprob(item) for item in self._delivered if item.finish_reason != "stop"]
@@ -163,7 +263,7 @@ class Handler(server.APIHandler):
 
     def _logprob(self, item) -> dict:
         decode = self.response_generator.model_provider.tokenizer.decode
-        likeliest = sorted(item.top_tokens, key=lambda likely: -likely["logprob"])
+        likeliest = sorted(filter(_is_possible, item.top_tokens), key=lambda likely: -likely["logprob"])
         top = [{"token": decode([likely["id"]]), "logprob": likely["logprob"], "bytes": None} for likely in likeliest]
         return {"token": decode([item.token]), "logprob": item.logprob, "bytes": None, "top_logprobs": top}
 
@@ -181,6 +281,11 @@ class Handler(server.APIHandler):
 
     def log_message(self, format, *args):
         """Silent: the proxy has its own line for each request."""
+
+
+def _is_possible(likely) -> bool:
+    """Whether a token may stand there at all: what a grammar forbids has a logprob that JSON cannot say."""
+    return likely["logprob"] > -math.inf
 
 
 class Server(ThreadingHTTPServer):
@@ -230,6 +335,7 @@ def serve(model: str, on_listening) -> str:
 
     # main() knows every default of this mlx_lm; only the running of it is ours.
     server.run = run
+    server._make_logits_processors = _logits_processors
     sys.argv = ["mlx_lm.server", *(str(part) for option in options.items() for part in option)]
     server.main()
     return failures[0]

@@ -14,6 +14,18 @@ def chat(**fields):
     return {"messages": [USER], **fields}
 
 
+def tool(name="weather", **function):
+    return {"type": "function", "function": {"name": name, **function}}
+
+
+def schema_format(schema):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels else {}
+
+
 def refusal(body, **more):
     with pytest.raises(BadRequest) as caught:
         checked(body, **more)
@@ -62,12 +74,36 @@ def test_a_plain_chat_passes_with_the_one_model_there_is():
         ({"logprobs": 1}, "logprobs"),
         ({"top_logprobs": 12}, "top_logprobs"),
         ({"n": 2}, "n"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": "json"}, "response_format.type"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema"),
+        ({"response_format": schema_format([])}, "response_format.json_schema.schema"),
+        ({"response_format": schema_format(nested(65))}, "response_format.json_schema.schema"),
+        ({"response_format": schema_format({"enum": ["x" * 140_000]})}, "response_format.json_schema.schema"),
+        ({"response_format": schema_format({"const": "\ud800"})}, "response_format.json_schema.schema"),
+        ({"response_format": schema_format({"maximum": float("inf")})}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "json_object"}, "guided_regex": "a"}, "guided_regex"),
+        ({"guided_json": "{broken"}, "guided_json"),
+        ({"guided_choice": []}, "guided_choice"),
+        ({"guided_choice": ["a", ""]}, "guided_choice[1]"),
+        ({"guided_choice": ["a", 1]}, "guided_choice[1]"),
+        ({"guided_regex": 5}, "guided_regex"),
+        ({"structured_outputs": {"grammar": "x"}}, "structured_outputs"),
+        ({"structured_outputs": {"choice": "yes"}}, "structured_outputs.choice"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "sometimes", "tools": [tool()]}, "tool_choice"),
         ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [tool()]}, "tool_choice"),
+        ({"tool_choice": "required", "tools": [tool(), tool(name="")]}, "tools[1].function.name"),
+        ({"tool_choice": "required", "tools": [tool(name="\ud800")]}, "tools[0].function.name"),
+        ({"tool_choice": "required", "tools": [tool(f"{i}", parameters={"enum": ["x" * 2000]}) for i in range(70)]}, "tools"),
+        ({"tool_choice": "required", "tools": [tool(parameters=5)]}, "tools[0].function.parameters"),
+        ({"tool_choice": "required", "tools": [tool(parameters={"type": "string"})]}, "tools[0].function.parameters"),
+        ({"tool_choice": "required", "tools": [tool()], "logprobs": True}, "logprobs"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"guided_json": {"type": "object"}}, "guided_json"),
+        ({"guided_grammar": "root ::= x"}, "guided_grammar"),
         ({"adapters": "somewhere"}, "adapters"),
         ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
     ],
@@ -186,6 +222,46 @@ def test_tools_go_along_unless_the_client_wants_none_called():
 
     assert checked(chat(tools=[tool]))["tools"] == [tool]
     assert "tools" not in checked(chat(tools=[tool], tool_choice="none"))
+
+
+def test_what_gives_an_answer_its_form_becomes_one_constraint():
+    schema = {"type": "integer"}
+
+    def constraint(**fields):
+        return checked(chat(**fields))["constraint"]
+
+    assert constraint(response_format=schema_format(schema)) == {"json": schema, "param": "response_format.json_schema.schema"}
+    assert constraint(response_format={"type": "json_object"}) == {"json": {"type": "object"}, "param": "response_format.schema"}
+    assert constraint(response_format={"type": "json_object", "schema": schema}) == {"json": schema, "param": "response_format.schema"}
+    assert constraint(guided_json='{"type": "integer"}') == {"json": schema, "param": "guided_json"}
+    assert constraint(structured_outputs={"json": schema, "regex": None}) == {"json": schema, "param": "structured_outputs.json"}
+    assert constraint(guided_choice=["a", "b"]) == {"choice": ["a", "b"], "param": "guided_choice"}
+    assert constraint(guided_regex="a+") == {"regex": "a+", "param": "guided_regex"}
+    assert checked({"prompt": "a", "guided_regex": "a+"})["constraint"] == {"regex": "a+", "param": "guided_regex"}
+    assert "constraint" not in checked(chat(constraint={"regex": "a"}, response_format={"type": "text"}))
+
+
+def test_a_forced_tool_is_a_constraint_too_and_keeps_its_place_among_the_clients():
+    first, second = tool("first"), tool("second")
+    named = {"type": "function", "function": {"name": "second"}}
+
+    one = checked(chat(tools=[first, second], tool_choice=named, parallel_tool_calls=True))
+    any_of_them = checked(chat(tools=[first, second], tool_choice="required"))
+    several = checked(chat(tools=[first, second], tool_choice="required", parallel_tool_calls=True))
+
+    assert (one["tools"], one["constraint"]) == ([second], {"calls": 1, "at": [1]})
+    assert (any_of_them["tools"], any_of_them["constraint"]) == ([first, second], {"calls": 1, "at": [0, 1]})
+    assert several["constraint"] == {"calls": 8, "at": [0, 1]}
+
+
+def test_an_answer_that_has_its_form_already_offers_no_tools_unless_one_is_forced():
+    form = schema_format({"type": "integer"})
+
+    free = checked(chat(tools=[tool()], response_format=form))
+    forced = checked(chat(tools=[tool()], response_format=form, tool_choice="required"))
+
+    assert "tools" not in free and "json" in free["constraint"]
+    assert forced["tools"] == [tool()] and "calls" in forced["constraint"]
 
 
 def test_the_template_can_be_switched_but_not_replaced():

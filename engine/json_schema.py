@@ -1,0 +1,116 @@
+"""A client's JSON schema made so tight that a small model comes to an end: what satisfies the tighter one satisfies the client's.
+
+Strings and arrays without a limit get one out of the answer's budget, objects have no other properties than those they name, and
+"anything" is a value of some size. Formats that nobody can check are an annotation, as the specification says, and go.
+Pure; only keywords are read that apply to the node they stand in, and a schema that makes no sense is left for the compiler to refuse.
+Reference: json-schema.org/draft/2020-12, and what pydantic and zod make of it.
+"""
+
+FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}  # llguidance's
+OPEN_ENDED_FORMATS = {None, "email", "hostname", "uri"}
+KEY_PATTERN = "^.{1,60}$"  # of an object that may have any keys
+FREE_DEPTH = 3  # containers in one another, in a value that may be anything
+STRING_CHARS_PER_TOKEN = 2  # half of the budget for all strings together, at 4 characters of English per token
+TOKENS_PER_ITEM = 16
+FEWEST_CHARS = 40
+FEWEST_ITEMS = 4
+
+ONE_SCHEMA = ("items", "additionalProperties", "additionalItems")
+LIST_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
+BRANCHES = ("anyOf", "oneOf", "allOf", "$ref")
+CONSTRAINTS = (
+    "type", "enum", "const", "properties", "required", "items", "prefixItems", "pattern", "format", "minimum", "maximum", "minLength", "maxLength",
+    "minItems", "maxItems", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "multipleOf", "not", *BRANCHES,
+)  # fmt: skip
+
+
+def tightened(schema: dict, max_tokens: int, closes: bool = True) -> dict:
+    """The tighter schema, for an answer of at most max_tokens; the client's is not changed.
+
+    closes: whether objects lose the properties that they do not name, which leaves nothing where several schemas describe one object.
+    """
+    endless = sum(_is_endless_string(node) for node in _nodes(schema))
+    chars = max(FEWEST_CHARS, max_tokens * STRING_CHARS_PER_TOKEN // max(1, endless))
+    return _Tightening(chars, max(FEWEST_ITEMS, max_tokens // TOKENS_PER_ITEM)).of(schema, closes)
+
+
+class _Tightening:
+    def __init__(self, chars, items):
+        self._chars = chars
+        self._items = items
+
+    def of(self, node, closes):
+        if node is True:
+            return self._anything(FREE_DEPTH)
+        if not isinstance(node, dict):
+            return node
+        if not any(key in node for key in CONSTRAINTS):
+            return {**node, **self._anything(FREE_DEPTH)}
+        closes = closes and not ("properties" in node and any(key in node for key in BRANCHES))
+        tight = {key: self._below(key, value, closes and key != "allOf") for key, value in node.items()}
+        if isinstance(tight.get("format"), str) and tight["format"] not in FORMATS:
+            del tight["format"]
+        if _is_endless_string(tight):
+            tight["maxLength"] = max(self._chars, _whole(tight.get("minLength")))
+        if "array" in _types(tight) and not tight.keys() & {"enum", "const"}:
+            self._limit_array(tight)
+        if "object" in _types(tight) and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}:
+            self._limit_object(tight, closes)
+        return tight
+
+    def _below(self, key, value, closes):
+        if key in SCHEMAS_BY_NAME and isinstance(value, dict):
+            return {name: self.of(schema, closes) for name, schema in value.items()}
+        if key in LIST_OF_SCHEMAS and isinstance(value, list):
+            return [self.of(schema, closes) for schema in value]
+        if key in ONE_SCHEMA and not isinstance(value, list):
+            return self.of(value, closes)
+        return value
+
+    def _limit_array(self, node):
+        node.setdefault("maxItems", max(self._items, _whole(node.get("minItems"))))
+        if "prefixItems" not in node:
+            node.setdefault("items", self._anything(FREE_DEPTH - 1))
+
+    def _limit_object(self, node, closes):
+        if "properties" in node:
+            if closes:
+                node.setdefault("additionalProperties", False)
+        elif not node.get("required") and node.get("additionalProperties") is not False:
+            values = node.pop("additionalProperties", None) or self._anything(FREE_DEPTH - 1)
+            node |= {**self._map(values, _whole(node.get("minProperties"))), **node}
+
+    def _anything(self, depth):
+        kinds = [{"type": "string", "maxLength": self._chars}, {"type": ["number", "boolean", "null"]}]
+        if depth:
+            inner = self._anything(depth - 1)
+            kinds += [{"type": "array", "items": inner, "maxItems": self._items}, {"type": "object", **self._map(inner, 0)}]
+        return {"anyOf": kinds}
+
+    def _map(self, values, fewest):
+        return {"patternProperties": {KEY_PATTERN: values}, "additionalProperties": False, "maxProperties": max(self._items, fewest)}
+
+
+def _nodes(value):
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _nodes(item)
+
+
+def _is_endless_string(node):
+    if "string" not in _types(node) or node.keys() & {"maxLength", "enum", "const", "pattern"}:
+        return False
+    return not isinstance(node.get("format"), str) or node["format"] in OPEN_ENDED_FORMATS or node["format"] not in FORMATS
+
+
+def _types(node):
+    kinds = node.get("type")
+    return kinds if isinstance(kinds, list) else [kinds]
+
+
+def _whole(value):
+    return value if isinstance(value, int) else 0
