@@ -181,8 +181,8 @@ def answer_of(completion, model, message_id):
     """The message for a chat completion's first choice.
 
     model: what the client asked for. message_id: such as "msg_123", another one in each answer; see EventStream. Unsigned reasoning becomes a thinking
-    block with an empty signature, the one this API's clients hand back and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are no JSON object, unless the answer was cut off in them: then
-    its input is empty, and the stop reason tells.
+    block with an empty signature, the one this API's clients hand back and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are
+    no JSON object, unless the answer was cut off in them: then its input is empty, and the stop reason tells.
     """
     try:
         return _answer_of(completion, model, message_id)
