@@ -57,6 +57,7 @@ class OpenAI:
     media_type = SSE
     native = None
     at_home = ()
+    embeds_empty = False  # whether an empty text may be embedded
 
     def __init__(self, api, check):
         self.api = api
@@ -218,6 +219,8 @@ class Ollama:
 
 class OllamaEmbed(Ollama):
     """Ollama's embed, and the embeddings endpoint that came before it."""
+
+    embeds_empty = True
 
     def read(self, body, headers):
         ollama.check_embed(body)

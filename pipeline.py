@@ -119,7 +119,7 @@ class Pipeline:
         if exchange.model != self._config.virtual_model and not embeddings.is_embedded(exchange.model):
             told = f"no provider here serves embeddings for the model '{exchange.model}'; the embedded one is '{embeddings.MODEL}'"
             raise NotFound(told, param="model", code="model_not_found")
-        asked = embeddings.read(exchange.body)
+        asked = embeddings.read(exchange.body, may_be_empty=exchange.dialect.embeds_empty)
         exchange.provider = EMBEDDER
         vectors, tokens = self._embedder.embed(asked.inputs, exchange.on_hang_up)
         exchange.ttft_ms = exchange.ms()

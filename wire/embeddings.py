@@ -32,8 +32,8 @@ def is_embedded(model):
     return model.lower().removesuffix(":latest") in _IN_LOWER_CASE
 
 
-def read(body):
-    """What an embeddings request asks for. Raises BadRequest naming the field."""
+def read(body, *, may_be_empty=False):
+    """What an embeddings request asks for. may_be_empty: as for `inputs_of`. Raises BadRequest naming the field."""
     for name in body:
         if name not in FIELDS:
             raise BadRequest(f"the embedded embedding model knows no '{name}'; it takes {', '.join(FIELDS)}", param=name, code="unknown_parameter")
@@ -43,7 +43,7 @@ def read(body):
     dimensions = body.get("dimensions")
     if dimensions is not None and (dimensions != DIMENSIONS or isinstance(dimensions, (bool, float))):
         raise BadRequest(f"'dimensions' must be {DIMENSIONS}, which this model's embeddings cannot be cut down from", param="dimensions")
-    return Asked(inputs_of(body.get("input")), encoding == "base64")
+    return Asked(inputs_of(body.get("input"), may_be_empty=may_be_empty), encoding == "base64")
 
 
 def inputs_of(given, name="input", *, may_be_empty=False):
