@@ -107,6 +107,9 @@ class MlxClassifier:
 
     def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
         """({label: probability}, None) for a conversation of (role, text). Raises ClassifierFailed, Overloaded when its turn is too far off, Cancelled."""
+        return self._probabilities(turns, timeout_s, on_hang_up, min(timeout_s, self._patience_s)), None
+
+    def _probabilities(self, turns, timeout_s, on_hang_up, patience_s):
         if not self._ready.is_set() and time.monotonic() > self._loaded_by:
             raise ClassifierFailed("it is still loading")
         asked = _Asked(turns)
@@ -119,7 +122,6 @@ class MlxClassifier:
             raise Overloaded(f"{MAX_WAITING} requests are waiting for it") from None
         if self._broken:
             raise ClassifierFailed(self._broken)
-        patience_s = min(timeout_s, self._patience_s)
         if not asked.answered.wait(patience_s) and patience_s < timeout_s and self._ready.is_set() and not asked.begun:
             asked.abandoned = True
             raise Overloaded(f"its turn has not come within {patience_s * 1000:g} ms")
@@ -130,11 +132,11 @@ class MlxClassifier:
             raise Cancelled("hung up")
         if asked.error:
             raise ClassifierFailed(asked.error)
-        return asked.probabilities, None
+        return asked.probabilities
 
     def check(self, timeout_s, line):
         """Raises ClassifierFailed unless it decides a trial question in time. It makes no call, so the line stays unused."""
-        self.probabilities([("user", "hello")], timeout_s, lambda cancel: None)
+        self._probabilities([("user", "hello")], timeout_s, lambda cancel: None, patience_s=timeout_s)
 
     def wait_until_ready(self, timeout_s):
         """Wait for the model to be loaded. Raises ClassifierFailed when it cannot be, or not in time."""

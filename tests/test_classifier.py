@@ -444,6 +444,20 @@ def test_a_model_that_takes_long_to_load_is_not_waited_for():
     assert verdict.ms < HANG_GUARD_S * 500
 
 
+def test_a_model_with_much_to_do_is_healthy():
+    owned = Owned(patience_s=0.001)
+    owned.busy()
+    told = queue.Queue()
+    threading.Thread(target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, Line())), daemon=True).start()
+    waits_for(lambda: owned.backend._questions.qsize() == 1)
+    with pytest.raises(queue.Empty):
+        told.get(timeout=0.1)
+
+    owned.model.go_on.set()
+
+    assert told.get(timeout=HANG_GUARD_S)["status"] == "healthy"
+
+
 def test_a_model_that_decides_is_healthy():
     told = Owned().classifier.health(HANG_GUARD_S, Line())
 
