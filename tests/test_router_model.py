@@ -178,3 +178,14 @@ def test_embedding_no_text_gives_an_empty_array(models):
     from engine.encoder import FOLDER, WIDTH, Encoder
 
     assert Encoder(models / FOLDER).embed([]).shape == (0, WIDTH)
+
+
+def test_a_change_survives_being_stored_in_four_bits(models):
+    from training.packing import LEVELS, few_levels
+
+    change = np.random.default_rng(1).normal(size=(64, 48)).astype(np.float32)
+
+    levels, scales = few_levels(change)
+
+    assert np.abs(levels).max() <= LEVELS
+    assert np.corrcoef((levels * scales).ravel(), change.ravel())[0, 1] > 0.98

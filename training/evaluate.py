@@ -1,7 +1,8 @@
-"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the project's own rows.
+"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the rows it was never trained on.
 
-`--leave-out` (half an hour on two cores) trains without thirteen sources, judges that model on them, and prints the mixture of the two readers and its
-temperature that would suit what they said there: training/calibration.json is set with it.
+`--leave-out authors` (half an hour on two cores) trains twice, each time without half of the authors, judges each model on those it has not seen, and prints
+the mixture of the two readers, its temperature and its biases that suit what they said there: training/calibration.json is set with it.
+`--leave-out sources` trains on the authors' rows alone and judges that on every source of the pool.
 """
 
 import argparse
@@ -9,32 +10,22 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from engine import blas, models_dir
 from engine.router_model import LABELS, RouterModel
-from training import data
+from training import data, picture
 from training.lexical import softmax
-from training.train import Features, bar, fit, row_weights
+from training.train import Features, bar, begin, finish, row_weights, untrained
 
 TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
 LATENCY_ROUNDS = 200
-UNSEEN = (
-    "hwu64",
-    "arena-hard-v2",
-    "olympiadbench",
-    "self-instruct",
-    "nq-open",
-    "gpteacher-codegen",
-    "wildchat-hard-ru",
-    "svamp",
-    "mt-bench-101",
-    "template-injection",
-    "template-zh",
-    "template-fr",
-    "template-pl",
-)
+RESAMPLES = 1000
+HALVES = (("hard", "fresh"), ("everyday", "languages", "lookalikes"))
+JUDGING = ("development", "held_out", data.STRANGERS)
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "confusion.svg"
 
 
 def interval(right: int, of: int) -> tuple[float, float]:
@@ -54,31 +45,50 @@ def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = 10) ->
     return float(sum(gaps))
 
 
-def report(shares: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> str:
-    """The table: whole figures, recall and precision per label, confusions, and accuracy with its interval per group."""
-    said, groups = shares.argmax(axis=1), np.array(groups)
-    confusion = np.array([[int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))] for true in range(len(LABELS))])
-    recall = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
-    precision = confusion.diagonal() / np.maximum(confusion.sum(axis=0), 1)
-    f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
-    low, high = interval(int((said == labels).sum()), len(labels))
-    lines = [
-        f"rows {len(labels)}  accuracy {(said == labels).mean():.3f} [{low:.3f}, {high:.3f}]  macro-F1 {f1.mean():.3f}"
-        f"  traffic-weighted {sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS)):.3f}"
-        f"  needless escalations per 100 MODERATE {100 * (1 - recall[0]):.1f}  calibration error {calibration_error(shares, labels):.3f}",
-        "",
-        f"{'':10}{'recall':>8}{'precision':>11}   said " + " ".join(f"{label:>9}" for label in LABELS),
-    ]
-    lines += [
-        f"{label:10}{recall[place]:8.3f}{precision[place]:11.3f}        " + " ".join(f"{count:9}" for count in confusion[place])
-        for place, label in enumerate(LABELS)
-    ]
-    lines += ["", f"{'group':26}{'rows':>6}{'accuracy':>10}   95 % interval"]
-    for group in sorted(set(groups.tolist())):
-        right = said[groups == group] == labels[groups == group]
-        low, high = interval(int(right.sum()), len(right))
-        lines.append(f"{group:26}{len(right):6}{right.mean():10.3f}   {low:.3f} - {high:.3f}")
+def confusion(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Counts, (true label, label read)."""
+    said = shares.argmax(axis=1)
+    return np.array([[int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))] for true in range(len(LABELS))])
+
+
+def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Everything the classifier is judged by, of some rows; a recall of a label that no row has is 0."""
+    counts = confusion(shares, labels)
+    recall = counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
+    precision = counts.diagonal() / np.maximum(counts.sum(axis=0), 1)
+    return {
+        "accuracy": counts.trace() / len(labels),
+        "macro-F1": float((2 * recall * precision / np.maximum(recall + precision, 1e-9)).mean()),
+        "traffic-weighted (80/10/10)": float(sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS))),
+        "needless escalations per 100 MODERATE": 100 * (1 - recall[0]),
+        **{f"recall {label}": recall[place] for place, label in enumerate(LABELS)},
+        "expected calibration error": calibration_error(shares, labels),
+    }
+
+
+def report(shares: np.ndarray, labels: np.ndarray, groupings: dict[str, Sequence[str]]) -> str:
+    """The table: each figure with its 95 % interval (rows drawn anew RESAMPLES times), confusions, and accuracy by group of each grouping."""
+    rng = np.random.default_rng(1)
+    drawn = [figures(shares[rows], labels[rows]) for rows in rng.integers(0, len(labels), (RESAMPLES, len(labels)))]
+    lines = [f"{len(labels)} rows"]
+    for name, value in figures(shares, labels).items():
+        low, high = np.percentile([other[name] for other in drawn], [2.5, 97.5])
+        lines.append(f"{name:40}{value:8.3f}   {low:.3f} - {high:.3f}")
+    lines += ["", f"{'':40}read as " + " ".join(f"{label:>9}" for label in LABELS)]
+    lines += [f"{label:>40}        " + " ".join(f"{count:9}" for count in row) for label, row in zip(LABELS, confusion(shares, labels), strict=True)]
+    right = shares.argmax(axis=1) == labels
+    for title, groups in groupings.items():
+        lines += ["", f"{title:40}{'rows':>8}{'accuracy':>10}   95 % interval"]
+        for group in sorted(set(groups)):
+            of_group = right[np.array(groups) == group]
+            low, high = interval(int(of_group.sum()), len(of_group))
+            lines.append(f"{group or 'not noted':40}{len(of_group):8}{of_group.mean():10.3f}   {low:.3f} - {high:.3f}")
     return "\n".join(lines)
+
+
+def groupings(rows: list[data.Row]) -> dict[str, list[str]]:
+    """Rows by where they come from, by what they stand for and by language."""
+    return {"source": [row.source for row in rows], "kind": [row.kind for row in rows], "language": [row.language for row in rows]}
 
 
 def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict:
@@ -93,25 +103,42 @@ def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarra
     return {"meaning": round(float(meaning), 4), "letter": round(float(letter), 4), "bias": [round(float(value), 4) for value in bias - bias.mean()]}
 
 
-def leave_out(encoder) -> None:
-    """Train without the UNSEEN sources, print how their rows fare, doubtful labels included, and the mixture that would suit them."""
-    known = [row for row in data.training_rows() if row.source not in UNSEEN]
-    unseen = data.sample([row for row in data.pool(doubtful=True) if row.source in UNSEEN], data.ROWS_PER_SOURCE_AND_LABEL)
-    features = Features.of(unseen, encoder.token_ids)
-    by_meaning, by_letter = fit(known, encoder, bar).logits(features)
-    mixture = fit_mixture(by_meaning, by_letter, features.labels, row_weights(unseen))
-    shares = softmax(mixture["meaning"] * by_meaning + mixture["letter"] * by_letter + np.array(mixture["bias"]))
-    print(f"{report(shares, features.labels, [row.source for row in unseen])}\n\n{json.dumps(mixture)}")
-
-
-def judge(model: RouterModel, rows: list[data.Row], name: str, list_wrong: bool) -> None:
-    """Print the table for some rows, by kind, and what was decided wrongly if asked."""
-    shares = np.array([[said[label] for label in LABELS] for said in model.batch([list(row.turns) for row in rows])])
+def leave_authors_out(encoder) -> None:
+    """Train without each half of the authors, print how their rows fare, and the mixture that suits them."""
+    first, rows, said = data.first_step(), [], []
+    begun = begin(first, encoder, bar)
+    for half in HALVES:
+        trained = finish(begun, first, data.second_step([name for name in data.AUTHORS if name not in half]), encoder, bar)
+        unseen = [row for name in half for row in data.by_author(name)]
+        rows += unseen
+        said.append(trained.logits(Features.of(unseen, encoder.token_ids)))
+    by_meaning, by_letter = (np.concatenate(logits) for logits in zip(*said, strict=True))
     labels = np.array([LABELS.index(row.label) for row in rows])
-    print(f"{name}\n{report(shares, labels, [row.kind for row in rows])}\n")
+    mixture = fit_mixture(by_meaning, by_letter, labels, row_weights(rows))
+    shares = softmax(mixture["meaning"] * by_meaning + mixture["letter"] * by_letter + np.array(mixture["bias"]))
+    print(f"{report(shares, labels, groupings(rows))}\n\n{json.dumps(mixture)}")
+
+
+def leave_sources_out(encoder) -> None:
+    """Train the published encoder on the authors' rows alone, and print how the pool fares, doubtful labels included."""
+    known = [row for name in data.AUTHORS for row in data.by_author(name)]
+    unseen = data.sample(data.pool(doubtful=True), data.ROWS_PER_SOURCE_AND_LABEL)
+    trained = finish(untrained(Features.of(known, encoder.token_ids).shapes, encoder), [], known, encoder, bar)
+    features = Features.of(unseen, encoder.token_ids)
+    by_meaning, _ = trained.logits(features)
+    print(report(softmax(by_meaning), features.labels, {"source": [row.source for row in unseen]}))
+
+
+def judge(model: RouterModel, name: str, list_wrong: bool) -> np.ndarray:
+    """Print the table for one of JUDGING, and what was decided wrongly if asked; returns the confusions."""
+    rows = data.by_author(name) if name == data.STRANGERS else data.by_hand(name)
+    shares = np.array([list(model.probabilities(list(row.turns)).values()) for row in rows])
+    labels = np.array([LABELS.index(row.label) for row in rows])
+    print(f"{name}: {report(shares, labels, groupings(rows))}\n")
     for row, said, label in zip(rows, shares, labels, strict=True):
         if list_wrong and said.argmax() != label:
             print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}")
+    return confusion(shares, labels)
 
 
 def latency(model: RouterModel) -> None:
@@ -131,22 +158,24 @@ def latency(model: RouterModel) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description="Judge the routing classifier.")
-    options.add_argument("--leave-out", action="store_true", help="train without thirteen sources and judge on them (half an hour)")
-    options.add_argument("--wrong", action="store_true", help="list the held-out rows that are decided wrongly")
+    options.add_argument("--leave-out", choices=("authors", "sources"), help="train without some of the rows and judge on those")
+    options.add_argument("--wrong", action="store_true", help="list the rows of the development and held-out files that are decided wrongly")
     options.add_argument("--latency", action="store_true", help="time single classifications instead; run it on a quiet machine")
     chosen = options.parse_args()
     blas.load()
     if chosen.leave_out:
         from engine.encoder import FOLDER, Encoder
 
-        leave_out(Encoder(models_dir() / FOLDER))
+        encoder = Encoder(models_dir() / FOLDER)
+        (leave_authors_out if chosen.leave_out == "authors" else leave_sources_out)(encoder)
         return
     model = RouterModel.load(models_dir())
     if chosen.latency:
         latency(model)
         return
-    for name in ("development", "held_out"):
-        judge(model, data.by_hand(name), name, chosen.wrong)
+    counts = [judge(model, name, chosen.wrong and name != data.STRANGERS) for name in JUDGING]
+    PICTURE.write_text(picture.confusion(counts[-1].tolist(), LABELS, f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as"))
+    print(f"confusions of {data.STRANGERS} drawn in {PICTURE.relative_to(Path.cwd()) if PICTURE.is_relative_to(Path.cwd()) else PICTURE}")
 
 
 if __name__ == "__main__":

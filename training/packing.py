@@ -25,8 +25,8 @@ def few_levels(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def write(folder: Path, trained, base: dict, calibration: dict) -> None:
     """Write router.npz and router.json. trained: training.train.Trained; base: the published weights; calibration: training/calibration.json."""
     arrays = {
-        "shape.mean": trained.shape_mean,
-        "shape.scale": trained.shape_scale,
+        "shape.mean": trained.scaling.mean,
+        "shape.scale": trained.scaling.scale,
         "head.weight": trained.tuned.head_weight,
         "head.bias": trained.tuned.head_bias,
         "lexical.weight": trained.lexical_weight.astype(np.float16),

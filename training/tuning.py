@@ -1,4 +1,4 @@
-"""Fine-tuning of the encoder and its head in MLX: gentle steps, the word embeddings left as they are.
+"""Fine-tuning of the encoder and its head in MLX: gentle steps, the embeddings left as they are.
 
 The embeddings stay frozen so that what goes into the repository is the change of six small layers, and so that words which no
 training row holds keep their meaning.
@@ -12,8 +12,6 @@ import numpy as np
 
 from engine.router_model import LABELS, pooled_pair
 
-EPOCHS = 2
-BODY_STEP, HEAD_STEP = 5e-5, 2e-3
 WARM_UP_SHARE = 0.06
 LABEL_SMOOTHING = 0.05
 BATCH_TOKENS, BATCH_ROWS = 1024, 32  # larger batches leave the cache and are slower per token
@@ -24,12 +22,27 @@ Sequences = list[tuple[list[int], int]]
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How often the rows are read, and the largest step of each part."""
+
+    epochs: int
+    body: float
+    head: float
+
+
+@dataclass(frozen=True)
 class Tuned:
     """A tuned encoder's weights, whole, and the head on its pooled states."""
 
     weights: dict[str, mx.array]
     head_weight: np.ndarray
     head_bias: np.ndarray
+
+    @classmethod
+    def untrained(cls, published: dict[str, mx.array], shape_numbers: int) -> "Tuned":
+        """The published encoder under a head of zeros."""
+        inputs = 2 * published["LayerNorm.weight"].size + shape_numbers
+        return cls(published, np.zeros((inputs, len(LABELS)), np.float32), np.zeros(len(LABELS), np.float32))
 
     def logits(self, sequences: Sequences, shapes: np.ndarray) -> np.ndarray:
         """Logits of many rows, (rows, labels); in batches of similar length."""
@@ -58,37 +71,40 @@ def batches(lengths: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
     return [found[number] for number in rng.permutation(len(found))]
 
 
-def train(base: dict[str, mx.array], sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, seed: int, progress) -> Tuned:
-    """Tune a copy of the base weights on token sequences and their shapes.
+def train(start: Tuned, sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, pace: Pace, seed: int, progress) -> Tuned:
+    """Tune a copy of `start` on token sequences and their shapes.
 
     labels: indices into LABELS; weights: how much each row counts. progress: called with (step, of how many, loss).
     """
     rng = np.random.default_rng(seed)
     lengths = np.array([len(sequence) for sequence, _ in sequences])
-    frozen = {name: base[name] for name in FROZEN}
-    body = {name: array for name, array in base.items() if name not in FROZEN}
-    head = {"weight": mx.zeros((2 * base["LayerNorm.weight"].size + shapes.shape[1], len(LABELS))), "bias": mx.zeros(len(LABELS))}
+    parts = {
+        "body": {name: array for name, array in start.weights.items() if name not in FROZEN},
+        "head": {"weight": mx.array(start.head_weight), "bias": mx.array(start.head_bias)},
+    }
+    rates = {"body": pace.body, "head": pace.head}
+    steppers = {part: optimizers.AdamW(rate, betas=[0.9, 0.98], weight_decay=0.01) for part, rate in rates.items()}
+    frozen = {name: start.weights[name] for name in FROZEN}
     wanted = np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(LABELS)
-    plan = [batch for _ in range(EPOCHS) for batch in batches(lengths, rng)]
-    of_body, of_head = (optimizers.AdamW(step, betas=[0.9, 0.98], weight_decay=0.01) for step in (BODY_STEP, HEAD_STEP))
+    plan = [batch for _ in range(pace.epochs) for batch in batches(lengths, rng)]
 
-    def loss(parameters, batch):
-        pooled = pooled_pair({**frozen, **parameters["body"]}, [sequences[row] for row in batch])
+    def loss(parts, batch):
+        pooled = pooled_pair({**frozen, **parts["body"]}, [sequences[row] for row in batch])
         inputs = mx.concatenate([pooled, mx.array(shapes[batch])], axis=1)
-        logits = inputs @ parameters["head"]["weight"] + parameters["head"]["bias"]
+        logits = inputs @ parts["head"]["weight"] + parts["head"]["bias"]
         likelihood = (mx.array(wanted[batch]) * (logits - mx.logsumexp(logits, axis=1, keepdims=True))).sum(axis=1)
-        counts = mx.array(weights[batch])
-        return -(counts * likelihood).sum() / counts.sum()
+        return -(mx.array(weights[batch]) * likelihood).sum() / len(batch)
 
     loss_and_gradients = mx.value_and_grad(loss)
     smooth_loss = None
     for number, batch in enumerate(plan):
-        pace = min(1.0, (number + 1) / (WARM_UP_SHARE * len(plan))) * max(0.02, 1 - number / len(plan))
-        of_body.learning_rate, of_head.learning_rate = BODY_STEP * pace, HEAD_STEP * pace
-        value, gradients = loss_and_gradients({"body": body, "head": head}, batch)
+        share = min(1.0, (number + 1) / (WARM_UP_SHARE * len(plan))) * max(0.02, 1 - number / len(plan))
+        value, gradients = loss_and_gradients(parts, batch)
         gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
-        body, head = of_body.apply_gradients(gradients["body"], body), of_head.apply_gradients(gradients["head"], head)
-        mx.eval(body, head, of_body.state, of_head.state, value)
+        for part, stepper in steppers.items():
+            stepper.learning_rate = rates[part] * share
+            parts[part] = stepper.apply_gradients(gradients[part], parts[part])
+        mx.eval(parts, [stepper.state for stepper in steppers.values()], value)
         smooth_loss = value.item() if smooth_loss is None else 0.98 * smooth_loss + 0.02 * value.item()
         progress(number + 1, len(plan), smooth_loss)
-    return Tuned({**frozen, **body}, np.array(head["weight"]), np.array(head["bias"]))
+    return Tuned({**frozen, **parts["body"]}, np.array(parts["head"]["weight"]), np.array(parts["head"]["bias"]))
