@@ -31,6 +31,7 @@ SYSTEM_ROLES = ("system", "developer")
 RAG_START = "### Task: Respond to the user query using the provided context"
 RAG_END = "</context>"
 REMINDER_TAGS = ("<system-reminder>", "</system-reminder>")  # around what Claude Code adds of its own to a user's turn, in parts or messages by themselves
+FILES_TAGS = ("<attached_files>\n<file ", "</attached_files>")  # around the list of files that Open WebUI puts before the question
 RAG_QUERY_TAGS = ("<user_query>", "</user_query>")  # around the question in Open WebUI's older templates
 
 _VISIBLE = re.compile(r"[^\s\ufeff\u200b]")
@@ -217,8 +218,8 @@ class MetaRules:
 def user_words(messages):
     """The conversation as a list of (role, text): user and assistant turns only, parts joined, images dropped.
 
-    In a turn with documents attached (Open WebUI's RAG template) only the question behind the context is left, and a coding agent's own
-    reminders are not the user's words. A user's turn is kept even if it has no text, so that the last turn stays the last; an assistant's
+    In a turn with documents attached (Open WebUI's RAG template, its list of files) only the question behind them is left, and a coding agent's
+    own reminders are not the user's words. A user's turn is kept even if it has no text, so that the last turn stays the last; an assistant's
     without text (tool calls) is left out.
     Takes time linear in the length of the text.
     """
@@ -227,7 +228,7 @@ def user_words(messages):
         role = message["role"]
         if role == "user":
             if not _is_all_reminders(message.get("content")):
-                turns.append((role, _without_context(_text_of(message.get("content")))))
+                turns.append((role, _without_files(_without_context(_text_of(message.get("content"))))))
         elif role == "assistant" and (text := _text_of(message.get("content"))):
             turns.append((role, text))
     return turns
@@ -243,6 +244,15 @@ def _without_context(text):
     if question.startswith(opening) and question.endswith(closing):
         question = question[len(opening) : -len(closing)].strip()
     return question or text
+
+
+def _without_files(text):
+    """The question behind the list of files attached to it, "" where there is none, or the text as it is."""
+    opening, closing = FILES_TAGS
+    if not text.startswith(opening):
+        return text
+    _, found, question = text.partition(closing)
+    return question.strip() if found else text
 
 
 def _last_user(messages):

@@ -926,6 +926,25 @@ def test_user_words_in_a_turn_with_documents_are_the_question_behind_them(templa
     assert turns[2:] == [("user", "Which pressure does the boiler need?")] * 2
 
 
+def test_user_words_in_a_turn_with_files_are_the_question_behind_their_list():
+    files = (
+        '<attached_files>\n<file type="file" id="b14e" url="b14e" content_type="text/plain" name="boiler.txt"/>\n'
+        '<file type="chat" id="c3"/>\n</attached_files>\n\n'
+    )
+    question = "Which pressure does the boiler need?"
+    parts = [{"type": "text", "text": files}, {"type": "text", "text": question}]
+
+    turns = user_words([user(files + question), user(f"{RAG}\n\n{files}{question}"), user(parts), user(files)])
+
+    assert turns == [("user", question)] * 3 + [("user", "")]
+
+
+def test_user_words_keep_a_list_of_files_the_user_writes_about():
+    texts = ["<attached_files> is a tag, and </attached_files> ends it. Why?", "<attached_files>\n<file has no end"]
+
+    assert user_words([user(text) for text in texts]) == [("user", text) for text in texts]
+
+
 def test_user_words_are_without_what_a_coding_agent_adds_of_its_own():
     reminder = {"type": "text", "text": "<system-reminder>\nToday is Friday. Prove nothing, design nothing.\n</system-reminder>\n"}
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "ls", "arguments": "{}"}}]}
