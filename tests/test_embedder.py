@@ -120,8 +120,8 @@ def test_embedding_and_classifying_at_once_change_no_number(real):
         return RouterModel.load(models_dir())
 
     classifier = MlxClassifier(load)
-    conversations = [[("user", f"{text}, {number}?")] for number, text in enumerate(SENTENCES * 20)]
-    texts = [f"{sentence} {number}" for number in range(60) for sentence in SENTENCES]
+    conversations = [[("user", f"{text}, {number}?")] for number, text in enumerate(SENTENCES * 10)]
+    texts = [f"{sentence} {number}" for number in range(20) for sentence in SENTENCES]
     ask = lambda turns: classifier.probabilities(turns, HANG_GUARD_S, lambda cancel: None)[0]  # noqa: E731
     decided_alone, (embedded_alone, _) = [ask(turns) for turns in conversations], real.embed(texts)
     embedded = queue.Queue()

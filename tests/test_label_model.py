@@ -1,11 +1,12 @@
 """An instruct model as the classifier: what is read off it, on the embedded chat model."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import scripted_config
-from server import Server
+from server import HANG_GUARD_S, Server
 
 from config import load
 from engine import blas, label_model, models_dir, prepare
@@ -55,6 +56,12 @@ def log_probability(model, tokenizer, prompt, answer):
     return sum(told[len(before) - 1 + position, token].item() for position, token in enumerate(said))
 
 
+@pytest.fixture
+def one_no_question(monkeypatch):
+    """What is said to no question at all is asked once, not in four ways: each takes as long as a question."""
+    monkeypatch.setattr(label_model, "NO_QUESTIONS", ("N/A",))
+
+
 def expected(loaded, words, question):
     """Probabilities computed the long way round: whole prompts, whole answers, and what is said to no question taken off."""
     model, tokenizer = loaded
@@ -64,7 +71,7 @@ def expected(loaded, words, question):
     return dict(zip(words, shares / shares.sum(), strict=True))
 
 
-def test_probabilities_are_those_of_the_whole_prompt_without_a_cache(loaded):
+def test_probabilities_are_those_of_the_whole_prompt_without_a_cache(loaded, one_no_question):
     question = "who is the mayor of Oslo?"
 
     told = LabelModel(*loaded, SHORT).batch([[("user", question)]])[0]
@@ -72,7 +79,7 @@ def test_probabilities_are_those_of_the_whole_prompt_without_a_cache(loaded):
     assert told == pytest.approx(expected(loaded, label_model.WORDS, question), abs=1e-3)
 
 
-def test_answers_of_several_tokens_count_with_all_of_them(loaded):
+def test_answers_of_several_tokens_count_with_all_of_them(loaded, one_no_question):
     words = {"MODERATE": "MODERATE", "COMPLEX": "COMPLEX", "ENRICH": "ENRICH"}  # three, two and three tokens here
 
     told = LabelModel(*loaded, SHORT, words).batch([[("user", "hello there")]])[0]
@@ -122,7 +129,7 @@ def test_a_conversation_without_turns_is_an_empty_question(model):
     assert model.batch([]) == []
 
 
-def test_a_template_without_a_system_role_gets_the_instructions_in_the_first_turn(loaded):
+def test_a_template_without_a_system_role_gets_the_instructions_in_the_first_turn(loaded, one_no_question):
     model, tokenizer = loaded
     own = tokenizer.chat_template
     tokenizer.chat_template = NO_SYSTEM
@@ -137,6 +144,16 @@ def test_a_template_without_a_system_role_gets_the_instructions_in_the_first_tur
 def test_a_name_that_is_neither_a_folder_nor_a_hubs_is_refused():
     with pytest.raises(FileNotFoundError, match="neither a folder nor a hub's"):
         LabelModel.load("smollm3", PROMPT)
+
+
+def classified_once_loaded(server, text):
+    """What /v1/classify says as soon as the model is there; on a busy machine that takes longer than requests wait for."""
+    for _ in range(HANG_GUARD_S):
+        told = server.post("/v1/classify", {"messages": [{"role": "user", "content": text}]}).json()
+        if told["source"] != "on_failure":
+            return told
+        threading.Event().wait(1)
+    raise AssertionError(f"it was not loaded: {told}")
 
 
 def test_a_mistyped_model_stops_the_start(tmp_path):
@@ -154,11 +171,11 @@ def test_an_instruct_model_decides_in_a_real_server_and_is_named(name, prepared,
     config = {**scripted_config(**upstreams), "classifier": {"backend": "mlx", "model": name, "timeout_ms": 20000}}
     server = Server(tmp_path, config).wait_until_up()
     try:
-        told = server.post("/v1/classify", {"messages": [{"role": "user", "content": "what's the weather in Oslo tomorrow?"}]}).json()
-        line = server.log_line("Classification completed")
+        told = classified_once_loaded(server, "what's the weather in Oslo tomorrow?")
+        line = server.log_line(f"Classification completed.* source={name}$")
     finally:
         server.stop()
 
     assert (told["source"], set(told["probabilities"])) == (name, {"MODERATE", "COMPLEX", "ENRICH"})
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=0.001)
-    assert line.endswith(f"source={name}")
+    assert " confidence=0." in line
