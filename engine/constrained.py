@@ -22,8 +22,8 @@ from engine.json_schema import tightened
 
 # As json.dumps writes it, which is what models were trained on, and in one way only: whitespace is where small models never come to an end.
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-# Half of llguidance's own: a tenth of a second to compile, some 10 ms for a step that all sequences of the batch wait for.
-LIMITS = LLParserLimits(initial_lexer_fuel=500_000, step_lexer_fuel=100_000, verbose_errors=False)
+# Less than llguidance's own: at most half a second to compile, and some 10 ms for a step that all sequences of the batch wait for.
+LIMITS = LLParserLimits(initial_lexer_fuel=500_000, step_lexer_fuel=100_000, max_grammar_size=50_000, verbose_errors=False)
 STACK_BYTES = 256 << 20  # a chain of a thousand $refs takes a few MB; only what is used is ever touched
 MOST_RESIDUES = 10_000  # an automaton for multipleOf has as many states; 716,051 of them took 5 s and 300 MB
 ASCII_CLASSES = "d"  # \d is 0-9 and no other script's digits

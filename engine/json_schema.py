@@ -10,8 +10,10 @@ FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4",
 OPEN_ENDED_FORMATS = {None, "email", "hostname", "uri"}
 KEY_PATTERN = "^.{1,60}$"  # of an object that may have any keys
 FREE_DEPTH = 3  # containers in one another, in a value that may be anything
-STRING_CHARS_PER_TOKEN = 2  # half of the budget for all strings together, at 4 characters of English per token
-TOKENS_PER_ITEM = 16
+# Generous, since a limit cuts a good answer as well and does not say so: a string that is alone may have three quarters of the budget (at 4
+# characters of English per token), as may each half of many. What still runs on meets the end of the budget.
+STRING_CHARS_PER_TOKEN = 3
+TOKENS_PER_ITEM = 4
 FEWEST_CHARS = 40
 FEWEST_ITEMS = 4
 
@@ -28,10 +30,11 @@ CONSTRAINTS = (
 def tightened(schema: dict, max_tokens: int, closes: bool = True) -> dict:
     """The tighter schema, for an answer of at most max_tokens; the client's is not changed.
 
-    closes: whether objects lose the properties that they do not name, which leaves nothing where several schemas describe one object.
+    closes: whether objects lose the properties that they do not name, and what may be anything its depth. Where several schemas describe one
+    value that leaves nothing, or makes too much of it.
     """
     endless = sum(_is_endless_string(node) for node in _nodes(schema))
-    chars = max(FEWEST_CHARS, max_tokens * STRING_CHARS_PER_TOKEN // max(1, endless))
+    chars = max(FEWEST_CHARS, max_tokens * STRING_CHARS_PER_TOKEN * 2 // max(2, endless))
     return _Tightening(chars, max(FEWEST_ITEMS, max_tokens // TOKENS_PER_ITEM)).of(schema, closes)
 
 
@@ -41,11 +44,11 @@ class _Tightening:
         self._items = items
 
     def of(self, node, closes):
-        if node is True:
+        if closes and node is True:
             return self._anything(FREE_DEPTH)
         if not isinstance(node, dict):
             return node
-        if not any(key in node for key in CONSTRAINTS):
+        if closes and not any(key in node for key in CONSTRAINTS):
             return {**node, **self._anything(FREE_DEPTH)}
         closes = closes and not ("properties" in node and any(key in node for key in BRANCHES))
         tight = {key: self._below(key, value, closes and key != "allOf") for key, value in node.items()}
@@ -54,9 +57,9 @@ class _Tightening:
         if _is_endless_string(tight):
             tight["maxLength"] = max(self._chars, _whole(tight.get("minLength")))
         if "array" in _types(tight) and not tight.keys() & {"enum", "const"}:
-            self._limit_array(tight)
-        if "object" in _types(tight) and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}:
-            self._limit_object(tight, closes)
+            self._limit_array(tight, closes)
+        if closes and "object" in _types(tight) and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}:
+            self._limit_object(tight)
         return tight
 
     def _below(self, key, value, closes):
@@ -68,15 +71,14 @@ class _Tightening:
             return self.of(value, closes)
         return value
 
-    def _limit_array(self, node):
+    def _limit_array(self, node, closes):
         node.setdefault("maxItems", max(self._items, _whole(node.get("minItems"))))
-        if "prefixItems" not in node:
+        if closes and "prefixItems" not in node:
             node.setdefault("items", self._anything(FREE_DEPTH - 1))
 
-    def _limit_object(self, node, closes):
+    def _limit_object(self, node):
         if "properties" in node:
-            if closes:
-                node.setdefault("additionalProperties", False)
+            node.setdefault("additionalProperties", False)
         elif not node.get("required") and node.get("additionalProperties") is not False:
             values = node.pop("additionalProperties", None) or self._anything(FREE_DEPTH - 1)
             node |= {**self._map(values, _whole(node.get("minProperties"))), **node}

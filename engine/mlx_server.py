@@ -23,7 +23,7 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm import server
-from mlx_lm.generate import TextStateMachine, make_text_state_machine
+from mlx_lm.generate import TextStateMachine
 
 from engine import blas, tool_calls
 from engine.constrained import Broken, Constraint, Grammars, Impossible
@@ -101,7 +101,6 @@ class Generation(server.ResponseGenerator):
         for token_id in args.logits.logit_bias or ():
             if not 0 <= token_id < vocab_size:
                 raise Refused(f"logit_bias: token {token_id} is outside the vocabulary of {vocab_size}")
-        self._make_state_machine(self.model_provider.model_key, tokenizer, args.stop_words)
         self._rehearse(tokenizer, args, vocab_size)
         if constraint:
             constraint.has_budget(args.max_tokens)
@@ -126,15 +125,19 @@ class Generation(server.ResponseGenerator):
         server._format_top_logprobs(logits[0], args.top_logprobs, tokenizer)
 
     def generate(self, request, generation_args, progress_callback=None):
+        stop_words, generation_args.stop_words = generation_args.stop_words, []  # they are ours to find, see _delivered
+        if not all(isinstance(word, str) and word for word in stop_words):
+            raise Refused("stop must be a list of strings")
+
         def on_prefill(processed, total):
             self._went_on(request)
             progress_callback(processed, total)
 
         context, responses = super().generate(request, generation_args, on_prefill)
-        # Without stop words, which are ours to find; and what is held to a form has no thoughts or calls in it, whatever it says.
-        context.text_sm = TextStateMachine() if request.constraint else make_text_state_machine(self.model_provider.tokenizer)
+        if request.constraint:  # there are no thoughts or calls in what is held to a form, whatever it says
+            context.text_sm = TextStateMachine()
         context.tool_parser = context.tool_parser and tool_calls.sound(context.tool_parser)
-        return context, self._delivered(responses, generation_args.stop_words, request)
+        return context, self._delivered(responses, stop_words, request)
 
     def _went_on(self, request):
         """Called at each step for a request. A write would notice a client that has gone only the second time."""
@@ -145,8 +148,8 @@ class Generation(server.ResponseGenerator):
     def _delivered(self, responses, stop_words, request):
         """Pass the responses on, kept in the request's `delivered` too, up to the first stop word.
 
-        mlx_lm ends at a stop word only where it falls on the borders of tokens. Elsewhere it strips the word and goes on, so that
-        stop=["o"] makes "clurs" of colours; and at the end it loses what might have become a stop word. Here the text decides.
+        mlx_lm would end at a stop word only where it falls on the borders of tokens. Elsewhere it would strip the word and go on, so that
+        stop=["o"] makes "clurs" of colours; and at the end it would lose what might have become a stop word. Here the text decides.
         """
         held = ""
         for response in responses:

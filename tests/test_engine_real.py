@@ -105,10 +105,21 @@ def test_usage_is_counted_when_asked_for(real):
     assert events[-1]["usage"]["completion_tokens"] == 3
 
 
-def test_a_stop_word_in_the_middle_of_a_token_ends_the_answer_before_it(real):
-    text, finish_reason, _ = real.answer(messages=FRANCE, stop=["apit"])
+@pytest.mark.parametrize(
+    ("stop", "before_it"),
+    [
+        ("apit", "The c"),
+        (" France", "The capital of"),
+        (" France is", "The capital of"),
+        ("of Fra", "The capital "),
+        ("is.\n", "The capital of France is Paris."),
+    ],
+    ids=["in a token", "a token", "two tokens", "across tokens", "begun at the end"],
+)
+def test_a_stop_word_ends_the_answer_before_it_wherever_it_falls(real, stop, before_it):
+    text, finish_reason, _ = real.answer(messages=FRANCE, stop=["never said", stop])
 
-    assert text == "The c"
+    assert text == before_it
     assert finish_reason == "stop"
 
 
