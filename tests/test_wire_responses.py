@@ -186,7 +186,8 @@ def test_images_files_and_sounds_travel_as_they_are():
         {"type": "input_text", "text": "What?"},
         {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "original"},
         {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "low", "file_id": None},
-        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE", "file_url": None},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,JVBE", "file_url": "https://example.org/a.pdf"},
         {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
     ]
 
@@ -197,6 +198,7 @@ def test_images_files_and_sounds_travel_as_they_are():
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "high"}},
                 {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}},
                 {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}},
+                {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBE"}},
                 {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
             ]
         )
@@ -508,12 +510,20 @@ def test_each_piece_of_signed_reasoning_stays_with_its_own_item():
     redacted, signed = {"type": "redacted_thinking", "data": "x"}, {"type": "thinking", "thinking": "b", "signature": "s"}
 
     events = events_in(
-        sent_for([chunk({"thinking_blocks": [redacted]}), chunk({"content": "a"}), chunk({"reasoning_content": "b"}), chunk({"thinking_blocks": [signed]})])
+        sent_for(
+            [
+                chunk({"thinking_blocks": [redacted]}),
+                chunk({"content": "a"}),
+                chunk({"thinking_blocks": [redacted]}),
+                chunk({"reasoning_content": "b"}),
+                chunk({"thinking_blocks": [signed]}),
+            ]
+        )
     )
 
     first, _, second = response_in(events)
     assert (first["summary"], responses.unsealed(first["encrypted_content"])) == ([], [redacted])
-    assert responses.unsealed(second["encrypted_content"]) == [signed]
+    assert responses.unsealed(second["encrypted_content"]) == [redacted, signed]
 
 
 @pytest.mark.parametrize("text", ["gAAAAABo", "headstart.", "headstart.!", "headstart.e30=", "headstart.W251bGxd", None, 5])
@@ -780,6 +790,14 @@ def test_cited_pages_are_annotations_of_the_text():
     ]
 
 
+def test_a_cited_page_may_come_before_the_text():
+    cited = {"type": "url_citation", "url_citation": {"url": "https://example.org/w"}}
+
+    (item,) = response_in(events_in(sent_for([chunk({"annotations": [cited]}), chunk({"content": "Rain"})])))
+
+    assert (item["content"][0]["text"], len(item["content"][0]["annotations"])) == ("Rain", 1)
+
+
 def test_annotations_that_cite_no_page_are_passed_over():
     annotations = [{"type": "file_citation", "file_citation": {"url": "x"}}, {"type": "url_citation", "url_citation": {"title": "x"}}, {"type": "url_citation"}]
 
@@ -790,17 +808,17 @@ def test_annotations_that_cite_no_page_are_passed_over():
 
 def test_logprobs_come_with_their_text():
     told = {"token": "é", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "a", "logprob": -1.5, "bytes": [97]}]}
-    chunks = [chunk({"content": ""}), chunk({"content": "é"}), chunk(), chunk(piece("{}", index=0, id="a", name="f")), chunk({"content": "b"}, "stop")]
-    chunks[1]["choices"][0]["logprobs"] = {"content": [told]}
+    chunks = [chunk({"content": "é"}), chunk({"content": "é"}), chunk(), chunk(piece("{}", index=0, id="a", name="f")), chunk({"content": "b"}, "stop")]
+    chunks[0]["choices"][0]["logprobs"] = chunks[1]["choices"][0]["logprobs"] = {"content": [told]}
     chunks[2]["choices"][0]["logprobs"] = {"content": [{"token": "<end>", "logprob": 0}]}
 
     events = events_in(sent_for(chunks))
 
     expected = {"token": "é", "bytes": [195, 169], "logprob": -0.5, "top_logprobs": [{"token": "a", "bytes": [97], "logprob": -1.5}]}
-    assert next(event["logprobs"] for event in events if event["type"] == "response.output_text.delta") == [expected]
+    assert [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"] == [[expected], [expected], []]
     first, _, second = (item.get("content", [{}])[0].get("logprobs") for item in events[-1]["response"]["output"])
     assert second == []
-    assert first == [expected, {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []}]
+    assert first == [expected, expected, {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []}]
 
 
 @pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
@@ -817,6 +835,13 @@ def test_a_call_that_was_cut_off_is_never_said_to_be_done():
 
     assert events[-2]["item"] == {"id": "fc_1_0", "type": "function_call", "status": "incomplete", "call_id": "a", "name": "f", "arguments": '{"ci'}
     assert "response.function_call_arguments.done" not in [event["type"] for event in events]
+
+
+@pytest.mark.parametrize(("arguments", "finish", "is_done"), [("{}", "length", True), ('{"ci', "stop", True), ('{"ci', "content_filter", False)])
+def test_a_call_is_said_to_be_done_when_the_model_or_its_arguments_say_so(arguments, finish, is_done):
+    events = events_in(sent_for([chunk(piece(arguments, index=0, id="a", name="f")), chunk({}, finish)]))
+
+    assert ("response.function_call_arguments.done" in [event["type"] for event in events]) == is_done
 
 
 def test_usage_is_told_in_this_apis_words():
@@ -1207,7 +1232,7 @@ def test_a_providers_stream_goes_through_byte_for_byte_with_its_end_marked():
 
 def test_our_books_know_what_a_providers_stream_says():
     decoder = responses_stream.NativeDecoder(1700000000)
-    assert decoder.usage is None
+    assert decoder.usage is decoder.answer is None
     chunks = [told for _, told in decoded(NATIVE, decoder) if told is not None]
 
     assert [openai_chat.first_choice(told)["delta"] for told in chunks[:4]] == [
@@ -1295,7 +1320,7 @@ def test_the_work_of_a_providers_own_tools_is_part_of_the_answer():
 
 
 def test_an_answer_without_items_is_an_answer():
-    answer = read_along(native_events({"type": "response.completed", "response": {**NATIVE_DONE, "output": [], "usage": None}}))
+    answer = read_along(native_events({"type": "response.completed", "response": {**NATIVE_DONE, "output": [], "usage": {}}}))
 
     assert (answer["choices"][0]["finish_reason"], "usage" in answer) == ("stop", False)
 
