@@ -360,6 +360,22 @@ def test_ids_that_a_client_knows_are_kept():
     assert [message["tool_call_id"] for message in asked[2:]] == ["call_y", "call_x"]
 
 
+def test_ids_that_only_the_results_know_belong_to_the_calls_without():
+    results = [{"role": "tool", "content": text, "tool_call_id": id} for text, id in (("a", "call_1"), ("b", "call_2"))]
+
+    asked = asked_of(chat(user("lights"), called(("on", {"light": "a"}), ("on", {"light": "b"})), *results))["messages"]
+
+    assert [(message["tool_call_id"], message["content"]) for message in asked[2:]] == [("call00000", "a"), ("call00001", "b")]
+
+
+def test_an_id_that_no_call_has_is_kept_where_all_calls_have_their_own():
+    calls = {"role": "assistant", "tool_calls": [{"id": "call_x", "function": {"name": "a"}}]}
+
+    asked = asked_of(chat(user("go"), calls, {"role": "tool", "content": "z", "tool_call_id": "call_z"}))["messages"]
+
+    assert asked[2]["tool_call_id"] == "call_z"
+
+
 def test_a_result_whose_call_was_trimmed_away_gets_an_id_of_its_own():
     results = [{"role": "tool", "content": "late", "name": "gone"}, {"role": "tool", "content": "later"}]
 

@@ -13,6 +13,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from errors import BadRequest, UpstreamError
 from wire import openai_chat
@@ -243,7 +244,7 @@ def chat_request_of(chat_body):
     """The chat completions request for a checked request to /api/chat. Raises BadRequest naming what chat completions cannot say.
 
     A tool's result goes with the call that it names, else with the first one of that tool's name, else with the first that has none yet (Home Assistant
-    names nothing). A result without a call, as is left when a client trims its history, gets an id of its own.
+    names nothing, and LiteLLM a call that has no name). A result without a call, as is left when a client trims its history, gets an id of its own.
     """
     return _request_of(chat_body, HARMLESS_IN_CHAT) | {"messages": _messages_of(chat_body["messages"])} | _thinking_of(chat_body)
 
@@ -360,8 +361,16 @@ def _thinking_of(body):
     return {"reasoning_effort": effort, "chat_template_kwargs": {**switches, "reasoning_effort": effort}}
 
 
+class _Call(NamedTuple):
+    """A tool call in the conversation. has_own_id: the client gave its id."""
+
+    id: str
+    name: str
+    has_own_id: bool
+
+
 def _messages_of(messages):
-    told, waiting = [], []  # waiting: (id, name) of the calls that have no result yet
+    told, waiting = [], []  # waiting: the _Calls that have no result yet
     ids = (f"call{number:05d}" for number in itertools.count())  # letters and digits, nine in all: Mistral's templates refuse any other
     for i, message in enumerate(messages):
         role = message["role"].lower()
@@ -371,7 +380,8 @@ def _messages_of(messages):
         if message.get("tool_calls"):
             made["tool_calls"] = [_call_of(call, ids) for call in message["tool_calls"]]
             made["content"] = made["content"] or None
-            waiting = [(call["id"], call["function"]["name"]) for call in made["tool_calls"]]
+            calls = zip(message["tool_calls"], made["tool_calls"], strict=True)
+            waiting = [_Call(call["id"], call["function"]["name"], has_own_id=bool(given.get("id"))) for given, call in calls]
         told.append(made)
     return told
 
@@ -396,14 +406,17 @@ def _call_of(call, ids):
 
 
 def _id_of_result(message, waiting):
-    """The id of the call that a tool's result belongs to, taken off the list of those that wait; None where there is none."""
-    name = message.get("tool_name") or message.get("name")
-    fits = (lambda id, of: id == message["tool_call_id"]) if message.get("tool_call_id") else (lambda id, of: not name or of == name)
-    found = next((call for call in waiting if fits(*call)), None)
+    """The id of the call that a tool's result belongs to, taken off the list of those that wait; None where there is none.
+
+    LiteLLM names a call's id in the result and leaves it out of the call, so an id that no call has may be that of one without.
+    """
+    id, name = message.get("tool_call_id"), message.get("tool_name") or message.get("name")
+    nameless = [call for call in waiting if not (id and call.has_own_id)]
+    found = next((call for call in waiting if call.id == id), None) or next((call for call in nameless if not name or call.name == name), None)
     if found is None:
-        return message.get("tool_call_id")
+        return id
     waiting.remove(found)
-    return found[0]
+    return found.id
 
 
 def _image_part(image, where):
