@@ -122,7 +122,7 @@ class Grammars:
         for _ in range(REHEARSED_TOKENS):
             allowed = constraint.allowed()
             if constraint.error:
-                raise Impossible(constraint.error, param)
+                raise Impossible(f"no answer can be held to this: {constraint.error}", param)
             constraint.take(int(allowed.argmax()))
 
     def _constraint(self, matcher, reader=None, begun=""):
@@ -226,7 +226,7 @@ def _json_grammar(schema, param):
     try:
         return LLMatcher.grammar_from_json_schema(json.dumps({**schema, "x-guidance": LAYOUT}))
     except ValueError as error:  # a number beyond its own, or nested too deep once tightened
-        raise Impossible(str(error), param) from error
+        raise Impossible(f"no answer can be held to this: {error}", param) from error
 
 
 def _reason(error):
