@@ -25,7 +25,7 @@ import logs
 import providers
 from budgets import Budget
 from classifier import ClassifierFailed
-from conversations import Conversations
+from conversations import Conversations, owner_of
 from costs import Costs, cloud_of
 from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from embedder import Embedder
@@ -40,6 +40,7 @@ from pipeline import Pipeline, Stream, Whole
 from presence import Presence
 from probes import Probes
 from prompts import Prompts
+from recollection import Recollection
 from reload import Reloader
 from routing import Router
 from session_logger import SessionLogger
@@ -70,6 +71,7 @@ class Headstart:
         self.metrics = previous.metrics if previous else Metrics()
         self.presence = previous.presence if previous else Presence()
         self.conversations = previous.conversations if previous else Conversations()
+        self.recollection = previous.recollection if previous else Recollection()
         self.embedder = previous.embedder if previous else Embedder()
         self.sessions = previous.sessions if previous else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
         self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"), previous and previous.providers)
@@ -154,13 +156,15 @@ def create_app(config=None):
     face = Face(reloader)
     for prefix in ("/v1", ""):
         add = lambda rule, view, method, prefix=prefix: app.add_url_rule(  # noqa: E731
-            prefix + rule, prefix + rule, view, methods=[method], provide_automatic_options=False
+            prefix + rule, f"{method} {prefix}{rule}", view, methods=[method], provide_automatic_options=False
         )
         add("/chat/completions", face.chat, "POST")
         add("/chat", face.agent_chat, "POST")
         add("/completions", face.completions, "POST")
         add("/embeddings", face.embeddings, "POST")
         add("/responses", face.responses, "POST")
+        add("/responses/<name>", face.response, "GET")
+        add("/responses/<name>", face.forget_response, "DELETE")
         add("/messages", face.messages, "POST")
         add("/messages/count_tokens", face.count_tokens, "POST")
         add("/classify", face.classify, "POST")
@@ -206,7 +210,7 @@ class Face:
         return self._proxied(OpenAI("chat.completions", openai_chat.check_chat), self._chatted)
 
     def responses(self):
-        return self._proxied(Responses(), self._chatted)
+        return self._proxied(Responses(self._parts.recollection, self._owner), self._chatted)
 
     def messages(self):
         return self._proxied(Messages(), self._chatted)
@@ -367,6 +371,24 @@ class Face:
         if known is None:
             raise NotFound(f"the model '{name}' does not exist", param="model", code="model_not_found")
         return _json_response(_model(*known))
+
+    def response(self, name):
+        """An answer of the Responses API, as long as it is remembered."""
+        self._authorize(self._parts)
+        kept = self._parts.recollection.response(self._owner, name)
+        if kept is None:
+            raise NotFound(f"the response '{name}' is not known here, or no longer", param="response_id", code="response_not_found")
+        return _json_response(kept)
+
+    def forget_response(self, name):
+        self._authorize(self._parts)
+        if not self._parts.recollection.drop(self._owner, name):
+            raise NotFound(f"the response '{name}' is not known here, or no longer", param="response_id", code="response_not_found")
+        return _json_response({"id": name, "object": "response", "deleted": True})
+
+    @property
+    def _owner(self):
+        return owner_of(request.remote_addr, request.headers)
 
     def ollama_version(self):
         return _json_response(ollama.version())

@@ -44,6 +44,12 @@ class Conversation:
         return self.place is not None and self.leans and verdict.confidence is not None and verdict.confidence < CLEAR
 
 
+def owner_of(client, headers):
+    """What tells who asks from others: a digest of the address and of the keys and names sent along. client: the address."""
+    told = [client or "", *(headers.get(name, "") for name in USER_HEADERS)]
+    return hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 class Conversations:
     """The places, the least recently used of which are forgotten. From any thread."""
 
@@ -58,12 +64,12 @@ class Conversations:
         first = next((text for role, text in turns if role == "user"), None)
         if not turns or (named is None and not first):
             return None
-        owner = [client, *(headers.get(name, "") for name in USER_HEADERS), str(body.get("user") or "")]
-        told = [named or FIRST_TURN, headers[named] if named else first]
-        key = hashlib.sha256("\0".join(owner + told).encode("utf-8", "surrogatepass")).digest()
+        known_by = named or FIRST_TURN
+        told = [owner_of(client, headers), str(body.get("user") or ""), known_by, headers[named] if named else first]
+        key = hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass")).digest()
         goes_on = any(role == "assistant" for role, _ in turns)  # else it begins, whoever has begun like this before
         leans = goes_on and turns[-1][0] == "user" and len(turns[-1][1]) <= SHORT_CHARS
-        return Conversation(key, told[0], self._place(key) if goes_on else None, leans)
+        return Conversation(key, known_by, self._place(key) if goes_on else None, leans)
 
     def _place(self, key):
         with self._lock:

@@ -91,14 +91,19 @@ class OpenAI:
 
 
 class Responses(OpenAI):
-    """OpenAI's Responses. Nothing is stored: what a client wants remembered it sends again."""
+    """OpenAI's Responses."""
 
-    def __init__(self):
+    def __init__(self, recollection, owner):
+        """recollection: a recollection.Recollection. owner: what tells this client from others."""
         self.api = "responses"
         self.native = None
+        self._recollection = recollection
+        self._owner = owner
+        self._asked = None  # as the client wrote it, which the answer repeats
 
     def read(self, body, headers):
         responses.check_request(body)
+        self._asked, body = body, self._recollection.recalled(self._owner, body)
         refusal = None
         try:
             chat = responses.chat_request_of(body)
@@ -110,16 +115,21 @@ class Responses(OpenAI):
         return chat
 
     def relay(self, exchange):
-        return responses_stream.EventStream(*self._named(exchange))
+        return responses_stream.EventStream(*self._named(exchange), self._keep)
 
     def answer(self, completion, exchange):
-        return responses_stream.answer_of(completion, *self._named(exchange))
+        response = responses_stream.answer_of(completion, *self._named(exchange))
+        self._keep(response)
+        return response
+
+    def _keep(self, response):
+        self._recollection.keep(self._owner, self.native.body, response)
 
     def error_event(self, error, session, relay):
         return relay.error_event(error.message, error.type, error.param, error.code)
 
     def _named(self, exchange):
-        return self.native.body, f"resp_{exchange.id}", int(exchange.timestamp.timestamp())
+        return self._asked, f"resp_{exchange.id}", int(exchange.timestamp.timestamp())
 
 
 class Messages:

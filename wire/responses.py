@@ -2,7 +2,7 @@
 
 What one API says and the other says differently is translated; what would change the answer and cannot be said in chat completions is refused by
 name, with what to do instead; what only advises is left out, by the table below; what the API's documentation does not know is passed on as written,
-for the provider to judge. Nothing is stored here, so whatever refers to something stored is refused, and a wish to store is not fulfilled.
+for the provider to judge. What is stored is not known here: `recollection.py` puts it in the place of what refers to it, and any reference left is refused.
 The answers are `responses_stream.py`'s.
 Reference: platform.openai.com/docs/api-reference/responses/create and the parameter types of OpenAI's Python SDK 3.52.
 """
@@ -15,7 +15,7 @@ from wire import openai_chat
 
 # What would change the answer and has no counterpart: the values that ask for nothing, and what to do instead of any other.
 REFUSED = {
-    "previous_response_id": ((), "no response is stored here; send the whole conversation as 'input'"),
+    "previous_response_id": ((), "it is not known here, or no longer; send the whole conversation as 'input'"),
     "conversation": ((), "no conversation is stored here; send it whole as 'input'"),
     "prompt": ((), "no prompt template is stored here; send its text as 'instructions' and 'input'"),
     "background": ((False,), "nothing runs in the background here; leave it out and read the answer, or its stream"),
@@ -27,7 +27,7 @@ REFUSED = {
 
 # What is left out, and why nobody is misled by that.
 ADVISORY = {
-    "store": "nothing is stored, and the answer says so",
+    "store": "whether the answer may be referred to later, which is `recollection.py`'s",
     "metadata": "labels of what is stored; the answer repeats them",
     "service_tier": "speed and price, of tiers that are not the same ones here",
     "access_programs": "about OpenAI's own accounts",
@@ -220,7 +220,9 @@ class _Messages:
         elif kind == "function_call_output":
             self._add_result(item, where)
         elif kind == "item_reference":
-            raise _beyond(where, "refers to an item that is not stored here; send the item itself, as clients do with `store: false`", f"{where}.type")
+            raise _beyond(
+                where, "refers to an item that is not known here, or no longer; send the item itself, as clients do with `store: false`", f"{where}.type"
+            )
         else:
             raise _beyond(where, f"is of type '{kind[:60]}', which only OpenAI's own servers understand; leave it out", f"{where}.type")
 

@@ -3,7 +3,7 @@ itself, its events as the chunks by which our books know what they say.
 
 `EventStream` is to this API's clients what `openai_chat.Relay` is to chat completions'; a whole answer is the last thing its stream would have told.
 Neither ever sends [DONE], which this API does not have. Reasoning is told as a summary: that is where Home Assistant, the Agents SDK, LangChain and
-the AI SDK look for it. Nothing is known here of what is stored, so every answer says `store: false`.
+the AI SDK look for it. What is stored is not known here: an answer repeats what its request said of it.
 Reference: platform.openai.com/docs/api-reference/responses-streaming, and the types and the accumulator of OpenAI's Python SDK 3.52.
 """
 
@@ -84,13 +84,15 @@ def _sse_event(event):
 
 
 class EventStream:
-    """A chat completion's stream on its way to a client of this API; used like `openai_chat.Relay`. Its arguments are those of `answer_of`.
+    """A chat completion's stream on its way to a client of this API; used like `openai_chat.Relay`. Its arguments are those of `answer_of`, and
+    `on_end`, which is told the whole response at a proper end.
 
     The response's end is held back until `ending()`, since the usage that belongs to it comes last.
     """
 
-    def __init__(self, request, response_id, created_at):
+    def __init__(self, request, response_id, created_at, on_end=lambda response: None):
         self._answer = _Answer(request, response_id, created_at)
+        self._on_end = on_end
         self._sent = 0  # events
         self._has_begun = False
 
@@ -120,7 +122,9 @@ class EventStream:
         """What is missing at a proper end: the open item's end, and the whole response."""
         closed = self._begun() + self._numbered(self._answer.end())
         status, details = self._answer.outcome
-        return closed + self._numbered([{"type": f"response.{status}", "response": self._answer.response(status, details)}])
+        response = self._answer.response(status, details)
+        self._on_end(response)
+        return closed + self._numbered([{"type": f"response.{status}", "response": response}])
 
     def error_event(self, message, type="server_error", param=None, code=None):
         """The events that end a stream which failed; nothing may follow them. The arguments are those of OpenAI's error object."""
@@ -162,6 +166,7 @@ class _Answer:
 
     def __init__(self, request, response_id, created_at):
         self._head = {"id": response_id, "object": "response", "created_at": created_at}
+        self._before, self._store = request.get("previous_response_id"), request.get("store") is not False
         self._echo = _echo_of(request)
         self._suffix = response_id.removeprefix("resp_")
         self._items = []
@@ -192,9 +197,9 @@ class _Answer:
             "incomplete_details": incomplete_details,
             **self._echo,
             "output": [*self._items[:-1], self._snapshot()] if self._open is not None else self._items,
-            "previous_response_id": None,
+            "previous_response_id": self._before,
             "service_tier": "default",
-            "store": False,
+            "store": self._store,
             "truncation": "disabled",
             "usage": usage_of(self.usage),
         }
@@ -507,16 +512,6 @@ class NativeDecoder:
             raise ValueError("not an event of the Responses API") from error
         is_last = told.get("type") in ("response.completed", "response.incomplete")
         return [(event, chunk), (sse.Event(b"", b"[DONE]"), None)] if is_last else [(event, chunk)]
-
-    def answer_chunk(self, response):
-        """The chunk for a provider's answer that did not come as a stream; `answer` and `usage` are whole then. Raises ValueError for what is none."""
-        error = openai_chat.error_of(response)
-        if error:
-            return openai_chat.error_body(**_error_told(error))
-        try:
-            return self._end(response, response["status"] == "incomplete")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not an answer of the Responses API") from error
 
     def _chunk_of(self, event):
         kind = event.get("type")
