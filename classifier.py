@@ -29,8 +29,8 @@ from wire import openai_chat
 LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
 ESCALATIONS = ("COMPLEX", "ENRICH")  # what costs money or time
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by rules at once
-# Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has begun takes up to 60 ms on a CPU.
-PATIENCE_S = 0.15
+# Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has begun takes 60 ms on a CPU, or 160 on a busy one.
+PATIENCE_S = 0.12
 LOADING_S = 10.0  # requests wait for a model that is being loaded, but not for one that is being downloaded
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
 BUILTIN, SMOLLM2 = "builtin", "smollm2"  # models by their short names: the trained one, and the embedded chat model
