@@ -40,8 +40,9 @@ class Conversation:
     leans: bool
 
     def holds(self, verdict):
-        """Whether it should stay where it is, for all that a classifier.Verdict says. A chat model's word, which comes without a probability, is clear."""
-        return self.place is not None and self.leans and verdict.confidence is not None and verdict.confidence < CLEAR
+        """Whether it should stay where it is, for all that a classifier.Verdict says. Of those without a probability a chat model's word is clear, a rule is not."""
+        unclear = verdict.source == RULES if verdict.confidence is None else verdict.confidence < CLEAR
+        return self.place is not None and self.leans and unclear
 
 
 def owner_of(client, headers):

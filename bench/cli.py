@@ -13,7 +13,7 @@ import urllib.parse
 from datetime import datetime
 from pathlib import Path
 
-from bench import own_instances, proxy, sections, servers
+from bench import deciding, own_instances, proxy, sections, servers
 from bench.record import Record
 
 SECTIONS = {
@@ -25,6 +25,7 @@ SECTIONS = {
     6: ("routing overhead, CPU per request, the proxy itself", sections.overhead),
     7: ("health with all backends up, one down, all down", own_instances.health),
     8: ("session writes and clean-up at 0, 5,000 and 50,000 files", own_instances.sessions),
+    9: ("decisions by themselves, alone and 32 at once", deciding.deciding),
 }
 DEFAULT_URL = "http://127.0.0.1:8002"
 DEFAULT_REQUESTS = 10
@@ -54,7 +55,7 @@ def _options(arguments):
     parser = argparse.ArgumentParser(
         prog="Benchmark",
         description="Measures Headstart and prints tables; progress goes to stderr, results to a JSON file.",
-        epilog=f"sections:\n{sections_told}\n\nSections 7 and 8, and the proxy itself in 6, use scripted instances of their own. Compare within one run only.",
+        epilog=f"sections:\n{sections_told}\n\nSections 7 to 9, and the proxy itself in 6, use scripted instances of their own. Compare within one run only.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="the running Headstart (%(default)s); if none answers there, one is started and stopped again")

@@ -87,7 +87,7 @@ def test_help_needs_nothing_installed(tmp_path):
     assert "--scripted" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--only", "9"), ("--only", "x"), ("--requests", "0"), ("--scale", "-1"), ("--proxy", "--scripted")])
+@pytest.mark.parametrize("arguments", [("--only", "10"), ("--only", "x"), ("--requests", "0"), ("--scale", "-1"), ("--proxy", "--scripted")])
 def test_a_wrong_option_is_refused_before_anything_starts(arguments):
     done = run(*arguments)
 
