@@ -1,7 +1,8 @@
 """The routing classifier's model: the turns of a conversation in, a probability per decision out.
 
 Two readers look at the last user turn in the light of the two turns before it: MiniLM (engine.encoder) with a trained head, and a lexical one, a linear
-model over hashed characters and words, which knows no meaning but reads every script. A learned mixture of the two is calibrated by one temperature.
+model over hashed characters and words, which knows no meaning but reads every script. A learned mixture of the two is calibrated, apart for text
+with many letters that English has not: there the lexical reader counts for more, since MiniLM's vocabulary is English.
 It knows nothing about routes, rules, thresholds or threads: one owner thread calls it, classifier.py decides with what it returns.
 What it was trained on and where it fails: docs/MODEL_CARD.md. The same functions read the rows in training and the turns in service.
 """
@@ -26,9 +27,11 @@ HEAD_CHARS, TAIL_CHARS, BEFORE_CHARS = 700, 300, 400
 HEAD_TOKENS, TAIL_TOKENS = 64, 24
 BEFORE_USER_TOKENS, BEFORE_ASSISTANT_TOKENS = 24, 16
 
-LEXICAL_BUCKETS = 1 << 16
+LEXICAL_BUCKETS = 1 << 18
 LONGEST_CHARACTER_GRAM = 5
 BEFORE_WEIGHT = 0.5  # a turn before the last counts half in the lexical reading
+SCRIPTS = ("english", "foreign")  # the two mixtures, in the order of `is_foreign`
+FOREIGN_SHARE = 0.01  # of the last turn's characters, from which its mixture is that for other scripts and accents
 _BASE = np.uint32(0x01000193)
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CODE = re.compile(r"[{}();=<>\[\]_|&$#\\/]")
@@ -96,6 +99,12 @@ def shape(reading: Reading) -> np.ndarray:
         ],
         np.float32,
     )
+
+
+def is_foreign(reading: Reading) -> bool:
+    """Whether the last turn has letters beyond ASCII in more than a stray place. Italian or Dutch without accents passes for English."""
+    foreign = sum(character > "\x7f" and character.isalpha() for character in reading.last)
+    return foreign > FOREIGN_SHARE * len(reading.last)
 
 
 def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +187,8 @@ class RouterModel:
         shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays["shape.scale"]
         by_meaning = np.concatenate([pooled, shapes], axis=1) @ arrays["head.weight"] + arrays["head.bias"]
         by_letter = np.stack([self._lexical_logits(reading) for reading in readings])
-        mixed = by_meaning * arrays["mix.meaning"] + by_letter * arrays["mix.letter"] + arrays["mix.bias"]
+        mixture = [int(is_foreign(reading)) for reading in readings]
+        mixed = by_meaning * arrays["mix.meaning"][mixture, None] + by_letter * arrays["mix.letter"][mixture, None] + arrays["mix.bias"][mixture]
         return mixed.astype(np.float64)
 
     def _lexical_logits(self, reading: Reading) -> np.ndarray:

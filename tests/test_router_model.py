@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine import blas, models_dir
-from engine.router_model import LABELS, WEIGHTS_DIR, Reading, RouterModel, lexical_features, shape
+from engine.router_model import LABELS, WEIGHTS_DIR, Reading, RouterModel, is_foreign, lexical_features, shape
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,7 +136,22 @@ def test_lexical_features_are_of_length_one_and_the_same_on_every_machine():
     assert int(buckets.sum()) == LEXICAL_SUM
 
 
-LEXICAL_SUM = 3722192  # as computed once on x86-64; a change of the features needs newly trained weights
+LEXICAL_SUM = 15190992  # as computed once on x86-64; a change of the features needs newly trained weights
+
+
+@pytest.mark.parametrize(
+    "text, foreign",
+    [
+        ("what's the weather", False),
+        ("∑ x² ≤ ½ — “so” it says 🙂", False),
+        ("wie spät ist es", True),
+        ("который час", True),
+        ("今何時ですか", True),
+        ("", False),
+    ],
+)
+def test_a_turn_is_foreign_by_its_letters_and_not_by_its_signs(text, foreign):
+    assert is_foreign(Reading.of(said(text))) is foreign
 
 
 def test_shape_is_finite_for_an_empty_text():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from engine import blas, models_dir
-from engine.router_model import LABELS, RouterModel
+from engine.router_model import LABELS, SCRIPTS, Reading, RouterModel, is_foreign
 from training import data, picture
 from training.lexical import softmax
 from training.train import Features, bar, begin, finish, row_weights, untrained
@@ -114,9 +114,12 @@ def leave_authors_out(encoder) -> None:
         said.append(trained.logits(Features.of(unseen, encoder.token_ids)))
     by_meaning, by_letter = (np.concatenate(logits) for logits in zip(*said, strict=True))
     labels = np.array([LABELS.index(row.label) for row in rows])
-    mixture = fit_mixture(by_meaning, by_letter, labels, row_weights(rows))
-    shares = softmax(mixture["meaning"] * by_meaning + mixture["letter"] * by_letter + np.array(mixture["bias"]))
-    print(f"{report(shares, labels, groupings(rows))}\n\n{json.dumps(mixture)}")
+    foreign = np.array([is_foreign(Reading.of(list(row.turns))) for row in rows])
+    mixtures, shares = {}, np.zeros(by_meaning.shape)
+    for script, which in zip(SCRIPTS, (~foreign, foreign), strict=True):
+        mixtures[script] = mixture = fit_mixture(by_meaning[which], by_letter[which], labels[which], row_weights(np.array(rows, object)[which].tolist()))
+        shares[which] = softmax(mixture["meaning"] * by_meaning[which] + mixture["letter"] * by_letter[which] + np.array(mixture["bias"]))
+    print(f"{report(shares, labels, groupings(rows))}\n\n{json.dumps(mixtures)}")
 
 
 def leave_sources_out(encoder) -> None:

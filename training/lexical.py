@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.router_model import LABELS, LEXICAL_BUCKETS
 
-ROUNDS, STEP, DECAY = 60, 0.5, 2e-6
+ROUNDS, STEP, DECAY = 30, 0.5, 2e-6  # twice as many know the authors by heart
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 
 Features = list[tuple[np.ndarray, np.ndarray]]  # per row: buckets, weights

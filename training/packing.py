@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.encoder import fingerprint
-from engine.router_model import LABELS
+from engine.router_model import LABELS, SCRIPTS
 
 LEVELS, SPREADS_KEPT = 7, 3.2  # logits move by less than 0.05, and no decision on 410 rows changed
 
@@ -31,9 +31,7 @@ def write(folder: Path, trained, base: dict, calibration: dict) -> None:
         "head.bias": trained.tuned.head_bias,
         "lexical.weight": trained.lexical_weight.astype(np.float16),
         "lexical.bias": trained.lexical_bias,
-        "mix.meaning": np.array(calibration["meaning"], np.float32),
-        "mix.letter": np.array(calibration["letter"], np.float32),
-        "mix.bias": np.array(calibration["bias"], np.float32),
+        **{f"mix.{part}": np.array([calibration[script][part] for script in SCRIPTS], np.float32) for part in ("meaning", "letter", "bias")},
     }
     for name, array in trained.tuned.weights.items():
         change = np.array(array) - np.array(base[name])
