@@ -26,6 +26,7 @@ from providers import Provider, ms_since
 from upstream import POOL_SIZE
 from wire import openai_chat
 
+RULES = "rules"  # the source of what keyword_rules.py decides, when too many ask at once
 LABELS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH")
 ESCALATIONS = ("COMPLEX", "ENRICH")  # what costs money or time
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by rules at once
@@ -314,7 +315,7 @@ class Classifier:
             verdict = self._verdict(probabilities, raw)
         except Overloaded as overloaded:
             decision, rule = keyword_rules.decide(turns)
-            verdict = Verdict(decision, None, {}, rule, "rules", error=str(overloaded))
+            verdict = Verdict(decision, None, {}, rule, RULES, error=str(overloaded))
         except ClassifierFailed as failed:
             log.warning("Classification failed:", extra=fields(source=self.backend.source, error=failed.told))
             verdict = Verdict(self._settings.on_failure, None, {}, failed.raw, "on_failure", error=str(failed))

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import meta
+from classifier import RULES
 
 ID_HEADERS = ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id")  # filled by the frontend, if the owner has it do so
 USER_HEADERS = ("Authorization", "x-api-key", "X-OpenWebUI-User-Id")
@@ -40,7 +41,7 @@ class Conversation:
     leans: bool
 
     def holds(self, verdict):
-        """Whether it should stay where it is, for all that a classifier.Verdict says. Of those without a probability a chat model's word is clear, a rule is not."""
+        """Whether it should stay where it is, for all that a classifier.Verdict says. Without a probability, a chat model's word is clear, a rule is not."""
         unclear = verdict.source == RULES if verdict.confidence is None else verdict.confidence < CLEAR
         return self.place is not None and self.leans and unclear
 

@@ -12,6 +12,7 @@ import threading
 import time
 from datetime import datetime, timedelta
 
+import meta
 import prices
 from attempt import NOTED_CHARS
 from errors import ProxyError
@@ -120,9 +121,9 @@ class Exchange:
         messages = body.get("messages")
         if messages is not None:
             self.client_messages = RawJSON(json.dumps(redacted(messages)))
-            texts = [openai_chat.text_of(message.get("content")) for message in messages]
-            self.user_query = next((t[:QUERY_CHARS] for m, t in zip(reversed(messages), reversed(texts), strict=True) if m["role"] == "user"), None)
-            chars = sum(map(len, texts))
+            last = next((message for message in reversed(messages) if message["role"] == "user"), None)
+            self.user_query = meta.user_words([last])[0][1][:QUERY_CHARS] if last else None
+            chars = sum(len(openai_chat.text_of(message.get("content"))) for message in messages)
         else:
             prompt = body.get("prompt", body.get("input"))
             self.user_query = prompt[:QUERY_CHARS] if isinstance(prompt, str) else None

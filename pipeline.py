@@ -32,6 +32,7 @@ from prompts import has_system, with_context, with_system
 from upstream import Line, read_some
 from wire import embeddings, openai_chat, sse
 
+TOLD_BY = "Headstart: "  # begins the line about a route
 EMBEDDER = "embedder"  # stands where a provider's name would
 CHAT, COMPLETIONS, EMBEDDINGS, COUNT_TOKENS = "/chat/completions", "/completions", "/embeddings", "/messages/count_tokens"
 LINGERING_THREADS = 24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
@@ -178,7 +179,7 @@ class Pipeline:
         A provider named by its model has neither, so it gets what the client sent.
         """
         native, prompt = exchange.dialect.native, self._prompts.render(way.system_prompt, date_context=date)
-        messages = with_system(exchange.body["messages"], prompt)
+        messages = with_system(_without_routes_told(exchange.body["messages"]), prompt)
         native = native and native.with_system(prompt)
         if way.context:
             context = self._enrichment.context_for(exchange, way, date)
@@ -366,7 +367,7 @@ class Pipeline:
             whole = self._whole(exchange, attempt)
         except UpstreamError as error:
             self._failed(exchange, attempt, error)
-            raise
+            raise _with_subject(error, attempt.provider) from error
         self._log_response(exchange, attempt)
         exchange.ttft_ms = exchange.ms()
         return Whole(openai_chat.dumps(whole))
@@ -413,14 +414,14 @@ class Pipeline:
                 return
             yield exchange.dialect.error_event(exchange.failure, exchange.id, relay)
         except ProxyError as error:
-            exchange.failure = error
+            exchange.failure = _with_subject(error, attempt.provider)
             self._failed(exchange, attempt, error)
             yield exchange.dialect.error_event(error, exchange.id, relay)
 
     def _tells_route(self, exchange, attempt):
-        """Whether the answer begins with a line about its route: never where a program reads it."""
+        """Whether the answer begins with a line about its route."""
         told = self._config.show_route and exchange.decision != "META" and "messages" in exchange.body
-        return bool(told and not attempt.native and not _is_machine_read(exchange.body))
+        return bool(told and not attempt.native and not _wants_plain(exchange.body))
 
     def _log_response(self, exchange, attempt):
         started = attempt.started_at
@@ -487,15 +488,35 @@ def _route_told(exchange, chunk):
     verdict = exchange.verdict
     sure = f" {verdict.confidence:.0%} sure" if verdict and verdict.confidence is not None else ""
     decided = f", decided in {verdict.ms} ms" if verdict else ""
-    line = f"{exchange.decision}{sure} -> {exchange.route}, {exchange.provider}{decided}, first word after {exchange.ms()} ms\n\n"
+    line = f"{TOLD_BY}{exchange.decision}{sure} -> {exchange.route}, {exchange.provider}{decided}, first word after {exchange.ms()} ms\n\n"
     top = {key: value for key, value in chunk.items() if key not in ("choices", "usage")}
     return {**top, "choices": [{"index": 0, "delta": {"role": "assistant", "reasoning_content": line}, "finish_reason": None}]}
 
 
-def _is_machine_read(body):
-    """Whether a program is going to parse the answer: it is to follow a format, or a tool must be called."""
-    form, choice = body.get("response_format"), body.get("tool_choice")
-    return (isinstance(form, dict) and form.get("type") != "text") or choice not in (None, "auto", "none")
+def _without_routes_told(messages):
+    """The messages without the lines about their routes, which some clients hand back with the rest of the reasoning; the list itself if there are none."""
+    if not any(_tells_route(message) for message in messages):
+        return messages
+    return [{**message, "reasoning_content": message["reasoning_content"].partition("\n\n")[2]} if _tells_route(message) else message for message in messages]
+
+
+def _tells_route(message):
+    reasoning = message.get("reasoning_content")
+    return isinstance(reasoning, str) and reasoning.startswith(TOLD_BY)
+
+
+def _wants_plain(body):
+    """Whether an answer is wanted without reasoning, or a program is going to parse it: it is to follow a format, or a tool must be called."""
+    form, choice, switches = body.get("response_format"), body.get("tool_choice"), body.get("chat_template_kwargs")
+    unthinking = isinstance(switches, dict) and switches.get("enable_thinking") is False
+    return unthinking or (isinstance(form, dict) and form.get("type") != "text") or choice not in (None, "auto", "none")
+
+
+def _with_subject(error, provider):
+    """An error with the provider's name where it says "it": in a chain's report the name stands before, alone nobody would know who."""
+    if error.message.startswith("it "):
+        error.message = f"provider '{provider.name}' {error.message[3:]}"
+    return error
 
 
 def _housekeeping(marker):

@@ -135,7 +135,7 @@ def test_a_stream_begins_with_a_line_about_its_route(telling, primary):
 
     reasoning = [choice["delta"].get("reasoning_content") or "" for chunk in sse_events(reply)[:-1] for choice in chunk["choices"]]
     (line,) = filter(None, reasoning)
-    assert all(word in line for word in ("MODERATE", "primary", "main", " ms"))
+    assert all(word in line for word in ("Headstart: MODERATE", "primary", "main", " ms"))
     assert streamed_text(reply) == "forty-two"
 
 
@@ -182,3 +182,20 @@ def test_housekeeping_is_answered_by_one_choice_however_many_are_wished_for(tell
     telling.chat(TITLE, n=3)
 
     assert primary.last.body["n"] == 1
+
+
+def test_a_line_that_a_client_hands_back_goes_no_further(telling, primary):
+    primary.streams("42")
+    told = telling.chat("what is six times seven?").json()["choices"][0]["message"]
+
+    telling.chat(messages=[{"role": "user", "content": "six times seven?"}, told, {"role": "user", "content": "thanks"}])
+
+    assert primary.last.messages[1] == {**told, "reasoning_content": ""}
+
+
+def test_whoever_wants_no_thoughts_gets_no_line(telling, primary):
+    primary.streams("42")
+
+    reply = telling.post("/api/chat", {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "think": False, "stream": False})
+
+    assert "thinking" not in reply.json()["message"]

@@ -52,7 +52,7 @@ def is_switched_off(upstream):
     upstream.close()
 
 
-BROKE_OFF = "it closed the connection before the answer was complete"
+BROKE_OFF = "provider '{provider}' closed the connection before the answer was complete"
 FAILURES = {
     "refused": Failure("refused connection", "connection refused", "ConnectFailed", is_switched_off, breaker=("open", "connection refused")),
     "dns": Failure(
@@ -114,7 +114,7 @@ FAILURES = {
     ),
     "stall": Failure(
         "stall in mid-stream",
-        "it stayed silent too long",
+        "provider '{provider}' stayed silent too long",
         "HeadTimeout",
         lambda upstream: upstream.runs(("token", "forty"), ("stall",)),
         status="200",

@@ -346,7 +346,7 @@ def test_silence_among_the_tokens_ends_the_stream_with_an_error(impatient, prima
 
     reply = impatient.chat(stream=True)
 
-    assert sse_events(reply)[-2]["error"]["message"] == "it stayed silent too long"
+    assert sse_events(reply)[-2]["error"]["message"] == "provider 'main' stayed silent too long"
     assert impatient.request_line(reply.headers["X-Session-Id"])["status"] == "504"
     assert primary.last.hung_up.wait(HANG_GUARD_S)
 
