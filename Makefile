@@ -7,13 +7,16 @@ HOST   ?=
 export PORT HOST
 
 help:            ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
 test: models     ## the same set-up, then the whole test suite
 	@exec $(BIN)/python -m pytest
+
+test-clients: models .venv-clients/.installed tests/clients/node_modules/.installed ## the client libraries that frontends are made of (needs PyPI, npm and Node 20 or newer)
+	@HEADSTART_PYTHON=$(CURDIR)/$(BIN)/python exec .venv-clients/bin/python -m pytest tests/clients
 
 benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
@@ -40,7 +43,7 @@ lint: .venv/.installed   ## check style and names with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
-	rm -rf .venv models .pytest_cache .ruff_cache
+	rm -rf .venv .venv-clients tests/clients/node_modules models .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 models: .venv/.installed
@@ -55,4 +58,17 @@ models: .venv/.installed
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: help run test benchmark train evaluate health costs config schema lint clean models
+# Beside .venv, since some of these packages want others in versions of their own.
+.venv-clients/.installed: tests/clients/requirements.txt
+	@test -x .venv-clients/bin/python || { echo "Making .venv-clients"; $(PYTHON) -m venv .venv-clients; }
+	@echo "Installing tests/clients/requirements.txt"
+	@.venv-clients/bin/python -m pip install --disable-pip-version-check --quiet -r tests/clients/requirements.txt
+	@touch $@
+
+tests/clients/node_modules/.installed: tests/clients/package.json
+	@command -v npm >/dev/null || { echo "The client libraries of Node need Node 20 or newer with npm"; exit 1; }
+	@echo "Installing tests/clients/package.json"
+	@cd tests/clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models

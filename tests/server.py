@@ -15,6 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 30
+PYTHON = os.environ.get("HEADSTART_PYTHON") or sys.executable  # another one where the tests run beside clients that want packages of their own
 
 
 class Server:
@@ -31,7 +32,7 @@ class Server:
     def start(self):
         """Start it, again if it was stopped, on the same port and with the same folder."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
+            [PYTHON, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
             cwd=ROOT,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -1,0 +1,227 @@
+// The client libraries of Node, each as its users call it, behind one set of names; see in_python.py.
+// Reads lines of JSON, {client, does, url, question}, and answers each with one: {value} or {error}.
+
+import { createInterface } from "node:readline";
+import { createAnthropic } from "@ai-sdk/anthropic";
+import { createOpenAI } from "@ai-sdk/openai";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import Anthropic from "@anthropic-ai/sdk";
+import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
+import * as ai from "ai";
+import { Ollama } from "ollama";
+import OpenAI from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { z } from "zod";
+
+const MODEL = "auto";
+const MAX_TOKENS = 100;
+const KEY = "any";
+const City = z.object({ name: z.string(), people: z.number().int() });
+const TWO_NUMBERS = { type: "object", properties: { a: { type: "integer" }, b: { type: "integer" } }, required: ["a", "b"] };
+const MULTIPLY = { name: "multiply", description: "Multiply two whole numbers.", parameters: TWO_NUMBERS };
+const multiply = ({ a, b }) => String(a * b);
+const asked = (question) => [{ role: "user", content: question }];
+
+// The pieces of a stream. abandon: called after the first one that says something, to leave; a failure then is the leaving.
+async function pieces(stream, textOf, abandon) {
+  const said = [];
+  try {
+    for await (const event of stream) {
+      const text = textOf(event);
+      if (text === undefined || text === null) continue;
+      said.push(text);
+      if (abandon) {
+        abandon();
+        break;
+      }
+    }
+  } catch (error) {
+    error.said = said;
+    throw error;
+  }
+  return said;
+}
+
+class OpenAIChat {
+  constructor(url) {
+    this.client = new OpenAI({ baseURL: `${url}/v1`, apiKey: KEY, maxRetries: 0 });
+  }
+  async ask(messages, more = {}) {
+    return (await this.client.chat.completions.create({ model: MODEL, messages, ...more })).choices[0].message;
+  }
+  async text(question) {
+    return (await this.ask(asked(question))).content;
+  }
+  async stream(question, leaves) {
+    const stream = await this.client.chat.completions.create({ model: MODEL, messages: asked(question), stream: true });
+    return pieces(stream, (chunk) => chunk.choices[0]?.delta?.content, leaves && (() => stream.controller.abort()));
+  }
+  async tools(question, stream = false) {
+    const tools = [{ type: "function", function: { ...MULTIPLY, parse: JSON.parse, function: multiply } }];
+    return this.client.chat.completions.runTools({ model: MODEL, messages: asked(question), tools, stream }).finalContent();
+  }
+  async streams_tools(question) {
+    return this.tools(question, true);
+  }
+  async city(question) {
+    const answer = await this.client.chat.completions.parse({ model: MODEL, messages: asked(question), response_format: zodResponseFormat(City, "City") });
+    return answer.choices[0].message.parsed;
+  }
+}
+
+class OpenAIResponses {
+  constructor(url) {
+    this.client = new OpenAI({ baseURL: `${url}/v1`, apiKey: KEY, maxRetries: 0 });
+  }
+  async text(question) {
+    return (await this.client.responses.create({ model: MODEL, input: question })).output_text;
+  }
+  async stream(question, leaves) {
+    const stream = await this.client.responses.create({ model: MODEL, input: question, stream: true });
+    return pieces(stream, (event) => (event.type === "response.output_text.delta" ? event.delta : null), leaves && (() => stream.controller.abort()));
+  }
+  async tools(question) {
+    return this.withTools(question, (asks) => this.client.responses.create(asks));
+  }
+  async streams_tools(question) {
+    return this.withTools(question, (asks) => this.client.responses.stream(asks).finalResponse());
+  }
+  async withTools(question, ask) {
+    const tools = [{ type: "function", strict: false, ...MULTIPLY }];
+    const first = await ask({ model: MODEL, input: asked(question), tools });
+    const results = first.output
+      .filter((item) => item.type === "function_call")
+      .map((call) => ({ type: "function_call_output", call_id: call.call_id, output: multiply(JSON.parse(call.arguments)) }));
+    return (await ask({ model: MODEL, input: [...asked(question), ...first.output, ...results], tools })).output_text;
+  }
+  async city(question) {
+    return (await this.client.responses.parse({ model: MODEL, input: question, text: { format: zodTextFormat(City, "City") } })).output_parsed;
+  }
+}
+
+class AnthropicMessages {
+  constructor(url) {
+    this.client = new Anthropic({ baseURL: url, apiKey: KEY, maxRetries: 0 });
+    this.told = { model: MODEL, max_tokens: MAX_TOKENS };
+  }
+  async text(question) {
+    return (await this.client.messages.create({ ...this.told, messages: asked(question) })).content[0].text;
+  }
+  async stream(question, leaves) {
+    const stream = this.client.messages.stream({ ...this.told, messages: asked(question) });
+    return pieces(stream, (event) => (event.delta?.type === "text_delta" ? event.delta.text : null), leaves && (() => stream.abort()));
+  }
+  async tools(question) {
+    return this.withTools(question, (asks) => this.client.messages.create(asks));
+  }
+  async streams_tools(question) {
+    return this.withTools(question, (asks) => this.client.messages.stream(asks).finalMessage());
+  }
+  async withTools(question, ask) {
+    const tools = [{ name: MULTIPLY.name, description: MULTIPLY.description, input_schema: TWO_NUMBERS }];
+    const first = await ask({ ...this.told, messages: asked(question), tools });
+    const results = first.content
+      .filter((block) => block.type === "tool_use")
+      .map((block) => ({ type: "tool_result", tool_use_id: block.id, content: multiply(block.input) }));
+    const messages = [...asked(question), { role: "assistant", content: first.content }, { role: "user", content: results }];
+    return (await ask({ ...this.told, messages, tools })).content[0].text;
+  }
+  async city(question) {
+    const asks = { ...this.told, messages: asked(question), output_config: { format: zodOutputFormat(City) } };
+    return (await this.client.messages.parse(asks)).parsed_output;
+  }
+}
+
+class OllamaChat {
+  constructor(url) {
+    this.client = new Ollama({ host: url });
+  }
+  async text(question) {
+    return (await this.client.chat({ model: MODEL, messages: asked(question) })).message.content;
+  }
+  async stream(question, leaves) {
+    const stream = await this.client.chat({ model: MODEL, messages: asked(question), stream: true });
+    return pieces(stream, (line) => line.message?.content, leaves && (() => this.client.abort()));
+  }
+  async tools(question) {
+    return this.withTools(question, async (asks) => (await this.client.chat(asks)).message);
+  }
+  async streams_tools(question) {
+    return this.withTools(question, async (asks) => {
+      const whole = { role: "assistant", content: "", tool_calls: [] };
+      for await (const { message } of await this.client.chat({ ...asks, stream: true })) {
+        whole.content += message.content;
+        whole.tool_calls.push(...(message.tool_calls ?? []));
+      }
+      return whole;
+    });
+  }
+  async withTools(question, ask) {
+    const tools = [{ type: "function", function: MULTIPLY }];
+    const message = await ask({ model: MODEL, messages: asked(question), tools });
+    const results = message.tool_calls.map((call) => ({ role: "tool", tool_name: call.function.name, content: multiply(call.function.arguments) }));
+    return (await ask({ model: MODEL, messages: [...asked(question), message, ...results], tools })).content;
+  }
+  async city(question) {
+    const answer = await this.client.chat({ model: MODEL, messages: asked(question), format: z.toJSONSchema(City) });
+    return City.parse(JSON.parse(answer.message.content));
+  }
+}
+
+class AISDK {
+  constructor(model) {
+    this.told = { model, maxRetries: 0, maxOutputTokens: MAX_TOKENS };
+  }
+  async text(question) {
+    return (await ai.generateText({ ...this.told, prompt: question })).text;
+  }
+  async stream(question, leaves) {
+    const controller = new AbortController();
+    const { fullStream } = ai.streamText({ ...this.told, prompt: question, abortSignal: controller.signal, onError: () => {} });
+    const textOf = (part) => {
+      if (part.type === "error") throw part.error instanceof Error ? part.error : Object.assign(new Error(part.error?.message ?? JSON.stringify(part.error)));
+      return part.type === "text-delta" ? part.text : null;
+    };
+    return pieces(fullStream, textOf, leaves && (() => controller.abort()));
+  }
+  async tools(question) {
+    return (await ai.generateText(this.withTools(question))).text;
+  }
+  async streams_tools(question) {
+    return ai.streamText(this.withTools(question)).text;
+  }
+  withTools(question) {
+    const tool = ai.tool({ description: MULTIPLY.description, inputSchema: z.object({ a: z.number(), b: z.number() }), execute: async (given) => multiply(given) });
+    return { ...this.told, prompt: question, tools: { multiply: tool }, stopWhen: ai.stepCountIs(3) };
+  }
+  async city(question) {
+    return (await ai.generateText({ ...this.told, prompt: question, output: ai.Output.object({ schema: City }) })).output;
+  }
+}
+
+const CLIENTS = {
+  "openai-node, chat": (url) => new OpenAIChat(url),
+  "openai-node, responses": (url) => new OpenAIResponses(url),
+  "@anthropic-ai/sdk": (url) => new AnthropicMessages(url),
+  "ollama-js": (url) => new OllamaChat(url),
+  "AI SDK, openai-compatible": (url) =>
+    new AISDK(createOpenAICompatible({ name: "headstart", baseURL: `${url}/v1`, apiKey: KEY, supportsStructuredOutputs: true })(MODEL)),
+  "AI SDK, openai responses": (url) => new AISDK(createOpenAI({ baseURL: `${url}/v1`, apiKey: KEY })(MODEL)),
+  "AI SDK, openai chat": (url) => new AISDK(createOpenAI({ baseURL: `${url}/v1`, apiKey: KEY }).chat(MODEL)),
+  "AI SDK, anthropic": (url) => new AISDK(createAnthropic({ baseURL: `${url}/v1`, apiKey: KEY })(MODEL)),
+};
+
+async function done({ client, does, url, question }) {
+  const made = CLIENTS[client](url);
+  return does === "abandons" ? made.stream(question, true) : made[does](question);
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  let told;
+  try {
+    told = { value: await done(JSON.parse(line)) };
+  } catch (error) {
+    told = { error: { name: error.name, status: error.status ?? error.status_code ?? error.statusCode ?? null, message: String(error.message), said: error.said ?? [] } };
+  }
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}

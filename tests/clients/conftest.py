@@ -1,0 +1,23 @@
+"""For the real client libraries: none of them looks for anything on the net, and those of Node run in one process that is told what to do."""
+
+import os
+
+import pytest
+from in_node import Node
+
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_AGENTS_DISABLE_TRACING": "1"}  # before they are imported
+
+
+@pytest.fixture(scope="session")
+def node():
+    process = Node()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def llm_folder(tmp_path_factory):
+    """Where `llm` looks for its settings."""
+    folder = tmp_path_factory.mktemp("llm")
+    os.environ["LLM_USER_PATH"] = str(folder)
+    return folder

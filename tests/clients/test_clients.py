@@ -1,0 +1,161 @@
+"""Every client library does what its users do with it, against a real Headstart over scripted providers: one test for each feature, on all clients.
+
+What a provider is told to say, and what it was asked in the end, is the same for all of them, whichever API they speak.
+"""
+
+import json
+
+import pytest
+from every_client import ALL, TALKING, made
+from fake_upstream import HANG_GUARD_S
+
+QUESTION = "What is six times seven?"
+CITY = {"name": "Zürich 👋🏽", "people": 400000}
+USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+LETTERS = 'Grüß Gott 👋🏽 日本 \u2028 \\n "x" </think> \U0001f9d1\u200d\U0001f680'
+
+talking = pytest.mark.parametrize("client", TALKING, indirect=True)
+
+
+@pytest.fixture
+def client(request, headstart, judge, llm_folder):
+    """A client by its name."""
+    return made(request, headstart, llm_folder)
+
+
+def tool_call(name, arguments, *, id="call_1"):
+    """The steps by which a provider calls a tool, its arguments in two pieces."""
+    text = json.dumps(arguments)
+    first = {"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": text[:7]}}
+    return [
+        ("role",),
+        ("delta", {"tool_calls": [first]}),
+        ("delta", {"tool_calls": [{"index": 0, "function": {"arguments": text[7:]}}]}),
+        ("finish", "tool_calls"),
+        ("usage", USAGE),
+    ]
+
+
+def words(message):
+    """All the text of a message, whatever it is made of."""
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or ())
+
+
+def told(error):
+    """What a user sees of an exception, with those that caused it."""
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return " ".join(f"{error} {getattr(error, 'message', '')}" for error in seen)
+
+
+@talking
+def test_text(client, primary):
+    primary.streams("forty", "-two", usage=USAGE)
+
+    assert client.text(QUESTION) == "forty-two"
+
+    assert words(primary.last.messages[-1]) == QUESTION
+
+
+@talking
+def test_stream(client, primary):
+    primary.streams("forty", "-two", usage=USAGE)
+
+    assert [piece for piece in client.stream(QUESTION) if piece] == ["forty", "-two"]
+
+
+@talking
+@pytest.mark.parametrize("way", ["tools", "streams_tools"])
+def test_tools(client, primary, way):
+    ask = getattr(client, way)
+    if ask is None:
+        pytest.skip("not asked of this client")
+    primary.then(*tool_call("multiply", {"a": 6, "b": 7}))
+    primary.runs(("role",), ("token", "It is "), ("token", "42."), ("finish", "stop"), ("usage", USAGE))
+
+    assert ask(QUESTION) == "It is 42."
+
+    first, second = primary.asked
+    (offered,) = first.body["tools"]
+    assert (offered["function"]["name"], set(offered["function"]["parameters"]["properties"])) == ("multiply", {"a", "b"})
+    called, result = second.messages[-2:]
+    (call,) = called["tool_calls"]
+    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("multiply", {"a": 6, "b": 7})
+    assert (result["role"], result["tool_call_id"], words(result)) == ("tool", call["id"], "42")
+
+
+@pytest.mark.parametrize("client", ALL, indirect=True)
+def test_structured_output(client, primary):
+    if client.forced:
+        primary.runs(*tool_call(client.forced, CITY))
+    else:
+        text = json.dumps(CITY)
+        primary.streams(text[:12], text[12:], usage=USAGE)
+
+    city = client.city("Name a city")
+
+    assert (city if isinstance(city, dict) else city.model_dump()) == CITY
+    asked = primary.last.body
+    if client.forced:
+        assert asked["tool_choice"] in ("required", {"type": "function", "function": {"name": client.forced}})
+        assert client.forced in {offered["function"]["name"] for offered in asked["tools"]}
+    else:
+        form = asked["response_format"]
+        assert form["type"] == "json_object" or set(form["json_schema"]["schema"]["properties"]) == set(CITY)
+
+
+@pytest.mark.parametrize("client", ALL, indirect=True)
+def test_error_before_the_head(client, primary, backup):
+    primary.refuses(400, "the context is full", code="context_length_exceeded")
+
+    with pytest.raises(Exception) as raised:
+        (client.text or client.city)(QUESTION)
+
+    assert "the context is full" in told(raised.value)
+    assert (len(primary.asked), len(backup.asked)) == (1, 0)
+
+
+@talking
+def test_error_before_the_head_of_a_stream(client, primary, backup):
+    primary.refuses(503, "the model is being loaded")
+    backup.refuses(503, "the model is being loaded")
+
+    with pytest.raises(Exception) as raised:
+        list(client.stream(QUESTION))
+
+    assert "the model is being loaded" in told(raised.value)
+    assert backup.asked
+
+
+@talking
+def test_error_in_mid_stream(client, primary):
+    primary.runs(("token", "forty"), ("cut",))
+    came = []
+
+    with pytest.raises(Exception) as raised:
+        for piece in client.stream(QUESTION):
+            came.append(piece)
+
+    assert "closed the connection" in told(raised.value)
+
+
+@talking
+@pytest.mark.parametrize("way", ["text", "stream"])
+def test_letters(client, primary, way):
+    primary.streams("", LETTERS[:11], "", LETTERS[11:], "", usage=USAGE)
+
+    assert "".join(getattr(client, way)(LETTERS)) == LETTERS
+
+    assert words(primary.last.messages[-1]) == LETTERS
+
+
+@talking
+def test_stop(client, primary):
+    primary.streams_forever()
+
+    client.abandons(QUESTION)
+
+    assert primary.last.hung_up.wait(HANG_GUARD_S)
