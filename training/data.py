@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import rows_dialogue, rows_everyday, rows_fresh, rows_hard, rows_languages
+from training import rows_dialogue, rows_everyday, rows_fresh, rows_hard, rows_languages, rows_pasted
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
@@ -20,7 +20,8 @@ AUTHORS = ("hard", "everyday", "fresh", "languages", "lookalikes")
 STRANGERS = "stranger_test"  # by an author who saw none of the rows that are trained on
 SEED = 1
 ROWS_PER_SOURCE_AND_LABEL = 220  # more of one manner adds time and no accuracy
-REPEATED_PER_SOURCE_AND_LABEL, REPEATED_OF_WRITTEN = 70, 0.08  # of what the second step reads once more
+REPEATED_PER_SOURCE_AND_LABEL, REPEATED_OF_WRITTEN = 80, 0.08  # of what the second step reads once more
+REST_PER_SOURCE_AND_LABEL = 40
 DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
 
 
@@ -98,9 +99,18 @@ def first_step() -> list[Row]:
 def second_step(authors: Sequence[str] = AUTHORS) -> list[Row]:
     """What is read last and so remembered best: the authors' rows, and some of the first step's so that those are not forgotten."""
     by_hand = [row for name in authors for row in by_author(name)]
-    imported = [row for row in pool() if not row.source.startswith("template")]
+    imported = [row for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL) if not row.source.startswith("template")]
     grammatical = random.Random(SEED).sample(written(), round(REPEATED_OF_WRITTEN * len(written())))
-    return by_hand + sample(imported, REPEATED_PER_SOURCE_AND_LABEL) + grammatical
+    texts = [row.turns[0][1] for row in by_hand if len(row.turns) == 1]
+    pasted = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in rows_pasted.rows(texts)]
+    return by_hand + sample(imported, REPEATED_PER_SOURCE_AND_LABEL) + grammatical + pasted
+
+
+def rest_of_pool() -> list[Row]:
+    """Imported rows that are never trained on, doubtful ones included: at most REST_PER_SOURCE_AND_LABEL of what was not drawn from each source."""
+    drawn = {row.turns for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL)}
+    rest = [row for row in pool(doubtful=True) if row.turns not in drawn and not row.source.startswith("template")]
+    return sample(rest, REST_PER_SOURCE_AND_LABEL)
 
 
 def by_hand(name: str) -> list[Row]:

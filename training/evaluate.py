@@ -24,7 +24,8 @@ TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
 LATENCY_ROUNDS = 200
 RESAMPLES = 1000
 HALVES = (("hard", "fresh"), ("everyday", "languages", "lookalikes"))
-JUDGING = ("development", "held_out", data.STRANGERS)
+REST = "rest of the pool"
+JUDGING = ("development", "held_out", REST, data.STRANGERS)
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "confusion.svg"
 
 
@@ -132,9 +133,16 @@ def leave_sources_out(encoder) -> None:
     print(report(softmax(by_meaning), features.labels, {"source": [row.source for row in unseen]}))
 
 
+def judging(name: str) -> list[data.Row]:
+    """The rows of one of JUDGING."""
+    if name == REST:
+        return data.rest_of_pool()
+    return data.by_author(name) if name == data.STRANGERS else data.by_hand(name)
+
+
 def judge(model: RouterModel, name: str, list_wrong: bool) -> np.ndarray:
     """Print the table for one of JUDGING, and what was decided wrongly if asked; returns the confusions."""
-    rows = data.by_author(name) if name == data.STRANGERS else data.by_hand(name)
+    rows = judging(name)
     shares = np.array([list(model.probabilities(list(row.turns)).values()) for row in rows])
     labels = np.array([LABELS.index(row.label) for row in rows])
     print(f"{name}: {report(shares, labels, groupings(rows))}\n")
