@@ -125,7 +125,11 @@ class PydanticAI:
         return Agent(self._model, tools=[multiply]).run_sync(question).output
 
     def streams_tools(self, question):
-        return "".join(asyncio.run(self._streamed(question, tools=[multiply])))
+        async def passed_over(context, events):
+            async for _ in events:
+                pass
+
+        return Agent(self._model, tools=[multiply]).run_sync(question, event_stream_handler=passed_over).output
 
     def city(self, question):
         return Agent(self._model, output_type=City if self.forced else NativeOutput(City), retries=0).run_sync(question).output
@@ -133,9 +137,9 @@ class PydanticAI:
     def abandons(self, question):
         asyncio.run(self._streamed(question, leaves=True))
 
-    async def _streamed(self, question, *, tools=(), leaves=False):
+    async def _streamed(self, question, leaves=False):
         pieces = []
-        async with Agent(self._model, tools=tools).run_stream(question) as answer:
+        async with Agent(self._model).run_stream(question) as answer:
             async for piece in answer.stream_text(delta=True, debounce_by=None):
                 pieces.append(piece)
                 if leaves:
@@ -156,8 +160,6 @@ class Instructor:
 
 
 class LiteLLM:
-    streams_tools = None
-
     def __init__(self, model, forced=None, **where):
         self.forced = forced
         self._told = {"model": model, "num_retries": 0, "max_retries": 0, "timeout": WAIT_S, "max_tokens": MAX_TOKENS, **where}
@@ -170,12 +172,21 @@ class LiteLLM:
             yield chunk.choices[0].delta.content or ""
 
     def tools(self, question):
+        return self._with_tools(question, self._ask)
+
+    def streams_tools(self, question):
+        def ask(messages, **more):
+            return litellm.stream_chunk_builder(list(litellm.completion(messages=messages, stream=True, **self._told, **more))).choices[0].message
+
+        return self._with_tools(question, ask)
+
+    def _with_tools(self, question, ask):
         offered = [{"type": "function", "function": _PLAIN_TOOL}]
-        said = self._ask(_asked(question), tools=offered)
+        said = ask(_asked(question), tools=offered)
         results = [
             {"role": "tool", "tool_call_id": call.id, "name": call.function.name, "content": str(multiply(**_arguments(call)))} for call in said.tool_calls
         ]
-        return self._ask([*_asked(question), said.model_dump(), *results], tools=offered).content
+        return ask([*_asked(question), said.model_dump(), *results], tools=offered).content
 
     def city(self, question):
         return City.model_validate_json(self._ask(_asked(question), response_format=City).content)

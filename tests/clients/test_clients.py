@@ -14,6 +14,11 @@ CITY = {"name": "Zürich 👋🏽", "people": 400000}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 LETTERS = 'Grüß Gott 👋🏽 日本 \u2028 \\n "x" </think> \U0001f9d1\u200d\U0001f680'
 
+BEFORE_A_TOOL = {
+    "at once": (),
+    "after thinking and a word": (("delta", {"reasoning_content": "I had better "}), ("delta", {"reasoning_content": "multiply."}), ("token", "Let me see.")),
+}
+
 talking = pytest.mark.parametrize("client", TALKING, indirect=True)
 
 
@@ -23,17 +28,13 @@ def client(request, headstart, judge, llm_folder):
     return made(request, headstart, llm_folder)
 
 
-def tool_call(name, arguments, *, id="call_1"):
-    """The steps by which a provider calls a tool, its arguments in two pieces."""
-    text = json.dumps(arguments)
-    first = {"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": text[:7]}}
-    return [
-        ("role",),
-        ("delta", {"tool_calls": [first]}),
-        ("delta", {"tool_calls": [{"index": 0, "function": {"arguments": text[7:]}}]}),
-        ("finish", "tool_calls"),
-        ("usage", USAGE),
-    ]
+def calls_of(name, *each):
+    """The steps by which a provider calls a tool with each of these arguments, told in two pieces."""
+    steps = []
+    for i, text in enumerate(map(json.dumps, each)):
+        first = {"index": i, "id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": text[:7]}}
+        steps += [("delta", {"tool_calls": [first]}), ("delta", {"tool_calls": [{"index": i, "function": {"arguments": text[7:]}}]})]
+    return [*steps, ("finish", "tool_calls"), ("usage", USAGE)]
 
 
 def words(message):
@@ -69,28 +70,28 @@ def test_stream(client, primary):
 
 @talking
 @pytest.mark.parametrize("way", ["tools", "streams_tools"])
-def test_tools(client, primary, way):
-    ask = getattr(client, way)
-    if ask is None:
-        pytest.skip("not asked of this client")
-    primary.then(*tool_call("multiply", {"a": 6, "b": 7}))
-    primary.runs(("role",), ("token", "It is "), ("token", "42."), ("finish", "stop"), ("usage", USAGE))
+@pytest.mark.parametrize("before", BEFORE_A_TOOL.values(), ids=BEFORE_A_TOOL)
+def test_tools(client, primary, before, way):
+    given = [{"a": 6, "b": 7}, {"a": 2, "b": 3}]
+    primary.then(("role",), *before, *calls_of("multiply", *given))
+    primary.runs(("role",), ("token", "42 "), ("token", "and 6."), ("finish", "stop"), ("usage", USAGE))
 
-    assert ask(QUESTION) == "It is 42."
+    assert getattr(client, way)(QUESTION).endswith("42 and 6.")
 
     first, second = primary.asked
     (offered,) = first.body["tools"]
     assert (offered["function"]["name"], set(offered["function"]["parameters"]["properties"])) == ("multiply", {"a", "b"})
-    called, result = second.messages[-2:]
-    (call,) = called["tool_calls"]
-    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("multiply", {"a": 6, "b": 7})
-    assert (result["role"], result["tool_call_id"], words(result)) == ("tool", call["id"], "42")
+    called, *results = second.messages[1:]
+    assert [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in called["tool_calls"]] == [("multiply", one) for one in given]
+    assert [(result["role"], words(result)) for result in results] == [("tool", "42"), ("tool", "6")]
+    assert [result["tool_call_id"] for result in results] == [call["id"] for call in called["tool_calls"]]
+    assert "".join(step[1] for step in before if step[0] == "token") in words(called)  # beside which some put what was thought
 
 
 @pytest.mark.parametrize("client", ALL, indirect=True)
 def test_structured_output(client, primary):
     if client.forced:
-        primary.runs(*tool_call(client.forced, CITY))
+        primary.runs(*calls_of(client.forced, CITY))
     else:
         text = json.dumps(CITY)
         primary.streams(text[:12], text[12:], usage=USAGE)
