@@ -65,8 +65,13 @@ class OpenAIChat {
     return this.tools(question, true);
   }
   async city(question) {
-    const answer = await this.client.chat.completions.parse({ model: MODEL, messages: asked(question), response_format: zodResponseFormat(City, "City") });
-    return answer.choices[0].message.parsed;
+    return (await this.client.chat.completions.parse(this.aboutACity(question))).choices[0].message.parsed;
+  }
+  async streams_city(question) {
+    return (await this.client.chat.completions.stream(this.aboutACity(question)).finalChatCompletion()).choices[0].message.parsed;
+  }
+  aboutACity(question) {
+    return { model: MODEL, messages: asked(question), response_format: zodResponseFormat(City, "City") };
   }
 }
 
@@ -96,7 +101,13 @@ class OpenAIResponses {
     return (await ask({ model: MODEL, input: [...asked(question), ...first.output, ...results], tools })).output_text;
   }
   async city(question) {
-    return (await this.client.responses.parse({ model: MODEL, input: question, text: { format: zodTextFormat(City, "City") } })).output_parsed;
+    return (await this.client.responses.parse(this.aboutACity(question))).output_parsed;
+  }
+  async streams_city(question) {
+    return (await this.client.responses.stream(this.aboutACity(question)).finalResponse()).output_parsed;
+  }
+  aboutACity(question) {
+    return { model: MODEL, input: question, text: { format: zodTextFormat(City, "City") } };
   }
 }
 
@@ -128,8 +139,13 @@ class AnthropicMessages {
     return (await ask({ ...this.told, messages, tools })).content[0].text;
   }
   async city(question) {
-    const asks = { ...this.told, messages: asked(question), output_config: { format: zodOutputFormat(City) } };
-    return (await this.client.messages.parse(asks)).parsed_output;
+    return (await this.client.messages.parse(this.aboutACity(question))).parsed_output;
+  }
+  async streams_city(question) {
+    return (await this.client.messages.stream(this.aboutACity(question)).finalMessage()).parsed_output;
+  }
+  aboutACity(question) {
+    return { ...this.told, messages: asked(question), output_config: { format: zodOutputFormat(City) } };
   }
 }
 
@@ -167,6 +183,10 @@ class OllamaChat {
     const answer = await this.client.chat({ model: MODEL, messages: asked(question), format: z.toJSONSchema(City) });
     return City.parse(JSON.parse(answer.message.content));
   }
+  async streams_city(question) {
+    const stream = await this.client.chat({ model: MODEL, messages: asked(question), format: z.toJSONSchema(City), stream: true });
+    return City.parse(JSON.parse((await pieces(stream, (line) => line.message.content)).join("")));
+  }
 }
 
 class AISDK {
@@ -197,6 +217,9 @@ class AISDK {
   }
   async city(question) {
     return (await ai.generateText({ ...this.told, prompt: question, output: ai.Output.object({ schema: City }) })).output;
+  }
+  async streams_city(question) {
+    return ai.streamText({ ...this.told, prompt: question, output: ai.Output.object({ schema: City }) }).output;
   }
 }
 

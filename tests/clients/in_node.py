@@ -69,5 +69,8 @@ class InNode:
     def city(self, question):
         return self._tell("city", question)
 
+    def streams_city(self, question):
+        return self._tell("streams_city", question)
+
     def abandons(self, question):
         self._tell("abandons", question)

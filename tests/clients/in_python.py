@@ -2,8 +2,8 @@
 
 A client has some of these, and what it has not it cannot do or we do not ask of it:
 `text(question)`, `stream(question)` yielding pieces, `tools(question)` calling `multiply` by itself, `streams_tools(question)` doing so in streams,
-`city(question)` giving a City, and `abandons(question)`, which leaves a stream after its first piece. `forced` is the tool by which it asks for a
-City; None where it asks for a schema.
+`city(question)` giving a City, `streams_city(question)` giving it at the end of a stream, and `abandons(question)`, which leaves a stream after its
+first piece. `forced` is the tool by which it asks for a City; None where it asks for a schema.
 """
 
 import asyncio
@@ -86,6 +86,9 @@ class LangChain:
     def city(self, question):
         return self._chat.with_structured_output(City, method=self._method).invoke(question)
 
+    def streams_city(self, question):
+        return list(self._chat.with_structured_output(City, method=self._method).stream(question))[-1]
+
     def abandons(self, question):
         asyncio.run(self._cancelled(question))
 
@@ -132,7 +135,17 @@ class PydanticAI:
         return Agent(self._model, tools=[multiply]).run_sync(question, event_stream_handler=passed_over).output
 
     def city(self, question):
-        return Agent(self._model, output_type=City if self.forced else NativeOutput(City), retries=0).run_sync(question).output
+        return self._asking_for_a_city().run_sync(question).output
+
+    def streams_city(self, question):
+        async def read():
+            async with self._asking_for_a_city().run_stream(question) as answer:
+                return [city async for city in answer.stream_output(debounce_by=None)][-1]
+
+        return asyncio.run(read())
+
+    def _asking_for_a_city(self):
+        return Agent(self._model, output_type=City if self.forced else NativeOutput(City), retries=0)
 
     def abandons(self, question):
         asyncio.run(self._streamed(question, leaves=True))
@@ -158,6 +171,9 @@ class Instructor:
     def city(self, question):
         return self._client.chat.completions.create(model=MODEL, messages=_asked(question), response_model=City, max_retries=0)
 
+    def streams_city(self, question):
+        return list(self._client.chat.completions.create_partial(model=MODEL, messages=_asked(question), response_model=City, max_retries=0))[-1]
+
 
 class LiteLLM:
     def __init__(self, model, forced=None, **where):
@@ -175,10 +191,7 @@ class LiteLLM:
         return self._with_tools(question, self._ask)
 
     def streams_tools(self, question):
-        def ask(messages, **more):
-            return litellm.stream_chunk_builder(list(litellm.completion(messages=messages, stream=True, **self._told, **more))).choices[0].message
-
-        return self._with_tools(question, ask)
+        return self._with_tools(question, self._stream)
 
     def _with_tools(self, question, ask):
         offered = [{"type": "function", "function": _PLAIN_TOOL}]
@@ -191,11 +204,17 @@ class LiteLLM:
     def city(self, question):
         return City.model_validate_json(self._ask(_asked(question), response_format=City).content)
 
+    def streams_city(self, question):
+        return City.model_validate_json(self._stream(_asked(question), response_format=City).content)
+
     def abandons(self, question):
         asyncio.run(self._left(question))
 
     def _ask(self, messages, **more):
         return litellm.completion(messages=messages, **self._told, **more).choices[0].message
+
+    def _stream(self, messages, **more):
+        return litellm.stream_chunk_builder(list(litellm.completion(messages=messages, stream=True, **self._told, **more))).choices[0].message
 
     async def _left(self, question):
         answer = await litellm.acompletion(messages=_asked(question), stream=True, **self._told)
@@ -227,6 +246,9 @@ class LLM:
     def city(self, question):
         return City.model_validate_json(self._model.prompt(question, schema=City, stream=False).text())
 
+    def streams_city(self, question):
+        return City.model_validate_json("".join(self._model.prompt(question, schema=City)))
+
     def abandons(self, question):
         """With Ctrl-C, as its users do."""
         program = Path(sys.executable).with_name("llm")
@@ -257,6 +279,15 @@ class Agents:
 
     def city(self, question):
         return asyncio.run(agents.Runner.run(self._agent(output_type=City), question)).final_output
+
+    def streams_city(self, question):
+        async def read():
+            answer = agents.Runner.run_streamed(self._agent(output_type=City), question)
+            async for _ in answer.stream_events():
+                pass
+            return answer.final_output
+
+        return asyncio.run(read())
 
     def abandons(self, question):
         asyncio.run(self._streamed(question, leaves=True))

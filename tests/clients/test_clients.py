@@ -89,20 +89,22 @@ def test_tools(client, primary, before, way):
 
 
 @pytest.mark.parametrize("client", ALL, indirect=True)
-def test_structured_output(client, primary):
+@pytest.mark.parametrize("way", ["city", "streams_city"])
+def test_structured_output(client, primary, way):
     if client.forced:
-        primary.runs(*calls_of(client.forced, CITY))
+        primary.runs(("role",), *calls_of(client.forced, CITY))
     else:
         text = json.dumps(CITY)
-        primary.streams(text[:12], text[12:], usage=USAGE)
+        primary.runs(("role",), ("token", text[:12]), ("token", text[12:]), ("finish", "stop"), ("usage", USAGE))
 
-    city = client.city("Name a city")
+    city = getattr(client, way)("Name a city")
 
     assert (city if isinstance(city, dict) else city.model_dump()) == CITY
     asked = primary.last.body
     if client.forced:
-        assert asked["tool_choice"] in ("required", {"type": "function", "function": {"name": client.forced}})
-        assert client.forced in {offered["function"]["name"] for offered in asked["tools"]}
+        (offered,) = (tool["function"] for tool in asked["tools"])
+        assert asked["tool_choice"] in ("required", {"type": "function", "function": {"name": offered["name"]}})
+        assert offered["parameters"]["properties"].keys() == CITY.keys()
     else:
         form = asked["response_format"]
         assert form["type"] == "json_object" or set(form["json_schema"]["schema"]["properties"]) == set(CITY)
