@@ -533,6 +533,8 @@ def test_an_embedded_classifier_that_is_let_go_answers_who_asked_before():
     asked, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
     class Model:
+        at_once = 1
+
         def batch(self, all_turns):
             asked.set()
             go_on.wait(HANG_GUARD_S)
