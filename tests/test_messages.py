@@ -1,12 +1,15 @@
 """Headstart as Anthropic's own client library sees it: over providers of chat completions, and over one of the Messages API, to which all goes untouched."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
 import pytest
 import requests
 from fake_upstream import HANG_GUARD_S
 from test_anthropic_provider import TOKENS, claude, event, message, native, piece, running_native, upstream  # noqa: F401
+
+from wire.anthropic import UNSIGNED
 
 QUESTION = [{"role": "user", "content": "what is six times seven?"}]
 MULTIPLY = {"name": "multiply", "description": "Two numbers.", "input_schema": {"type": "object", "properties": {"a": {"type": "number"}}}}
@@ -93,6 +96,12 @@ def test_reasoning_comes_as_thinking(sdk, primary, judge, stream):
 
     assert [(block.type, getattr(block, block.type)) for block in answer.content] == [("thinking", "six sevens"), ("text", "42")]
 
+    said = {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in answer.content]}
+    ask(sdk, stream, [*QUESTION, said, {"role": "user", "content": "sure?"}])
+
+    assert answer.content[0].signature  # or some clients would not hand it back
+    assert primary.last.messages[1] == {"role": "assistant", "content": "42", "reasoning_content": "six sevens"}
+
 
 def test_a_picture_reaches_the_provider(sdk, primary, judge):
     primary.streams("a dot")
@@ -116,14 +125,17 @@ def test_the_record_and_the_headers_are_those_of_any_request(sdk, headstart, pri
 
 
 def test_a_hard_one_goes_to_the_cloud_and_the_speculation_is_hung_up(sdk, primary, cloud, judge):
-    judge.streams("COMPLEX")
+    judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
     primary.stalls_before_head()
     cloud.streams("proved")
 
-    answer = ask(sdk, False)
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(ask, sdk, False)
+        call = primary.wait_asked()
+        judge.release.set()
 
-    assert answer.content[0].text == "proved"
-    assert primary.last.hung_up.wait(HANG_GUARD_S)
+        assert answer.result(HANG_GUARD_S).content[0].text == "proved"
+    assert call.hung_up.wait(HANG_GUARD_S)
 
 
 def test_what_cannot_be_read_is_refused_in_its_envelope_naming_the_field(sdk):
@@ -254,8 +266,9 @@ def test_the_books_know_what_was_said_all_the_same(native, claude):  # noqa: F81
     assert session["cost_usd"] > 0
 
 
-def test_thinking_that_another_model_left_unsigned_is_not_handed_to_it(native_sdk, claude):  # noqa: F811
-    said = [{"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "41"}]
+@pytest.mark.parametrize("signature", ["", UNSIGNED])
+def test_thinking_that_another_model_left_unsigned_is_not_handed_to_it(native_sdk, claude, signature):  # noqa: F811
+    said = [{"type": "thinking", "thinking": "hm", "signature": signature}, {"type": "text", "text": "41"}]
 
     ask(native_sdk, False, [*QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "sure?"}], model="claude-x")
 

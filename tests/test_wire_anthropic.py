@@ -981,7 +981,7 @@ def test_reasoning_text_and_parallel_tools_become_blocks_in_order():
     )
 
     assert message["content"] == [
-        {"type": "thinking", "thinking": "hmm", "signature": ""},
+        {"type": "thinking", "thinking": "hmm", "signature": anthropic.UNSIGNED},
         {"type": "text", "text": "ok"},
         {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}},
         {"type": "tool_use", "id": "b", "name": "g", "input": {}},

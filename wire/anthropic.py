@@ -84,6 +84,9 @@ STATUS_OF_ERROR = {
 _ERROR_OF_STATUS = {status: type for type, status in STATUS_OF_ERROR.items()}
 _NOT_IN_A_TOOL_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _THINKING = ("thinking", "redacted_thinking")
+# The signature of thinking that no server of this API signed. Without any, clients do not hand it back: the AI SDK leaves it out, and pydantic-ai
+# says it as the user's words.
+UNSIGNED = "headstart.unsigned"
 
 
 def error_body(message, status, request_id=None):
@@ -472,7 +475,7 @@ def _has_unsigned(message):
 
 
 def _is_unsigned(block):
-    return block["type"] == "thinking" and not block.get("signature")
+    return block["type"] == "thinking" and block.get("signature") in (None, "", UNSIGNED)
 
 
 def _signed_only(message):
@@ -590,7 +593,7 @@ def _assistant_message(blocks):
     message = {"role": "assistant", "content": "".join(block["text"] for block in of["text"])}
     if of["thinking"]:
         message["reasoning_content"] = "".join(block["thinking"] for block in of["thinking"])
-    signed = [block for block in blocks if block["type"] in _THINKING and (block.get("signature") or block.get("data"))]
+    signed = [block for block in blocks if block["type"] in _THINKING and (block.get("data") or (block.get("signature") and not _is_unsigned(block)))]
     if signed:
         message["thinking_blocks"] = signed
     if of["tool_use"]:

@@ -10,7 +10,7 @@ import json
 
 from errors import StreamBroken, UpstreamError
 from wire import openai_chat, sse
-from wire.anthropic import STATUS_OF_ERROR, error_body, parse_arguments
+from wire.anthropic import STATUS_OF_ERROR, UNSIGNED, error_body, parse_arguments
 
 FINISH_OF_STOP = {
     "end_turn": "stop",
@@ -181,7 +181,7 @@ def answer_of(completion, model, message_id):
     """The message for a chat completion's first choice.
 
     model: what the client asked for. message_id: such as "msg_123", another one in each answer; see EventStream. Unsigned reasoning becomes a thinking
-    block with an empty signature, the one this API's clients hand back and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are
+    block whose signature says so, which this API's clients hand back and `chat_request_of` understands. Raises UpstreamError when a tool's arguments are
     no JSON object, unless the answer was cut off in them: then its input is empty, and the stop reason tells.
     """
     try:
@@ -215,7 +215,7 @@ def _reasoning_in(delta):
 
 
 def _thinking_blocks(text):
-    return [{"type": "thinking", "thinking": text, "signature": ""}] if text else []
+    return [{"type": "thinking", "thinking": text, "signature": UNSIGNED}] if text else []
 
 
 def _tool_use(call, own_id, cut_off):
@@ -437,6 +437,7 @@ class EventStream:
         if not block.get("signature"):
             return b""
         begun = self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+        self._open = "signed thinking"
         return begun + self._piece({"type": "signature_delta", "signature": block["signature"]}) + self._close()
 
     def _call(self, call):
@@ -468,5 +469,6 @@ class EventStream:
     def _close(self):
         if self._open is None:
             return b""
+        signed = self._piece({"type": "signature_delta", "signature": UNSIGNED}) if self._open == "thinking" else b""
         self._open = None
-        return sse_event({"type": "content_block_stop", "index": self._blocks - 1})
+        return signed + sse_event({"type": "content_block_stop", "index": self._blocks - 1})
