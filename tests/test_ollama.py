@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import ollama
 import pytest
@@ -290,13 +291,17 @@ def test_leaving_a_stream_hangs_up_the_primary(sdk, primary, judge):
 
 
 def test_a_hard_one_goes_to_the_cloud_and_the_speculation_is_hung_up(sdk, primary, cloud, judge):
-    judge.streams("COMPLEX")
+    judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
     primary.stalls_before_head()
     cloud.streams("proved")
 
-    assert chat(sdk, True).message.content == "proved"
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(chat, sdk, True)
+        call = primary.wait_asked()
+        judge.release.set()
 
-    assert primary.last.hung_up.wait(HANG_GUARD_S)
+        assert answer.result(HANG_GUARD_S).message.content == "proved"
+    assert call.hung_up.wait(HANG_GUARD_S)
 
 
 def test_the_record_and_the_headers_are_those_of_any_request(headstart, primary, judge):

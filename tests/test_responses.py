@@ -1,6 +1,7 @@
 """The Responses face as OpenAI's own client library sees it: over providers of chat completions, and over one that has /responses itself."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -43,6 +44,16 @@ def ask(sdk, stream=False, input=QUESTION, model="auto", **more):
 
 def kinds(events):
     return [event.type for event in events]
+
+
+def meanwhile(judge, primary, ask):
+    """Have the judge decide for COMPLEX once the primary has been called. Returns (what `ask` returned, that call)."""
+    judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(ask)
+        call = primary.wait_asked()
+        judge.release.set()
+        return answer.result(HANG_GUARD_S), call
 
 
 # Over chat completions.
@@ -226,14 +237,13 @@ def test_the_speculation_is_kept_where_the_primary_answers(sdk, headstart, prima
 
 @both
 def test_a_hard_one_goes_to_the_cloud_and_the_speculation_is_hung_up(sdk, primary, cloud, judge, stream):
-    judge.streams("COMPLEX")
     primary.stalls_before_head()
     cloud.streams("proved")
 
-    answer = ask(sdk, stream)
+    answer, call = meanwhile(judge, primary, lambda: ask(sdk, stream))
 
     assert answer.output_text == "proved"
-    assert primary.last.hung_up.wait(HANG_GUARD_S)
+    assert call.hung_up.wait(HANG_GUARD_S)
 
 
 REFUSED = {
@@ -426,16 +436,15 @@ def test_the_books_know_what_was_said_all_the_same(passing, primary, judge):
 
 @both
 def test_a_hard_one_is_translated_for_a_cloud_without_it(passing_sdk, primary, cloud, judge, stream):
-    judge.streams("COMPLEX")
     primary.stalls_before_head()
     cloud.streams("proved")
 
-    answer = ask(passing_sdk, stream, instructions="Be brief.", tools=[MULTIPLY])
+    answer, call = meanwhile(judge, primary, lambda: ask(passing_sdk, stream, instructions="Be brief.", tools=[MULTIPLY]))
 
     assert answer.output_text == "proved"
     assert cloud.last.path == "/v1/chat/completions"
     assert cloud.last.messages[0] == {"role": "system", "content": "Be brief."}
-    assert (primary.last.path, primary.last.hung_up.wait(HANG_GUARD_S)) == ("/v1/responses", True)
+    assert (call.path, call.hung_up.wait(HANG_GUARD_S)) == ("/v1/responses", True)
 
 
 def test_what_only_such_a_provider_knows_is_refused_by_name_where_the_decision_is_for_another(passing_sdk, primary, cloud, judge):
@@ -446,7 +455,6 @@ def test_what_only_such_a_provider_knows_is_refused_by_name_where_the_decision_i
         ask(passing_sdk, tools=[HOSTED])
 
     assert raised.value.param == "tools[0].type"
-    assert primary.last.hung_up.wait(HANG_GUARD_S)
     assert not cloud.asked
 
 
