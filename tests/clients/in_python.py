@@ -9,6 +9,7 @@ first piece. `forced` is the tool by which it asks for a City; None where it ask
 import asyncio
 import contextlib
 import functools
+import gc
 import json
 import operator
 import signal
@@ -184,7 +185,7 @@ class LiteLLM:
         return self._ask(_asked(question)).content
 
     def stream(self, question):
-        for chunk in litellm.completion(messages=_asked(question), stream=True, **self._told):
+        for chunk in self._chunks(_asked(question)):
             yield chunk.choices[0].delta.content or ""
 
     def tools(self, question):
@@ -214,7 +215,16 @@ class LiteLLM:
         return litellm.completion(messages=messages, **self._told, **more).choices[0].message
 
     def _stream(self, messages, **more):
-        return litellm.stream_chunk_builder(list(litellm.completion(messages=messages, stream=True, **self._told, **more))).choices[0].message
+        return litellm.stream_chunk_builder(list(self._chunks(messages, **more))).choices[0].message
+
+    def _chunks(self, messages, **more):
+        """A stream's chunks.
+
+        LiteLLM leaves Ollama's stream without closing it. Whoever collects the garbage closes it, and waits for ever if that is httpcore while it holds
+        its lock; so it is done here.
+        """
+        yield from litellm.completion(messages=messages, stream=True, **self._told, **more)
+        gc.collect()
 
     async def _left(self, question):
         answer = await litellm.acompletion(messages=_asked(question), stream=True, **self._told)
