@@ -104,8 +104,9 @@ class LangChain:
 
         reading = asyncio.create_task(read())
         await begun.wait()
-        reading.cancel()
-        await asyncio.wait([reading])
+        while not reading.done():  # one that comes between two pieces may be lost in a library
+            reading.cancel()
+            await asyncio.wait([reading], timeout=1)
 
 
 class LangChainForcing(LangChain):
