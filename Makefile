@@ -24,7 +24,7 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 health: .venv/.installed ## ask the running server how everything is
 	@exec $(BIN)/python -m health
 
-train: models    ## train the routing classifier anew (15 minutes on one core); weights/ holds what it learnt
+train: models    ## train the routing classifier anew (about 25 minutes on one core); weights/ holds what it learnt
 	@exec $(BIN)/python -m training.train $(ARGS)
 
 evaluate: models ## judge the routing classifier on the project's own test rows

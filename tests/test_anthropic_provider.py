@@ -292,7 +292,7 @@ def test_silence_among_its_tokens_ends_the_stream_with_an_error(native, claude):
 
     reply = native.chat(model="claude-hasty", stream=True)
 
-    assert sse_events(reply)[-2]["error"]["message"] == "it stayed silent too long"
+    assert sse_events(reply)[-2]["error"]["message"] == "provider 'hasty' stayed silent too long"
     assert claude.last.hung_up.wait(HANG_GUARD_S)
 
 

@@ -21,6 +21,7 @@ STRANGERS = "stranger_test"  # by an author who saw none of the rows that are tr
 SEED = 1
 ROWS_PER_SOURCE_AND_LABEL = 220  # more of one manner adds time and no accuracy
 REPEATED_PER_SOURCE_AND_LABEL, REPEATED_OF_WRITTEN = 80, 0.08  # of what the second step reads once more
+HARD_BY_SOURCE = ("arena-hard-v2", "olympiadbench", "wildchat-hard-ru")  # whose COMPLEX rows it reads all, as no author draws that border as they do
 REST_PER_SOURCE_AND_LABEL = 40
 DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
 
@@ -103,7 +104,9 @@ def second_step(authors: Sequence[str] = AUTHORS) -> list[Row]:
     grammatical = random.Random(SEED).sample(written(), round(REPEATED_OF_WRITTEN * len(written())))
     texts = [row.turns[0][1] for row in by_hand if len(row.turns) == 1]
     pasted = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in rows_pasted.rows(texts)]
-    return by_hand + sample(imported, REPEATED_PER_SOURCE_AND_LABEL) + grammatical + pasted
+    repeated = sample(imported, REPEATED_PER_SOURCE_AND_LABEL)
+    repeated += [row for row in imported if row.source in HARD_BY_SOURCE and row.label == "COMPLEX" and row not in repeated]
+    return by_hand + repeated + grammatical + pasted
 
 
 def rest_of_pool() -> list[Row]:

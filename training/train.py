@@ -24,8 +24,9 @@ SEED = 1
 SHAPE_SHARE = 0.3  # the outer shape in units a third as large as its spread, so that it counts less than the pooled states
 PRIOR = {"MODERATE": 0.5, "COMPLEX": 0.25, "ENRICH": 0.25}
 TEMPER = 0.4  # a source with ten times the rows gets four times the weight
-HAND_SHARE = 0.6  # of the second step's weight, for the authors' rows
-NOISY_SOURCES = {"arena-hard-v2": 0.6, "nq-open": 0.6, "wildchat-hard-ru": 0.6, "hwu64": 0.8}  # a tenth to a fifth of their labels are wrong
+HAND_SHARE = 0.5  # of the second step's weight, for the authors' rows
+NOISY_SOURCES = {"nq-open": 0.5, "hwu64": 0.8}  # a tenth of their labels or more are wrong
+NOISY_AT_FIRST = {"arena-hard-v2": 0.6, "wildchat-hard-ru": 0.6, **NOISY_SOURCES}  # these too; but then they must hold their own against the authors
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ class Trained:
         return self.tuned.logits(features.sequences, self.scaling.of(features.shapes)), by_letter
 
 
-def row_weights(rows: list[data.Row]) -> np.ndarray:
+def row_weights(rows: list[data.Row], noisy: dict[str, float] = NOISY_AT_FIRST) -> np.ndarray:
     """How much each row counts: manners tempered against each other, labels brought to PRIOR; 1 on average.
 
     A manner is a source of the pool or a kind of written rows: as one source, those would drown among twenty. The authors' rows have no manner:
-    each counts alike, and together they make HAND_SHARE.
+    each counts alike, and together they make HAND_SHARE. noisy: how much a row of a source counts whose labels are often wrong.
     """
     manners = [(row.kind if row.source == data.WRITTEN else row.source, row.label) for row in rows]
     counts, by_hand = Counter(manners), np.array([row.source in data.AUTHORS for row in rows])
-    weights = np.array([counts[manner] ** -TEMPER * NOISY_SOURCES.get(row.source, 1.0) for row, manner in zip(rows, manners, strict=True)])
+    weights = np.array([counts[manner] ** -TEMPER * noisy.get(row.source, 1.0) for row, manner in zip(rows, manners, strict=True)])
     if by_hand.any() and not by_hand.all():
         weights[by_hand] = HAND_SHARE / by_hand.sum()
         weights[~by_hand] *= (1 - HAND_SHARE) / weights[~by_hand].sum()
@@ -122,7 +123,7 @@ def finish(begun: Begun, first: list[data.Row], second: list[data.Row], encoder,
     """Train what was begun on the second step's rows, and the lexical reader on the rows of both."""
     from training import tuning
 
-    features, weights = Features.of(second, encoder.token_ids), row_weights(second)
+    features, weights = Features.of(second, encoder.token_ids), row_weights(second, NOISY_SOURCES)
     pace = tuning.Pace(epochs=2, body=6e-5, head=1e-3)
     tuned = _tuned(begun, features, weights, pace, progress("by hand"))
     of_first = [lexical_features(Reading.of(list(row.turns))) for row in first]
