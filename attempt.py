@@ -37,7 +37,6 @@ class Attempt:
         self.client_body = client_body
         self.native = native if native and provider.speaks(native.api) else None
         self.path = NATIVE[native.api].path if self.native else path
-        self._beyond_chat = native.refusal if native and not self.native else None
         self.queued_ms = slot.queued_ms if slot else 0
         self._rule = rule
         self._slot = slot
@@ -145,8 +144,6 @@ class Attempt:
     def _open(self):
         if self.line.was_cut:
             raise Cancelled("hung up")
-        if self._beyond_chat:
-            raise self._beyond_chat
         provider, native = self.provider, self.native
         self.sent_body = provider.native_body(native.body, self._rule) if native else provider.body(self.client_body, self._rule)
         payload = openai_chat.dumps(self.sent_body)

@@ -25,7 +25,7 @@ from attempt import Attempt
 from classifier import Verdict
 from conversations import Place
 from dialects import NATIVE, Asked
-from errors import Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
+from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from logs import fields
 from prompts import has_system, with_context, with_system
@@ -230,7 +230,7 @@ class Pipeline:
 
     def _speculate(self, exchange, primary, date):
         """The primary's first provider, called on another thread; None when it is busy, resting or disabled, or enough are under way already."""
-        able = (self._providers[name] for name in self._affordable(exchange, primary).chain)
+        able = (self._providers[name] for name in self._affordable(exchange, primary).chain if not self._refusal(exchange, self._providers[name]))
         provider = next((provider for provider in able if not provider.disabled and provider.breaker.available), None)
         if provider is None or self._free_speculations is None or not self._free_speculations.acquire(blocking=False):
             return None
@@ -294,6 +294,10 @@ class Pipeline:
         tried = []
         for name in way.chain:
             provider, attempt = self._providers[name], None
+            refusal = self._refusal(exchange, provider)
+            if refusal:
+                tried.append((name, refusal))
+                continue
             if self._was_silent(exchange, name):
                 tried.append((name, exchange.speculative.failure))
                 continue
@@ -309,7 +313,13 @@ class Pipeline:
                         exchange.answering = attempt
                         raise
                 tried.append((name, error))
-        raise ChainExhausted(way.route, tried)
+        raise tried[0][1] if tried and all(isinstance(error, BadRequest) for _, error in tried) else ChainExhausted(way.route, tried)
+
+    @staticmethod
+    def _refusal(exchange, provider):
+        """Why this provider cannot be asked at all, a BadRequest; None where it can: the request has what only servers of its own API understand."""
+        native = exchange.dialect.native
+        return native.refusal if native and not provider.speaks(native.api) else None
 
     @staticmethod
     def _was_silent(exchange, name):

@@ -1,6 +1,6 @@
 """A client's JSON schema made so tight that a small model comes to an end: what satisfies the tighter one satisfies the client's.
 
-Strings and arrays without a limit get one out of the answer's budget, objects have no other properties than those they name, and
+Strings and arrays without a limit get one out of the answer's budget, integers those of JavaScript, objects have no other properties than those they name, and
 "anything" is a value of some size. Formats that nobody can check are an annotation, as the specification says, and go.
 Pure; only keywords are read that apply to the node they stand in, and a schema that makes no sense is left for the compiler to refuse.
 Reference: json-schema.org/draft/2020-12, and what pydantic and zod make of it.
@@ -14,6 +14,7 @@ FREE_DEPTH = 3  # containers in one another, in a value that may be anything
 # characters of English per token), as may each half of many. What still runs on meets the end of the budget.
 STRING_CHARS_PER_TOKEN = 3
 TOKENS_PER_ITEM = 4
+LARGEST_INTEGER = 2**53 - 1  # that every reader of JSON can tell from its neighbours
 FEWEST_CHARS = 40
 FEWEST_ITEMS = 4
 
@@ -56,6 +57,8 @@ class _Tightening:
             del tight["format"]
         if _is_endless_string(tight):
             tight["maxLength"] = max(self._chars, _whole(tight.get("minLength")))
+        if "integer" in _types(tight) and not tight.keys() & {"enum", "const"}:
+            self._limit_integer(tight)
         if "array" in _types(tight) and not tight.keys() & {"enum", "const"}:
             self._limit_array(tight, closes)
         if closes and "object" in _types(tight) and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}:
@@ -70,6 +73,12 @@ class _Tightening:
         if key in ONE_SCHEMA and not isinstance(value, list):
             return self.of(value, closes)
         return value
+
+    def _limit_integer(self, node):
+        if "exclusiveMaximum" not in node:
+            node.setdefault("maximum", LARGEST_INTEGER)
+        if "exclusiveMinimum" not in node:
+            node.setdefault("minimum", -LARGEST_INTEGER)
 
     def _limit_array(self, node, closes):
         node.setdefault("maxItems", max(self._items, _whole(node.get("minItems"))))

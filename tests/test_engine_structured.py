@@ -564,3 +564,19 @@ def test_thirty_six_tools_are_told_in_brief():
 
     assert all(f"tool_{i}(" in system["content"] for i in range(36))
     assert len(system["content"]) < 36 * 160
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ({"type": "integer"}, {"minimum": 1 - 2**53, "maximum": 2**53 - 1}),
+        ({"type": ["integer", "null"], "minimum": 3}, {"minimum": 3, "maximum": 2**53 - 1}),
+        ({"type": "integer", "exclusiveMaximum": 9}, {"minimum": 1 - 2**53, "exclusiveMaximum": 9}),
+        ({"type": "integer", "enum": [1, 2]}, {}),
+        ({"type": "number"}, {}),
+    ],
+)
+def test_an_integer_without_limits_gets_those_that_every_client_can_read(asked, given):
+    limits = {key: value for key, value in tightened(asked, 100).items() if "imum" in key}
+
+    assert limits == given

@@ -447,15 +447,23 @@ def test_a_hard_one_is_translated_for_a_cloud_without_it(passing_sdk, primary, c
     assert (call.path, call.hung_up.wait(HANG_GUARD_S)) == ("/v1/responses", True)
 
 
-def test_what_only_such_a_provider_knows_is_refused_by_name_where_the_decision_is_for_another(passing_sdk, primary, cloud, judge):
+def test_what_only_such_a_provider_knows_passes_over_the_others_of_the_chain(passing_sdk, primary, cloud, judge):
     judge.streams("COMPLEX")
-    primary.stalls_before_head()
+    plays(primary, *theirs(COMPLETED))
 
+    answer = ask(passing_sdk, tools=[HOSTED])
+
+    assert answer.output_text == "forty-two"
+    assert primary.last.body["tools"] == [HOSTED]
+    assert not cloud.asked
+
+
+def test_what_nobody_of_the_chain_knows_is_refused_by_name(sdk, primary, cloud, judge):
     with pytest.raises(openai.BadRequestError, match="web_search") as raised:
-        ask(passing_sdk, tools=[HOSTED])
+        ask(sdk, tools=[HOSTED])
 
     assert raised.value.param == "tools[0].type"
-    assert not cloud.asked
+    assert not primary.asked
 
 
 def test_another_provider_of_the_chain_goes_on_in_chat_completions(passing_sdk, primary, backup, judge):

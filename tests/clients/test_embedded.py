@@ -13,7 +13,6 @@ SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very ha
 PUBLISHED = [1, 0.6945, 0.9429, 0.2569]
 BEYOND_IT = {
     "instructor, json": "the schema stands in the prompt alone, and so small a model does not follow it",
-    "@anthropic-ai/sdk": "its helper takes the limits out of a schema, and the model writes more digits than JavaScript has",
 }
 
 
