@@ -136,7 +136,7 @@ class Pipeline:
         provider = next((provider for provider in map(self._providers.get, way.chain) if not provider.disabled), None)
         native = exchange.dialect.native
         if provider is None or not provider.speaks(native.api):
-            return Whole(openai_chat.dumps({"input_tokens": prices.estimated(exchange.body, 0).input_tokens}))
+            return Whole(openai_chat.dumps({"input_tokens": prices.tokens_of(exchange.body)}))
         exchange.provider = provider.name
         body = {name: value for name, value in provider.native_body(native.body, way.rule).items() if name not in ("stream", "max_tokens")}
         return self._passed_through(exchange, provider, COUNT_TOKENS, body)

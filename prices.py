@@ -7,6 +7,7 @@ It knows nothing of requests or of where costs are kept.
 
 import functools
 import ipaddress
+import json
 import math
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,6 +22,8 @@ MILLION = 1_000_000
 MOST_TOKENS = 1_000_000_000  # of one call; a count beyond it is no count
 TICKS_PER_USD = 10**10  # docs.x.ai, "Cost tracking"
 CHARS_PER_TOKEN = 4  # rule of thumb for English text; only used where the provider did not tell
+TOKENS_PER_MESSAGE = 5  # its role and its borders in a chat template
+TOKENS_PER_PICTURE = 1200  # of about a megapixel
 PRIVATE_NAMES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")  # RFC 6762, 6761, 8375, and what routers hand out
 
 
@@ -72,6 +75,17 @@ def estimated(body, pieces):
     texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or (other if isinstance(other, list) else [other])
     chars = sum(len(text) for text in texts if isinstance(text, str))
     return Usage(input_tokens=math.ceil(chars / CHARS_PER_TOKEN), output_tokens=pieces, estimated=True)
+
+
+def tokens_of(body):
+    """About how many tokens a chat request is for whoever reads it: its words, its calls and tools as JSON, its pictures, and what a template adds."""
+    messages = body["messages"]
+    told = [call for message in messages for call in message.get("tool_calls") or ()] + (body.get("tools") or [])
+    parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
+    pictures = sum(part.get("type") == "image_url" for part in parts)
+    chars = sum(len(json.dumps(one, ensure_ascii=False)) for one in told)
+    added = math.ceil(chars / CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_PICTURE * pictures
+    return estimated(body, 0).input_tokens + added
 
 
 def cost_usd(provider, model, usage):

@@ -196,8 +196,13 @@ def test_tokens_are_counted_by_an_estimate_where_the_tokenizer_is_not_known(sdk)
     few = sdk.messages.count_tokens(model="auto", messages=QUESTION).input_tokens
     many = sdk.messages.count_tokens(model="auto", messages=[{"role": "user", "content": "word " * 400}], system="Be brief.").input_tokens
 
-    assert 0 < few < 20
+    offered = sdk.messages.count_tokens(model="auto", messages=QUESTION, tools=[{**MULTIPLY, "description": "word " * 400}]).input_tokens
+    shown = sdk.messages.count_tokens(model="auto", messages=[{"role": "user", "content": [PICTURE]}]).input_tokens
+
+    assert 5 < few < 20
     assert 300 < many < 700
+    assert 300 < offered - few < 700
+    assert 500 < shown < 2000
 
 
 # Over the Messages API itself.
