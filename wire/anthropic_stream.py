@@ -11,6 +11,7 @@ import json
 from errors import StreamBroken, UpstreamError
 from wire import openai_chat, sse
 from wire.anthropic import STATUS_OF_ERROR, UNSIGNED, error_body, parse_arguments
+from wire.openai_chat import count_of, object_of
 
 FINISH_OF_STOP = {
     "end_turn": "stop",
@@ -103,7 +104,7 @@ class ChunkStream:
     def _block_end(self, index):
         call, thinking = self._calls.get(index), self._thinking.get(index)
         if call and call[1] is not None:  # no piece came: it was whole from the start, or a tool without arguments
-            return self._arguments(index, _arguments_text(call[1]))
+            return self._arguments(index, openai_chat.arguments_text(call[1]))
         if thinking and (thinking.get("signature") or thinking.get("data")):
             return [self._chunk({"thinking_blocks": [thinking]})]
         return []
@@ -128,7 +129,7 @@ class ChunkStream:
         return {**self._top, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
     def _add_usage(self, usage):
-        self._told.update({name: count for name, count in _object(usage).items() if count is not None})
+        self._told.update({name: count for name, count in object_of(usage).items() if count is not None})
 
     @property
     def usage(self):
@@ -136,29 +137,14 @@ class ChunkStream:
         told = self._told
         if not told:
             return None
-        read, written = _count(told, "cache_read_input_tokens"), _count(told, "cache_creation_input_tokens")
-        prompt, completion = _count(told, "input_tokens") + read + written, _count(told, "output_tokens")
+        read, written = count_of(told, "cache_read_input_tokens"), count_of(told, "cache_creation_input_tokens")
+        prompt, completion = count_of(told, "input_tokens") + read + written, count_of(told, "output_tokens")
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         usage["prompt_tokens_details"] = {"cached_tokens": read, "cache_write_tokens": written}
-        details = _object(told.get("output_tokens_details"))
+        details = object_of(told.get("output_tokens_details"))
         if details.get("thinking_tokens") is not None:
-            usage["completion_tokens_details"] = {"reasoning_tokens": _count(details, "thinking_tokens")}
+            usage["completion_tokens_details"] = {"reasoning_tokens": count_of(details, "thinking_tokens")}
         return usage
-
-
-def _object(value):
-    return value if isinstance(value, dict) else {}
-
-
-def _count(holder, name):
-    """A number of tokens; 0 where none was told."""
-    count = holder.get(name)
-    return count if isinstance(count, int) else 0
-
-
-def _arguments_text(arguments):
-    """A tool's arguments as text, or a piece of it; some servers give them as an object."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if isinstance(arguments, dict) else arguments or ""
 
 
 # To clients of this API.
@@ -193,7 +179,7 @@ def answer_of(completion, model, message_id):
 def _answer_of(completion, model, message_id):
     choice = (completion.get("choices") or [{}])[0]
     message, finish = choice.get("message") or {}, choice.get("finish_reason")
-    content = message.get("thinking_blocks") or _thinking_blocks(_reasoning_in(message))
+    content = message.get("thinking_blocks") or _thinking_blocks(openai_chat.reasoning_in(message))
     text = openai_chat.text_of(message.get("content"))
     content = [*content, {"type": "text", "text": text}] if text else [*content]
     calls = message.get("tool_calls") or []
@@ -207,11 +193,6 @@ def _answer_of(completion, model, message_id):
         **_stop_of(finish, choice.get("stop_reason"), message.get("refusal"), bool(calls)),
         "usage": usage_of(completion.get("usage")),
     }
-
-
-def _reasoning_in(delta):
-    text = delta.get("reasoning_content") or delta.get("reasoning")
-    return text if isinstance(text, str) else ""
 
 
 def _thinking_blocks(text):
@@ -247,17 +228,17 @@ def _stop_of(finish_reason, stop_sequence, refusal, calls_tools):
 
 def usage_of(usage):
     """A chat completion's usage in this API's shape; its clients add the numbers up, so what nobody told is 0."""
-    usage = _object(usage)
-    prompt, completion = (_object(usage.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
-    read, written = _count(prompt, "cached_tokens"), _count(prompt, "cache_write_tokens")
+    usage = object_of(usage)
+    prompt, completion = (object_of(usage.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
+    read, written = count_of(prompt, "cached_tokens"), count_of(prompt, "cache_write_tokens")
     told = {
-        "input_tokens": max(0, _count(usage, "prompt_tokens") - read - written),
+        "input_tokens": max(0, count_of(usage, "prompt_tokens") - read - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
-        "output_tokens": _count(usage, "completion_tokens"),
+        "output_tokens": count_of(usage, "completion_tokens"),
     }
     if completion.get("reasoning_tokens") is not None:
-        told["output_tokens_details"] = {"thinking_tokens": _count(completion, "reasoning_tokens")}
+        told["output_tokens_details"] = {"thinking_tokens": count_of(completion, "reasoning_tokens")}
     return told
 
 
@@ -416,7 +397,7 @@ class EventStream:
 
     def _pass_on(self, choice, delta):
         sent = b""
-        if reasoning := _reasoning_in(delta):
+        if reasoning := openai_chat.reasoning_in(delta):
             sent += self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             sent += self._piece({"type": "thinking_delta", "thinking": reasoning})
         for block in delta.get("thinking_blocks") or ():
@@ -446,7 +427,7 @@ class EventStream:
         if index is None:
             index = len(self._calls) if id or not self._calls else max(self._calls)
         function = call.get("function") or {}
-        arguments = _arguments_text(function.get("arguments"))
+        arguments = openai_chat.arguments_text(function.get("arguments"))
         sent = b""
         if index not in self._calls or (id and id != self._calls[index]):
             self._calls[index] = id or f"toolu_{self._id}_{len(self._calls)}"

@@ -52,6 +52,28 @@ def text_of(content):
     return "\n".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
+def reasoning_in(delta):
+    """The reasoning that a delta or a message brings, under the name of vLLM and DeepSeek or that of OpenRouter; "" for none."""
+    text = delta.get("reasoning_content") or delta.get("reasoning")
+    return text if isinstance(text, str) else ""
+
+
+def arguments_text(arguments):
+    """A tool's arguments as text, or a piece of it; some servers give them as an object."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if isinstance(arguments, dict) else arguments or ""
+
+
+def object_of(value):
+    """What may be an object, as one."""
+    return value if isinstance(value, dict) else {}
+
+
+def count_of(holder, name):
+    """A number of tokens; 0 where none was told."""
+    count = holder.get(name)
+    return count if isinstance(count, int) else 0
+
+
 def has_content(chunk):
     """Whether a chunk brings the answer itself: text, reasoning, a tool call or an end; not just a role."""
     for choice in chunk.get("choices") or ():

@@ -11,6 +11,7 @@ import json
 
 from errors import StreamBroken, UpstreamError
 from wire import openai_chat, sse
+from wire.openai_chat import count_of, object_of
 from wire.responses import sealed
 
 INCOMPLETE_OF_FINISH = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -58,25 +59,18 @@ def usage_of(usage):
     """A chat completion's usage in this API's shape; None where none was told."""
     if not isinstance(usage, dict) or not usage:
         return None
-    prompt, completion = (_object(usage.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
-    read, produced = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt, completion = (object_of(usage.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
+    read, produced = count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": _count(prompt, "cached_tokens"), "cache_write_tokens": _count(prompt, "cache_write_tokens")},
+        "input_tokens_details": {
+            "cached_tokens": count_of(prompt, "cached_tokens"),
+            "cache_write_tokens": count_of(prompt, "cache_write_tokens"),
+        },
         "output_tokens": produced,
-        "output_tokens_details": {"reasoning_tokens": _count(completion, "reasoning_tokens")},
-        "total_tokens": _count(usage, "total_tokens") or read + produced,
+        "output_tokens_details": {"reasoning_tokens": count_of(completion, "reasoning_tokens")},
+        "total_tokens": count_of(usage, "total_tokens") or read + produced,
     }
-
-
-def _object(value):
-    return value if isinstance(value, dict) else {}
-
-
-def _count(holder, name):
-    """A number of tokens; 0 where none was told."""
-    count = holder.get(name)
-    return count if isinstance(count, int) else 0
 
 
 def _sse_event(event):
@@ -225,7 +219,7 @@ class _Answer:
                 yield from self._add(choice, choice.get("delta") or {})
 
     def _add(self, choice, delta):
-        reasoning, text = _reasoning_in(delta), openai_chat.text_of(delta.get("content"))
+        reasoning, text = openai_chat.reasoning_in(delta), openai_chat.text_of(delta.get("content"))
         if reasoning:
             yield from self._reasoned(reasoning)
         if blocks := delta.get("thinking_blocks"):
@@ -278,8 +272,8 @@ class _Answer:
         notes.append(
             {
                 "type": "url_citation",
-                "start_index": _count(cited, "start_index"),
-                "end_index": _count(cited, "end_index"),
+                "start_index": count_of(cited, "start_index"),
+                "end_index": count_of(cited, "end_index"),
                 "title": cited.get("title") or "",
                 "url": cited["url"],
             }
@@ -292,7 +286,7 @@ class _Answer:
         if index is None:
             index = len(self._calls) if id or not self._calls else max(self._calls)
         function = call.get("function") or {}
-        arguments = _arguments_text(function.get("arguments"))
+        arguments = openai_chat.arguments_text(function.get("arguments"))
         if index not in self._calls or (id and id != self._calls[index]):
             self._calls[index] = id or f"call_{self._suffix}_{len(self._calls)}"
             yield from self._start(index, self._call_item(self._calls[index], function.get("name") or ""))
@@ -421,16 +415,6 @@ def _echo_of(request):
     }
 
 
-def _reasoning_in(delta):
-    text = delta.get("reasoning_content") or delta.get("reasoning")
-    return text if isinstance(text, str) else ""
-
-
-def _arguments_text(arguments):
-    """A tool's arguments as text, or a piece of it; some servers give them as an object."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if isinstance(arguments, dict) else arguments or ""
-
-
 def _is_json(text):
     try:
         json.loads(text)
@@ -469,7 +453,7 @@ class NativeStream:
         if event.data:
             self._passed += 1
             if self._response is None:
-                self._response = _object(_object(json.loads(event.data)).get("response"))
+                self._response = object_of(object_of(json.loads(event.data)).get("response"))
         if chunk is not None:
             self.usage = chunk.get("usage") or self.usage
             self.finished = self.finished or bool(openai_chat.first_choice(chunk).get("finish_reason"))
@@ -526,9 +510,9 @@ class NativeDecoder:
         elif kind in ("response.completed", "response.incomplete"):
             return self._end(event["response"], kind == "response.incomplete")
         elif kind == "response.failed":
-            return openai_chat.error_body(**_error_told(_object(event["response"].get("error"))))
+            return openai_chat.error_body(**_error_told(object_of(event["response"].get("error"))))
         elif kind in ("error", "response.error") or (kind is None and openai_chat.error_of(event)):
-            return openai_chat.error_body(**_error_told(_object(event.get("error")) or event))
+            return openai_chat.error_body(**_error_told(object_of(event.get("error")) or event))
         elif not isinstance(kind, str):
             raise TypeError("an event without a type")
         return None
@@ -573,7 +557,7 @@ class NativeDecoder:
         elif item["type"] == "reasoning":
             said = {"reasoning_content": _joined(item, "content", "text") or _joined(item, "summary", "text")}
         else:
-            has_begun, arguments = index in self._calls, _arguments_text(item.get("arguments") or item.get("input"))
+            has_begun, arguments = index in self._calls, openai_chat.arguments_text(item.get("arguments") or item.get("input"))
             said = {"tool_calls": [self._call(index, item, arguments)] if arguments or not has_begun else None}
         return {name: value for name, value in said.items() if value}
 
@@ -586,7 +570,7 @@ class NativeDecoder:
             for name, value in self._whole(index, item).items():
                 delta[name] = delta[name] + value if name in delta else value
         if is_incomplete:
-            finish = FINISH_OF_INCOMPLETE.get(_object(response.get("incomplete_details")).get("reason"), "length")
+            finish = FINISH_OF_INCOMPLETE.get(object_of(response.get("incomplete_details")).get("reason"), "length")
         else:
             finish = "tool_calls" if any(item["type"] in ("function_call", "custom_tool_call") for item in output) else "stop"
         self.usage = _chat_usage_of(response.get("usage"))
