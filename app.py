@@ -367,7 +367,7 @@ class Face:
     def model(self, name):
         parts = self._parts
         self._authorize(parts)
-        known = next((known for known in parts.router.models() if known[0] == name), None)
+        known = parts.router.model(name)
         if known is None:
             raise NotFound(f"the model '{name}' does not exist", param="model", code="model_not_found")
         return _json_response(_model(*known))
@@ -406,7 +406,7 @@ class Face:
         name = ollama.model_name(ollama.check_show(self._body(parts)))
         if embeddings.is_embedded(name):
             return _json_response(ollama.show(name, "bert", STARTED, capabilities=("embedding",), context_length=embeddings.CONTEXT_TOKENS))
-        known = next((known for known in parts.router.models() if known[0] == name), None)
+        known = parts.router.model(name)
         if known is None:
             raise NotFound(f"model '{name}' not found", param="model", code="model_not_found")
         return _json_response(ollama.show(name, known[1], STARTED))

@@ -8,7 +8,6 @@ It does not know routes, and META is none of its words: that is found by structu
 """
 
 import logging
-import os
 import queue
 import re
 import threading
@@ -367,8 +366,10 @@ def build(config, previous=None):
 
 
 def _load_embedded():
-    _ready_for_mlx()
-    from engine import models_dir
+    # Imported here and not above: MLX is heavy, must not exist before the fork, and finds its BLAS only if that is loaded first.
+    from engine import blas, models_dir
+
+    blas.ready_for_mlx()
     from engine.router_model import RouterModel
 
     return RouterModel.load(models_dir())
@@ -382,18 +383,9 @@ class _Instruct:
     prompt: str
 
     def __call__(self):
-        _ready_for_mlx()
-        from engine import models_dir, prepare
+        from engine import blas, models_dir, prepare
+
+        blas.ready_for_mlx()
         from engine.label_model import LabelModel
 
         return LabelModel.load(str(models_dir() / prepare.CHAT_MODEL) if self.name == SMOLLM2 else self.name, self.prompt)
-
-
-def _ready_for_mlx():
-    # Imported here and not above: MLX is heavy, must not exist before the fork, and finds its BLAS only if that is loaded first.
-    from engine import blas
-
-    if hasattr(os, "sched_setaffinity"):
-        # The proxy's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may take any that the master may.
-        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
-    blas.load()

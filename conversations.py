@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import meta
 from classifier import RULES
 
 ID_HEADERS = ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id")  # filled by the frontend, if the owner has it do so
@@ -59,15 +58,17 @@ class Conversations:
         self._places = OrderedDict()  # key -> (Place, when)
         self._lock = threading.Lock()
 
-    def find(self, client, body, headers):
-        """The Conversation of a chat request, None where there is nothing to know it by. client: the address of who asks."""
-        turns = meta.user_words(body["messages"])
+    def find(self, client, turns, user, headers):
+        """The Conversation of a chat request, None where there is nothing to know it by.
+
+        client: the address of who asks. turns: (role, text) in the user's own words, as meta.user_words gives them. user: the request's field, or None.
+        """
         named = next((name for name in ID_HEADERS if headers.get(name)), None)
         first = next((text for role, text in turns if role == "user"), None)
         if not turns or (named is None and not first):
             return None
         known_by = named or FIRST_TURN
-        told = [owner_of(client, headers), str(body.get("user") or ""), known_by, headers[named] if named else first]
+        told = [owner_of(client, headers), str(user or ""), known_by, headers[named] if named else first]
         key = hashlib.sha256("\0".join(told).encode("utf-8", "surrogatepass")).digest()
         goes_on = any(role == "assistant" for role, _ in turns)  # else it begins, whoever has begun like this before
         leans = goes_on and turns[-1][0] == "user" and len(turns[-1][1]) <= SHORT_CHARS

@@ -90,6 +90,17 @@ class OpenAI:
         return {"X-Request-Id": session}
 
 
+def _in_chat(body, translate, words_of):
+    """(the chat request for a body, None), or (one with its words alone, the BadRequest that says what else there is) where chat completions cannot say it
+    all. Raises BadRequest for what is unsound in any API."""
+    try:
+        return translate(body), None
+    except BadRequest as error:
+        if error.code not in openai_chat.BEYOND_CHAT:
+            raise
+        return words_of(body), error
+
+
 class Responses(OpenAI):
     """OpenAI's Responses."""
 
@@ -104,13 +115,7 @@ class Responses(OpenAI):
     def read(self, body, headers):
         responses.check_request(body)
         self._asked, body = body, self._recollection.recalled(self._owner, body)
-        refusal = None
-        try:
-            chat = responses.chat_request_of(body)
-        except BadRequest as error:
-            if error.code not in responses.BEYOND_CHAT:
-                raise
-            refusal, chat = error, responses.words_of(body)
+        chat, refusal = _in_chat(body, responses.chat_request_of, responses.words_of)
         self.native = Native("responses", body, refusal=refusal)
         return chat
 
@@ -145,18 +150,15 @@ class Messages:
         self._model = None
 
     def read(self, body, headers):
-        refusal = None
-        try:
-            anthropic.check_messages(body, limited=self.api == "messages")
-            chat = anthropic.chat_request_of(body)
-        except BadRequest as error:
-            if error.code not in anthropic.BEYOND_CHAT:
-                raise
-            refusal, chat = error, anthropic.words_of(body)
+        chat, refusal = _in_chat(body, self._translated, anthropic.words_of)
         told = {name: headers[name] for name in anthropic.HEADERS if headers.get(name)}
         self.native = Native("messages", body, told, refusal)
         self._model = chat.get("model")
         return chat
+
+    def _translated(self, body):
+        anthropic.check_messages(body, limited=self.api == "messages")
+        return anthropic.chat_request_of(body)
 
     def relay(self, exchange):
         return anthropic_stream.EventStream(*self._named(exchange))

@@ -175,10 +175,7 @@ def _load_encoder():
     # Imported here and not above: MLX must not exist before the fork, and finds its BLAS only if that is loaded first.
     from engine import blas, models_dir
 
-    if hasattr(os, "sched_setaffinity"):
-        # The proxy's threads share one core (gunicorn.conf.py); the arithmetic may take any that the master may.
-        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
-    blas.load()
+    blas.ready_for_mlx()
     from engine.encoder import FOLDER, Encoder
 
     return Encoder(models_dir() / FOLDER)

@@ -41,6 +41,7 @@ class Exchange:
         self.model_class = None  # the route that an agent of the gateway names beside, or instead of, a model
         self.stream = False
         self.client_messages = None  # RawJSON, serialized once at arrival
+        self.turns = None  # the conversation's (role, text), in the user's own words; None where there are no messages
         self.user_query = None
         self.decision = None
         self.route = None
@@ -121,8 +122,8 @@ class Exchange:
         messages = body.get("messages")
         if messages is not None:
             self.client_messages = RawJSON(json.dumps(redacted(messages)))
-            last = next((message for message in reversed(messages) if message["role"] == "user"), None)
-            self.user_query = meta.user_words([last])[0][1][:QUERY_CHARS] if last else None
+            self.turns = meta.user_words(messages)
+            self.user_query = next((text[:QUERY_CHARS] for role, text in reversed(self.turns) if role == "user"), None)
             chars = sum(len(openai_chat.text_of(message.get("content"))) for message in messages)
         else:
             prompt = body.get("prompt", body.get("input"))

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import admission
 import dates
-import meta
 import prices
 import timing
 from attempt import Attempt
@@ -78,7 +77,7 @@ class Pipeline:
         date = dates.date_context(dates.now_in(self._config.timezone))
         way = self._known_way(exchange, headers)
         if self._config.conversations.sticky and exchange.decision != "META":
-            exchange.conversation = self._conversations.find(exchange.client_ip, exchange.body, headers)
+            exchange.conversation = self._conversations.find(exchange.client_ip, exchange.turns, exchange.body.get("user"), headers)
         if way is not None:
             attempt = self._first_head(exchange, way, self._asked(exchange, way, date))
         else:
@@ -249,7 +248,7 @@ class Pipeline:
     def classify(self, exchange):
         """Decide a request by the classifier and note how. Raises Cancelled when the client leaves meanwhile."""
         started_ms = exchange.ms()
-        verdict = self._classifier.classify(meta.user_words(exchange.body["messages"]), exchange.on_hang_up, exchange.asks)
+        verdict = self._classifier.classify(exchange.turns, exchange.on_hang_up, exchange.asks)
         exchange.decided(verdict, self._config.classifier.model, started_ms)
         log.info(
             "Classification completed: %s -> %s in %dms",
@@ -329,6 +328,12 @@ class Pipeline:
 
     def _admitted(self, exchange, provider, way, path, asked):
         """An attempt that may begin now. Raises Unavailable when the provider is not to be called, Cancelled when the client went while it was queued."""
+        slot, permit = self._let_in(exchange, provider)
+        return exchange.calls(Attempt(provider, path, asked.chat_for(provider), native=asked.native, rule=way.rule, slot=slot, permit=permit))
+
+    @staticmethod
+    def _let_in(exchange, provider):
+        """A place at a provider's door and its breaker's permit. Raises Unavailable, Cancelled."""
         if provider.disabled:
             raise Unavailable(f"disabled, {provider.disabled}")
         if not provider.breaker.allows():
@@ -339,7 +344,7 @@ class Pipeline:
         if permit is None:
             slot.release()
             raise _resting(provider)
-        return exchange.calls(Attempt(provider, path, asked.chat_for(provider), native=asked.native, rule=way.rule, slot=slot, permit=permit))
+        return slot, permit
 
     def _affordable(self, exchange, way):
         """The way without what costs money once the budget is spent: its local providers, else the primary's; the way itself where nobody is local."""
@@ -454,20 +459,15 @@ class Pipeline:
 
     def _passed_through(self, exchange, provider, path, body):
         """A call that is not streamed, answered by one provider as it is, through its door and its breaker. body: a dict."""
-        if not provider.breaker.allows():
-            raise _resting(provider)
-        with provider.admission.enter(admission.CHAT, exchange.on_hang_up):
-            permit = provider.breaker.begin()
-            if permit is None:
-                raise _resting(provider)
-            with permit:
-                try:
-                    answer = self._fetched(exchange, provider, path, body)
-                except ProxyError as error:
-                    permit.failed(error, error.retry_after_s)
-                    raise
-                permit.succeeded()
-                return answer
+        slot, permit = self._let_in(exchange, provider)
+        with slot, permit:
+            try:
+                answer = self._fetched(exchange, provider, path, body)
+            except ProxyError as error:
+                permit.failed(error, error.retry_after_s)
+                raise
+            permit.succeeded()
+            return answer
 
     def _fetched(self, exchange, provider, path, body):
         line = Line()

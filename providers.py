@@ -60,6 +60,9 @@ class Provider:
         if stream:
             body["stream"] = True
             body["stream_options"] = {**(client_body.get("stream_options") or {}), "include_usage": True}
+        return self._as_wished(body, rule)
+
+    def _as_wished(self, body, rule):
         body = _shaped(body, self.settings.params, self.settings.extra_body)
         return _shaped(body, rule.params, rule.extra_body) if rule else body
 
@@ -86,8 +89,7 @@ class Provider:
 
     def native_body(self, body, rule=None):
         """What it is sent for a request in an API of its own: what the client wrote, unless the settings say otherwise. rule: as for `body`."""
-        body = _shaped({**body, "model": self._model_for(body, rule), "stream": True}, self.settings.params, self.settings.extra_body)
-        return _shaped(body, rule.params, rule.extra_body) if rule else body
+        return self._as_wished({**body, "model": self._model_for(body, rule), "stream": True}, rule)
 
     def cost_usd(self, usage):
         """What a call costs, None where nobody knows. usage: a prices.Usage, or the provider's own object, or None."""

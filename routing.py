@@ -106,6 +106,10 @@ class Router:
                 listed.add(provider.model)
                 yield provider.model, name, f"{provider.model} ({name})" if provider.model == "builtin" else None
 
+    def model(self, name):
+        """The entry of the model list with that id, None if there is none."""
+        return next((known for known in self.models() if known[0] == name), None)
+
 
 def _fits(rule):
     """Whether a model name fits a rule, as a function."""

@@ -112,6 +112,16 @@ def load() -> str | None:
     return None
 
 
+def ready_for_mlx() -> None:
+    """Get a thread of the proxy's worker ready to import MLX: the BLAS first, and leave to compute on any core.
+
+    The worker's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may take any that the master may.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
+    load()
+
+
 def _has_symbols(library: str, mode: int) -> bool:
     try:
         handle = ctypes.CDLL(library, mode)

@@ -354,7 +354,7 @@ def test_advice_is_left_out(fields):
 def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_instead(fields, param, advice):
     refusal = refusal_of(asked(**fields))
 
-    assert (refusal.param, refusal.code in responses.BEYOND_CHAT) == (param, True)
+    assert (refusal.param, refusal.code in openai_chat.BEYOND_CHAT) == (param, True)
     assert advice in refusal.message
 
 
@@ -416,7 +416,7 @@ def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_ins
 def test_a_faulty_request_is_refused_by_name_whoever_would_answer(fields, param):
     refusal = refusal_of({**asked(), **fields})
 
-    assert (refusal.param, refusal.code in responses.BEYOND_CHAT) == (param, False)
+    assert (refusal.param, refusal.code in openai_chat.BEYOND_CHAT) == (param, False)
 
 
 def test_a_body_that_is_no_object_is_refused():

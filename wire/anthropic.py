@@ -396,7 +396,6 @@ _BLOCKS_OF_ROLE = {
     "assistant": ("text", "thinking", "redacted_thinking", "tool_use"),
     "tool_result": ("text", "image", "document", "search_result"),
 }
-BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")  # the codes of what is sound but cannot be said in chat completions
 HEADERS = ("anthropic-beta",)  # of a client's that belong to its request
 _KINDS = {str: "a string", dict: "an object", list: "a list"}
 
@@ -437,7 +436,7 @@ def check_messages(body, *, limited=True):
     """Check a Messages request as far as the proxy itself relies on it. Raises BadRequest naming the field.
 
     limited: whether `max_tokens` has to be there. What is sound but only Anthropic's own servers can make sense of (server_tool_use and the like) is
-    refused with one of the codes in BEYOND_CHAT.
+    refused with one of the codes in openai_chat.BEYOND_CHAT.
     """
     _check_envelope(body, limited)
     if body.get("system") is not None:

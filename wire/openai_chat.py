@@ -10,6 +10,7 @@ import json
 from errors import BadRequest
 from wire import sse
 
+BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")  # the codes of what is sound in another API but cannot be said in chat completions
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _WHOLE = {"role", "id", "type", "name", "object", "index", "format", "signature"}  # sent once or repeated, never in pieces
 _ENVELOPE = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}

@@ -53,7 +53,6 @@ INCLUDED = {
     "message.input_image.image_url": "about what is stored",
 }
 
-BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")  # the codes of what is sound but cannot be said in chat completions
 SEAL = "headstart."  # begins reasoning that this module sealed: the provider's signed blocks, in base64
 
 _TRANSLATED = (
@@ -153,7 +152,7 @@ def chat_request_of(body):
     """The chat request for a checked Responses request.
 
     `max_output_tokens` becomes `max_tokens`, the name that every server knows. What stands in front of the conversation becomes one system message,
-    since many chat templates take no second one. Raises BadRequest naming what is unsound, or, with a code of BEYOND_CHAT, what chat completions
+    since many chat templates take no second one. Raises BadRequest naming what is unsound, or, with a code of openai_chat.BEYOND_CHAT, what chat completions
     cannot say.
     """
     asked = {name: value for name, value in body.items() if value is not None}
