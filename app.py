@@ -21,7 +21,6 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 import classifier
 import config as settings
 import health
-import logs
 import providers
 from budgets import Budget
 from classifier import ClassifierFailed
@@ -33,9 +32,7 @@ from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
 from ledger import Ledger, located
-from logs import fields
 from meta import MetaRules
-from metrics import Metrics
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence
 from probes import Probes
@@ -44,6 +41,9 @@ from recollection import Recollection
 from reload import Reloader
 from routing import Router
 from session_logger import SessionLogger
+from telemetry import logs
+from telemetry.logs import fields
+from telemetry.metrics import Metrics
 from wire import embeddings, ollama, openai_chat
 
 MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes

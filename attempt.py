@@ -12,11 +12,11 @@ import threading
 import time
 
 import prices
-import timing
 from breaker import parse_retry_after
 from dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
+from telemetry import call_timing as timing
 from upstream import Line, read_some, set_silence
 from wire import openai_chat, sse
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from errors import ConnectFailed, HeadTimeout, StreamBroken, UpstreamError, UpstreamStatus
-from logs import fields
+from telemetry.logs import fields
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
-from logs import fields
+from telemetry.logs import fields
 
 REFRESH_S = 15.0  # how long the spending of other processes may go unnoticed
 FIRST_READ_S = 3.0  # how long the first requests wait for what was spent before the start

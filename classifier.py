@@ -20,8 +20,8 @@ import config as settings_of
 import keyword_rules
 from attempt import Attempt
 from errors import Cancelled, HeadTimeout, ProxyError
-from logs import fields
 from providers import Provider, ms_since
+from telemetry.logs import fields
 from upstream import POOL_SIZE
 from wire import openai_chat
 

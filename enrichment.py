@@ -10,9 +10,9 @@ import time
 
 import meta
 from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
-from logs import fields
 from pages import Reader
 from searching import ChatSearch, ResponsesSearch, SearxngSearch
+from telemetry.logs import fields
 from wire import openai_chat, webpage
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ import prices
 from attempt import NOTED_CHARS
 from errors import ProxyError
 from ledger import ANSWERED, CANCELLED, FAILED, Call
-from logs import fields
 from session_logger import RawJSON
+from telemetry.logs import fields
 from wire import openai_chat
 
 QUERY_CHARS = 500

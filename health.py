@@ -15,7 +15,7 @@ import requests
 import config as settings
 import providers
 from errors import ConfigError
-from logs import fields
+from telemetry.logs import fields
 from upstream import Line
 
 CHECK_S = 5.0  # how long a backend has when it is asked anew, or for the first time

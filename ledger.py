@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from errors import ProxyError
-from logs import fields
+from telemetry.logs import fields
 
 SCHEMA_VERSION = 1
 MAX_WAITING = 10_000  # rows that wait for a database that is away, some 10 MB; beyond it new ones are dropped, and said so

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 import admission
 import dates
 import prices
-import timing
 from attempt import Attempt
 from classifier import Verdict
 from conversations import Place
 from dialects import NATIVE, Asked
 from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
-from logs import fields
 from prompts import has_system, with_context, with_system
+from telemetry import call_timing as timing
+from telemetry.logs import fields
 from upstream import Line, read_some
 from wire import embeddings, openai_chat, sse
 

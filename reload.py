@@ -14,7 +14,7 @@ import threading
 
 import config as settings
 from errors import ConfigError
-from logs import fields
+from telemetry.logs import fields
 
 LOOK_S = 0.5  # between two looks at the files; a change counts when two looks agree on it, since an editor may still be writing
 

@@ -15,7 +15,7 @@ import threading
 import time
 from datetime import datetime, timedelta
 
-from logs import fields
+from telemetry.logs import fields
 
 MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped, and said so
 SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
