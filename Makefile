@@ -34,10 +34,10 @@ costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a tab
 	@exec $(BIN)/python -m costs
 
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
-	@exec $(BIN)/python -m config_report
+	@exec $(BIN)/python -m settings.report
 
 schema: .venv/.installed ## write config.schema.json anew, by which editors check config.yaml
-	@exec $(BIN)/python -m config_schema
+	@exec $(BIN)/python -m settings.schema
 
 lint: .venv/.installed   ## check style and names with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

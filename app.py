@@ -19,7 +19,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 import classifier
-import config as settings
 import health
 import providers
 from budgets import Budget
@@ -38,9 +37,10 @@ from presence import Presence
 from probes import Probes
 from prompts import Prompts
 from recollection import Recollection
-from reload import Reloader
 from routing import Router
 from session_logger import SessionLogger
+from settings import model as settings
+from settings.reload import Reloader
 from telemetry import logs
 from telemetry.logs import fields
 from telemetry.metrics import Metrics

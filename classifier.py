@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import config as settings_of
 import keyword_rules
 from attempt import Attempt
 from errors import Cancelled, HeadTimeout, ProxyError
 from providers import Provider, ms_since
+from settings import model as settings_of
 from telemetry.logs import fields
 from upstream import POOL_SIZE
 from wire import openai_chat

@@ -12,11 +12,11 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
-import config as settings
 import prices
 from budgets import local, midnight
 from errors import BadRequest, ConfigError
 from ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
+from settings import model as settings
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
 BAND_TOKENS = 1000  # prompts of about one length are priced together; price lists have their steps at multiples of it

@@ -13,9 +13,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-import config as settings
 from engine import supervisor
 from errors import ConfigError
+from settings import model as settings
 
 try:
     _config = settings.load()

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 
 import requests
 
-import config as settings
 import providers
 from errors import ConfigError
+from settings import model as settings
 from telemetry.logs import fields
 from upstream import Line
 

@@ -7,7 +7,7 @@ provider; the virtual model, and any name nothing knows, is decided.
 import dataclasses
 from dataclasses import dataclass
 
-import config as settings
+from settings import model as settings
 
 UNROUTED_SLOW_MS = 30_000  # for a provider that stands in no route
 MAX_NAME_CHARS = 1000  # of a model's name that rules look at

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from attempt import Attempt
-from config import ModelRule
 from errors import HeadTimeout, StreamBroken, UpstreamStatus
+from settings.model import ModelRule
 from telemetry import call_timing as timing
 from upstream import Line, read_some, set_silence
 from wire import chat_search, openai_chat, openai_responses, searxng, webpage

@@ -174,7 +174,7 @@ class Run:
 
     def _find_live(self):
         # Imported here: reading the configuration takes packages that --help must do without.
-        import config as settings
+        from settings import model as settings
 
         config = settings.load()
         url, keys = self._options.url.rstrip("/").removesuffix("/v1"), config.server.api_keys

@@ -10,8 +10,8 @@ from server import HANG_GUARD_S, Server
 
 import classifier as classifiers
 from classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
-from config import Classifier as Settings
 from errors import Cancelled
+from settings.model import Classifier as Settings
 from upstream import Line
 
 TURNS = [("user", "hello")]

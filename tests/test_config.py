@@ -9,8 +9,8 @@ import sys
 import pytest
 from server import ROOT, Server
 
-import config
 from errors import ConfigError
+from settings import model as config
 
 GOOD = """\
 server: {port: 9000}

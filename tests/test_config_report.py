@@ -13,9 +13,9 @@ import yaml
 from server import ROOT
 from test_config import GOOD, MISTAKES, RULE_MISTAKES, with_change, with_rules
 
-import config as settings
-import config_schema
-from config_report import report
+from settings import model as settings
+from settings import schema as config_schema
+from settings.report import report
 
 VALIDATOR = jsonschema.Draft202012Validator(config_schema.schema())
 

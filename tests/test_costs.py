@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from postgres import Postgres
 
-import config
 import costs
-from config import Provider
 from costs import Costs
 from errors import BadRequest
 from ledger import Call, Ledger
+from settings import model as config
+from settings.model import Provider
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 CALL = Call(NOW, "5e551011", "cloud", "c-model", "answered", 120, route="xai", input_tokens=1000, cached_tokens=0, output_tokens=100, cost_usd=0.25)

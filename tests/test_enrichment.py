@@ -11,9 +11,9 @@ from conftest import scripted_config
 from fake_upstream import HANG_GUARD_S, data_event
 from server import ROOT, Server, streamed_text
 
-import config as settings_of
 import dates
 from prompts import Prompts, has_system, with_context, with_system
+from settings import model as settings_of
 from wire import openai_responses
 
 RAINS = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "It rains in Berlin.", "annotations": []}]}]}

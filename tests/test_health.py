@@ -15,11 +15,11 @@ import pytest
 import requests
 from server import HANG_GUARD_S, ROOT, Server
 
-import config as settings_of
 import health
 from classifier import Classifier, MlxClassifier
 from probes import Probes
 from providers import Provider
+from settings import model as settings_of
 
 
 def get(server, path):

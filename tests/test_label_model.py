@@ -8,10 +8,10 @@ import pytest
 from conftest import scripted_config
 from server import HANG_GUARD_S, Server
 
-from config import load
 from engine import blas, label_model, models_dir, prepare
 from engine.label_model import LabelModel
 from errors import ConfigError
+from settings.model import load
 
 PROMPT = (Path(__file__).resolve().parent.parent / "prompts" / "classify_labels.md").read_text(encoding="utf-8")
 SHORT = "Say easy, hard or search.\n\nExamples\neasy: write a poem\n"

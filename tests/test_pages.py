@@ -14,9 +14,9 @@ from fake_upstream import HANG_GUARD_S
 from fake_web import FakeWeb
 
 import pages
-from config import Pages
 from errors import Cancelled
 from pages import Reader, is_public
+from settings.model import Pages
 from wire import webpage
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")

@@ -6,7 +6,7 @@ import genai_prices
 import pytest
 
 import prices
-from config import Provider
+from settings.model import Provider
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import requests
 from conftest import scripted_config
 from server import HANG_GUARD_S, Server, streamed_text
 
-import config as settings_of
 from session_logger import RawJSON, SessionLogger, clean, remove_unfinished, to_json
+from settings import model as settings_of
 
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
 HELLO = [{"role": "user", "content": "hello"}]

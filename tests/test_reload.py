@@ -18,10 +18,10 @@ from conftest import scripted_config
 from server import HANG_GUARD_S, Server
 
 import app
-import config as settings
-import reload
 from classifier import ClassifierFailed, MlxClassifier
 from errors import ConfigError
+from settings import model as settings
+from settings import reload
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 

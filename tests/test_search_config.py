@@ -3,8 +3,8 @@
 import pytest
 from test_config import GOOD, load
 
-from config import Pages
 from errors import ConfigError
+from settings.model import Pages
 
 FINDER = '  finder: {kind: searxng, base_url: "http://127.0.0.1:8080"}\n'
 

@@ -9,9 +9,9 @@ import types
 import typing
 from pathlib import Path
 
-import config as settings
+from settings import model as settings
 
-FILE = Path(__file__).parent / "config.schema.json"
+FILE = Path(__file__).resolve().parent.parent / "config.schema.json"
 
 _VARIABLE = {"$ref": "#/$defs/Variable"}
 _SCALARS = {int: "integer", float: "number", bool: "boolean"}

@@ -10,8 +10,8 @@ import sys
 
 import yaml
 
-import config as settings
 from errors import ConfigError
+from settings import model as settings
 
 ORIGIN_COLUMN = 56
 

@@ -12,8 +12,8 @@ import logging
 import os
 import threading
 
-import config as settings
 from errors import ConfigError
+from settings import model as settings
 from telemetry.logs import fields
 
 LOOK_S = 0.5  # between two looks at the files; a change counts when two looks agree on it, since an editor may still be writing

@@ -261,7 +261,7 @@ def load(path=None, environ=None):
     Raises ConfigError for the first mistake found.
     """
     environ = os.environ if environ is None else environ
-    path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).parent / "config.yaml").resolve()
+    path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).resolve().parent.parent / "config.yaml").resolve()
     variables = Variables(environ, _dotenv(path.parent / ".env"))
     reader = _Reader(path, variables)
     config = reader.read()

@@ -1,0 +1,1 @@
+"""The owner's configuration: read, checked in full, frozen, and replaced while the server runs."""
