@@ -21,16 +21,16 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 import classifier
 import health
 import providers
-from budgets import Budget
+from accounting.budgets import Budget
+from accounting.costs import Costs, cloud_of
+from accounting.ledger import Ledger, located
 from classifier import ClassifierFailed
 from conversations import Conversations, owner_of
-from costs import Costs, cloud_of
 from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from embedder import Embedder
 from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
-from ledger import Ledger, located
 from meta import MetaRules
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence

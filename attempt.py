@@ -11,7 +11,7 @@ import dataclasses
 import threading
 import time
 
-import prices
+from accounting import prices
 from breaker import parse_retry_after
 from dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus

@@ -13,10 +13,10 @@ import time
 from datetime import datetime, timedelta
 
 import meta
-import prices
+from accounting import prices
+from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call
 from attempt import NOTED_CHARS
 from errors import ProxyError
-from ledger import ANSWERED, CANCELLED, FAILED, Call
 from session_logger import RawJSON
 from telemetry.logs import fields
 from wire import openai_chat

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import admission
 import dates
-import prices
+from accounting import prices
 from attempt import Attempt
 from classifier import Verdict
 from conversations import Place

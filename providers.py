@@ -8,7 +8,7 @@ and whose requests are checked first, since some bodies would kill it.
 import dataclasses
 import time
 
-import prices
+from accounting import prices
 from admission import Admission
 from breaker import Breaker, Policy
 from engine import guard

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import budgets
-from budgets import Budget
-from ledger import Call, Ledger
+from accounting import budgets
+from accounting.budgets import Budget
+from accounting.ledger import Call, Ledger
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from postgres import Postgres
 
-import costs
-from costs import Costs
+from accounting import costs
+from accounting.costs import Costs
+from accounting.ledger import Call, Ledger
 from errors import BadRequest
-from ledger import Call, Ledger
 from settings import model as config
 from settings.model import Provider
 

@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 from postgres import Postgres
 
-import ledger as ledger_module
-from ledger import Call, Ledger, LedgerUnreadable, SchemaMismatch, calls, located
+from accounting import ledger as ledger_module
+from accounting.ledger import Call, Ledger, LedgerUnreadable, SchemaMismatch, calls, located
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 30
@@ -236,7 +236,7 @@ def test_a_folder_that_is_not_there_yet_costs_a_line_until_it_is(tmp_path, opene
 FULL_DISK = f"""
 import logging, resource, sys
 from datetime import UTC, datetime
-import ledger
+from accounting import ledger
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 ledger.RETRY_S = (0.05,)
 books = ledger.Ledger(sys.argv[1])
@@ -338,7 +338,7 @@ def test_a_ledger_of_another_version_is_recognised_and_left_as_it_is(opened, fil
 BOOKS = f"""
 import sys
 from datetime import UTC, datetime
-import ledger
+from accounting import ledger
 books = ledger.Ledger(sys.argv[1])
 sys.stdin.readline()
 for _ in range(50):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import genai_prices
 import pytest
 
-import prices
+from accounting import prices
 from settings.model import Provider
 
 

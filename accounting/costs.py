@@ -12,10 +12,10 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
-import prices
-from budgets import local, midnight
+from accounting import prices
+from accounting.budgets import local, midnight
+from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
 from errors import BadRequest, ConfigError
-from ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
 from settings import model as settings
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written

@@ -1,0 +1,1 @@
+"""What every upstream call used and cost, and whether the money is spent."""
