@@ -22,7 +22,7 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
 health: .venv/.installed ## ask the running server how everything is
-	@exec $(BIN)/python -m health
+	@exec $(BIN)/python -m upstream.health
 
 train: models    ## train the routing classifier anew (about 25 minutes on one core); weights/ holds what it learnt
 	@exec $(BIN)/python -m training.train $(ARGS)

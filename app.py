@@ -19,7 +19,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 import classifier
-import health
 import providers
 from accounting.budgets import Budget
 from accounting.costs import Costs, cloud_of
@@ -34,7 +33,6 @@ from exchange import Exchange
 from meta import MetaRules
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence
-from probes import Probes
 from prompts import Prompts
 from recollection import Recollection
 from routing import Router
@@ -44,6 +42,8 @@ from settings.reload import Reloader
 from telemetry import logs
 from telemetry.logs import fields
 from telemetry.metrics import Metrics
+from upstream import health
+from upstream.probes import Probes
 from wire import embeddings, ollama, openai_chat
 
 MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keyword_rules
-from attempt import Attempt
 from errors import Cancelled, HeadTimeout, ProxyError
 from providers import Provider, ms_since
 from settings import model as settings_of
 from telemetry.logs import fields
-from upstream import POOL_SIZE
+from upstream.attempt import Attempt
+from upstream.connection import POOL_SIZE
 from wire import openai_chat
 
 RULES = "rules"  # the source of what keyword_rules.py decides, when too many ask at once

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 import meta
 from accounting import prices
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call
-from attempt import NOTED_CHARS
 from errors import ProxyError
 from session_logger import RawJSON
 from telemetry.logs import fields
+from upstream.attempt import NOTED_CHARS
 from wire import openai_chat
 
 QUERY_CHARS = 500

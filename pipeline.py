@@ -16,10 +16,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import admission
 import dates
 from accounting import prices
-from attempt import Attempt
 from classifier import Verdict
 from conversations import Place
 from dialects import NATIVE, Asked
@@ -28,7 +26,9 @@ from exchange import PINNED
 from prompts import has_system, with_context, with_system
 from telemetry import call_timing as timing
 from telemetry.logs import fields
-from upstream import Line, read_some
+from upstream import admission
+from upstream.attempt import Attempt
+from upstream.connection import Line, read_some
 from wire import embeddings, openai_chat, sse
 
 TOLD_BY = "Headstart: "  # begins the line about a route

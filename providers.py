@@ -9,12 +9,12 @@ import dataclasses
 import time
 
 from accounting import prices
-from admission import Admission
-from breaker import Breaker, Policy
 from engine import guard
 from engine.state import EngineDown, EngineState
 from errors import BadRequest, ConnectFailed, UpstreamStatus
-from upstream import Upstream, read_some
+from upstream.admission import Admission
+from upstream.breaker import Breaker, Policy
+from upstream.connection import Upstream, read_some
 from wire import anthropic, anthropic_stream, openai_chat
 
 CHAT, MESSAGES = "/chat/completions", "/messages"

@@ -11,11 +11,11 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from attempt import Attempt
 from errors import HeadTimeout, StreamBroken, UpstreamStatus
 from settings.model import ModelRule
 from telemetry import call_timing as timing
-from upstream import Line, read_some, set_silence
+from upstream.attempt import Attempt
+from upstream.connection import Line, read_some, set_silence
 from wire import chat_search, openai_chat, openai_responses, searxng, webpage
 
 SEARCH_S = 60.0  # the longest a web search was seen to take was 26 s; at 60 the user has given up

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from admission import CHAT, META, Admission, Overloaded
 from errors import Cancelled
+from upstream.admission import CHAT, META, Admission, Overloaded
 
 HANG_GUARD_S = 20
 

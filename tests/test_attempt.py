@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_upstream import HANG_GUARD_S, FakeUpstream, data_event
 
-from attempt import Attempt
 from errors import Cancelled, HeadTimeout
 from providers import Provider
 from settings import model as config
+from upstream.attempt import Attempt
 from wire import openai_chat
 
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from breaker import Breaker, Policy, parse_retry_after
 from errors import BadRequest, Cancelled, ConnectFailed, HeadTimeout, StreamBroken, UpstreamStatus
 from telemetry import logs
+from upstream.breaker import Breaker, Policy, parse_retry_after
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 

@@ -12,7 +12,7 @@ import classifier as classifiers
 from classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
 from errors import Cancelled
 from settings.model import Classifier as Settings
-from upstream import Line
+from upstream.connection import Line
 
 TURNS = [("user", "hello")]
 

@@ -15,11 +15,11 @@ import pytest
 import requests
 from server import HANG_GUARD_S, ROOT, Server
 
-import health
 from classifier import Classifier, MlxClassifier
-from probes import Probes
 from providers import Provider
 from settings import model as settings_of
+from upstream import health
+from upstream.probes import Probes
 
 
 def get(server, path):
@@ -292,7 +292,7 @@ def test_a_broken_embedded_classifier_is_degraded(upstreams):
 
 
 def test_make_health_prints_the_report_and_its_exit_status_tells(running):
-    asked = [sys.executable, "-m", "health"]
+    asked = [sys.executable, "-m", "upstream.health"]
     environment = {**os.environ, "HEADSTART_CONFIG": str(running.folder / "config.yaml"), "PORT": str(running.port)}
 
     up = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_GUARD_S)

@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from breaker import Breaker
-from checks import _is_at_home
 from engine.state import DOWN, READY, STARTING, Engine, report
 from errors import UpstreamStatus
-from probes import PAUSE_S, Probes, _Prober
 from providers import EmbeddedProvider, Provider
 from settings.model import Prices, Timeouts
 from settings.model import Provider as Settings
+from upstream.breaker import Breaker
+from upstream.checks import _is_at_home
+from upstream.probes import PAUSE_S, Probes, _Prober
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so

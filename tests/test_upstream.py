@@ -9,7 +9,7 @@ import pytest
 from fake_upstream import HANG_GUARD_S, FakeUpstream
 
 from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
-from upstream import Line, Upstream, read_some, set_silence
+from upstream.connection import Line, Upstream, read_some, set_silence
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from attempt import Attempt
 from errors import Cancelled, ConnectFailed, HeadTimeout, UpstreamError, UpstreamStatus
-from upstream import Line, read_some
+from upstream.attempt import Attempt
+from upstream.connection import Line, read_some
 
 CHECK_S = 5.0  # for an answer that needs no model; a token has the provider's own `timeouts.first_byte_s`, as a call's would
 MAX_JSON_BYTES = 1 << 20

@@ -12,12 +12,12 @@ import threading
 import time
 
 from accounting import prices
-from breaker import parse_retry_after
 from dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
 from telemetry import call_timing as timing
-from upstream import Line, read_some, set_silence
+from upstream.breaker import parse_retry_after
+from upstream.connection import Line, read_some, set_silence
 from wire import openai_chat, sse
 
 NOTED_CHARS = 2000  # of an answer kept for the record

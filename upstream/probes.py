@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from checks import Check
 from errors import Cancelled, HeadTimeout, ProxyError
+from upstream.checks import Check
 
 PERIOD_S = 60.0
 SILENT_S = 2.0  # a probe without an answer for so long is told as trouble, unless calls keep the provider busy

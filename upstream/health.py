@@ -16,7 +16,7 @@ import providers
 from errors import ConfigError
 from settings import model as settings
 from telemetry.logs import fields
-from upstream import Line
+from upstream.connection import Line
 
 CHECK_S = 5.0  # how long a backend has when it is asked anew, or for the first time
 GLANCE_S = 0.012  # how long it has otherwise; a server nearby that is well, or refuses, answers within it
