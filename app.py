@@ -18,24 +18,24 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
-import classifier
 import providers
 from accounting.budgets import Budget
 from accounting.costs import Costs, cloud_of
 from accounting.ledger import Ledger, located
-from classifier import ClassifierFailed
-from conversations import Conversations, owner_of
 from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from embedder import Embedder
 from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
-from meta import MetaRules
 from pipeline import Pipeline, Stream, Whole
 from presence import Presence
 from prompts import Prompts
 from recollection import Recollection
-from routing import Router
+from routing import classifier
+from routing.affinity import Conversations, owner_of
+from routing.classifier import ClassifierFailed
+from routing.housekeeping import MetaRules
+from routing.router import Router
 from session_logger import SessionLogger
 from settings import model as settings
 from settings.reload import Reloader

@@ -8,9 +8,9 @@ import logging
 import secrets
 import time
 
-import meta
 from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
 from pages import Reader
+from routing import housekeeping as meta
 from searching import ChatSearch, ResponsesSearch, SearxngSearch
 from telemetry.logs import fields
 from wire import openai_chat, webpage

@@ -12,10 +12,10 @@ import threading
 import time
 from datetime import datetime, timedelta
 
-import meta
 from accounting import prices
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call
 from errors import ProxyError
+from routing import housekeeping as meta
 from session_logger import RawJSON
 from telemetry.logs import fields
 from upstream.attempt import NOTED_CHARS

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import dates
 from accounting import prices
-from classifier import Verdict
-from conversations import Place
 from dialects import NATIVE, Asked
 from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from exchange import PINNED
 from prompts import has_system, with_context, with_system
+from routing.affinity import Place
+from routing.classifier import Verdict
 from telemetry import call_timing as timing
 from telemetry.logs import fields
 from upstream import admission

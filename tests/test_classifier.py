@@ -8,9 +8,9 @@ from conftest import scripted_config
 from fake_upstream import FakeUpstream
 from server import HANG_GUARD_S, Server
 
-import classifier as classifiers
-from classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
 from errors import Cancelled
+from routing import classifier as classifiers
+from routing.classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
 from settings.model import Classifier as Settings
 from upstream.connection import Line
 

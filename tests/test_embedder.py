@@ -11,10 +11,10 @@ import pytest
 from server import HANG_GUARD_S
 
 import embedder as embedders
-from classifier import MlxClassifier
 from embedder import Embedder
 from engine import blas, models_dir
 from errors import BadRequest, Cancelled, Unavailable
+from routing.classifier import MlxClassifier
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]

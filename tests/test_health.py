@@ -15,8 +15,8 @@ import pytest
 import requests
 from server import HANG_GUARD_S, ROOT, Server
 
-from classifier import Classifier, MlxClassifier
 from providers import Provider
+from routing.classifier import Classifier, MlxClassifier
 from settings import model as settings_of
 from upstream import health
 from upstream.probes import Probes

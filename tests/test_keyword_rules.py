@@ -6,7 +6,7 @@ import threading
 import pytest
 from server import HANG_GUARD_S
 
-import keyword_rules
+from routing import keyword_rules
 from training import data
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from errors import ConfigError
-from meta import MetaRules, user_words
+from routing.housekeeping import MetaRules, user_words
 
 MARKER_FILE = Path(__file__).resolve().parent.parent / "meta_markers.yaml"
 RULES = MetaRules.load(MARKER_FILE)

@@ -18,8 +18,8 @@ from conftest import scripted_config
 from server import HANG_GUARD_S, Server
 
 import app
-from classifier import ClassifierFailed, MlxClassifier
 from errors import ConfigError
+from routing.classifier import ClassifierFailed, MlxClassifier
 from settings import model as settings
 from settings import reload
 

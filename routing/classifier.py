@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keyword_rules
 from errors import Cancelled, HeadTimeout, ProxyError
 from providers import Provider, ms_since
+from routing import keyword_rules
 from settings import model as settings_of
 from telemetry.logs import fields
 from upstream.attempt import Attempt
@@ -34,7 +34,7 @@ PATIENCE_S = 0.12
 LOADING_S = 10.0  # requests wait for a model that is being loaded, but not for one that is being downloaded
 HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
 BUILTIN, SMOLLM2 = "builtin", "smollm2"  # models by their short names: the trained one, and the embedded chat model
-PROMPTS = Path(__file__).parent / "prompts"
+PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 
 _CLOSE = object()
 _LABEL = re.compile(rf"(?<![A-Za-z])({'|'.join(LABELS)})(?![A-Za-z])")

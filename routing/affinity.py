@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from classifier import RULES
+from routing.classifier import RULES
 
 ID_HEADERS = ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id")  # filled by the frontend, if the owner has it do so
 USER_HEADERS = ("Authorization", "x-api-key", "X-OpenWebUI-User-Id")

@@ -1,0 +1,1 @@
+"""Where a request goes: by its model name, by the classifier's decision, by its conversation."""
