@@ -24,7 +24,6 @@ from accounting.costs import Costs, cloud_of
 from accounting.ledger import Ledger, located
 from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from embedder import Embedder
-from enrichment import Enrichment
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from exchange import Exchange
 from pipeline import Pipeline, Stream, Whole
@@ -36,6 +35,7 @@ from routing.affinity import Conversations, owner_of
 from routing.classifier import ClassifierFailed
 from routing.housekeeping import MetaRules
 from routing.router import Router
+from search.enrichment import Enrichment
 from session_logger import SessionLogger
 from settings import model as settings
 from settings.reload import Reloader

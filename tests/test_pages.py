@@ -13,9 +13,9 @@ import pytest
 from fake_upstream import HANG_GUARD_S
 from fake_web import FakeWeb
 
-import pages
 from errors import Cancelled
-from pages import Reader, is_public
+from search import fetcher as pages
+from search.fetcher import Reader, is_public
 from settings.model import Pages
 from wire import webpage
 

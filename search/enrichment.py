@@ -9,9 +9,9 @@ import secrets
 import time
 
 from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
-from pages import Reader
 from routing import housekeeping as meta
-from searching import ChatSearch, ResponsesSearch, SearxngSearch
+from search.fetcher import Reader
+from search.sources import ChatSearch, ResponsesSearch, SearxngSearch
 from telemetry.logs import fields
 from wire import openai_chat, webpage
 
