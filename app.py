@@ -25,10 +25,10 @@ from accounting.ledger import Ledger, located
 from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from embedder import Embedder
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
-from exchange import Exchange
-from pipeline import Pipeline, Stream, Whole
 from presence import Presence
-from prompts import Prompts
+from proxy.exchange import Exchange
+from proxy.pipeline import Pipeline, Stream, Whole
+from proxy.prompts import Prompts
 from recollection import Recollection
 from routing import classifier
 from routing.affinity import Conversations, owner_of

@@ -11,8 +11,8 @@ from conftest import scripted_config
 from fake_upstream import HANG_GUARD_S, data_event
 from server import ROOT, Server, streamed_text
 
-import dates
-from prompts import Prompts, has_system, with_context, with_system
+from proxy import dates
+from proxy.prompts import Prompts, has_system, with_context, with_system
 from settings import model as settings_of
 from wire import openai_responses
 

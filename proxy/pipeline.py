@@ -16,12 +16,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import dates
 from accounting import prices
 from dialects import NATIVE, Asked
 from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
-from exchange import PINNED
-from prompts import has_system, with_context, with_system
+from proxy import dates
+from proxy.exchange import PINNED
+from proxy.prompts import has_system, with_context, with_system
 from routing.affinity import Place
 from routing.classifier import Verdict
 from telemetry import call_timing as timing

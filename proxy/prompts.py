@@ -24,7 +24,7 @@ class Prompts:
             return ""
         if name not in self._texts:
             theirs = self._config.resolve(name)
-            ours = Path(__file__).parent / name  # what a config file elsewhere does not bring along
+            ours = Path(__file__).resolve().parent.parent / name  # what a config file elsewhere does not bring along
             self._texts[name] = (theirs if theirs.is_file() else ours).read_text(encoding="utf-8").strip()
         # In one pass, so that what is filled in is never searched for placeholders.
         return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), self._texts[name]).strip()

@@ -1,0 +1,1 @@
+"""One request from its plan to its reply. It knows no Flask."""
