@@ -22,14 +22,14 @@ import providers
 from accounting.budgets import Budget
 from accounting.costs import Costs, cloud_of
 from accounting.ledger import Ledger, located
-from dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
+from api.dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
+from api.disconnect import Presence
+from api.response_store import Recollection
 from embedder import Embedder
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
-from presence import Presence
 from proxy.exchange import Exchange
 from proxy.pipeline import Pipeline, Stream, Whole
 from proxy.prompts import Prompts
-from recollection import Recollection
 from routing import classifier
 from routing.affinity import Conversations, owner_of
 from routing.classifier import ClassifierFailed

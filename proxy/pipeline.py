@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from accounting import prices
-from dialects import NATIVE, Asked
+from api.dialects import NATIVE, Asked
 from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from proxy import dates
 from proxy.exchange import PINNED

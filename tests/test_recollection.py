@@ -7,8 +7,8 @@ import pytest
 import requests
 from fake_upstream import HANG_GUARD_S
 
-import recollection
-from recollection import KEPT_S, Recollection
+from api import response_store as recollection
+from api.response_store import KEPT_S, Recollection
 
 RESPONSE = {"id": "resp_1", "output": [{"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "42"}]}]}
 ASKED = {"model": "auto", "input": "six times seven?"}

@@ -12,7 +12,7 @@ import threading
 import time
 
 from accounting import prices
-from dialects import NATIVE
+from api.dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
 from telemetry import call_timing as timing
