@@ -25,7 +25,7 @@ from accounting.ledger import Ledger, located
 from api.dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
 from api.disconnect import Presence
 from api.response_store import Recollection
-from embedder import Embedder
+from engine.embedder import Embedder
 from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
 from proxy.exchange import Exchange
 from proxy.pipeline import Pipeline, Stream, Whole

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from server import HANG_GUARD_S
 
-import embedder as embedders
-from embedder import Embedder
 from engine import blas, models_dir
+from engine import embedder as embedders
+from engine.embedder import Embedder
 from errors import BadRequest, Cancelled, Unavailable
 from routing.classifier import MlxClassifier
 
