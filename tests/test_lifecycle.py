@@ -13,8 +13,9 @@ import time
 import pytest
 import requests
 import yaml
-from conftest import scripted_config
-from server import HANG_GUARD_S, ROOT, Server, sse_events, streamed_text
+
+from tests.support.scripted import scripted_config
+from tests.support.server import HANG_GUARD_S, ROOT, Server, sse_events, streamed_text
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 NOTHING_SET = {"XAI_API_KEY": "", "VLLM_URL": "", "VLLM_MODEL": ""}

@@ -3,7 +3,8 @@
 import os
 
 import pytest
-from in_node import Node
+
+from tests.clients.in_node import Node
 
 os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_AGENTS_DISABLE_TRACING": "1"}  # before they are imported
 

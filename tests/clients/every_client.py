@@ -1,7 +1,7 @@
 """All the clients by name, those of Python and those of Node."""
 
-from in_node import NAMES, InNode
-from in_python import CLIENTS, write_llms_models
+from tests.clients.in_node import NAMES, InNode
+from tests.clients.in_python import CLIENTS, write_llms_models
 
 ALL = (*CLIENTS, *NAMES)
 FORMS_ONLY = [name for name in CLIENTS if name.startswith("instructor") or name.endswith("function calling")]

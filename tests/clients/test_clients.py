@@ -6,8 +6,9 @@ What a provider is told to say, and what it was asked in the end, is the same fo
 import json
 
 import pytest
-from every_client import ALL, TALKING, made
-from fake_upstream import HANG_GUARD_S
+
+from tests.clients.every_client import ALL, TALKING, made
+from tests.support.fake_upstream import HANG_GUARD_S
 
 QUESTION = "What is six times seven?"
 CITY = {"name": "Zürich 👋🏽", "people": 400000}

@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 import yaml
-from every_client import ALL, TALKING, made
 from langchain_openai import OpenAIEmbeddings
-from server import ROOT, Server
+
+from tests.clients.every_client import ALL, TALKING, made
+from tests.support.server import ROOT, Server
 
 MAX_TOKENS = 60
 SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]

@@ -1,0 +1,201 @@
+"""`make config` prints what is in effect and where it came from; config.schema.json tells editors what may be written."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import typing
+
+import jsonschema
+import pytest
+import yaml
+
+from settings import model as settings
+from settings import schema as config_schema
+from settings.report import report
+from tests.support.config_texts import GOOD, MISTAKES, RULE_MISTAKES, with_change, with_rules
+from tests.support.server import ROOT
+
+VALIDATOR = jsonschema.Draft202012Validator(config_schema.schema())
+
+
+def loaded(folder, text, **environ):
+    (folder / "config.yaml").write_text(text)
+    return settings.load(folder / "config.yaml", environ)
+
+
+def lines_of(text):
+    """{line without its comment: comment} of a report; a line that stands there often is told once."""
+    return {line.partition("  # ")[0].rstrip(): line.partition("  # ")[2] for line in text.splitlines()}
+
+
+# The report.
+
+
+def test_what_is_printed_is_a_configuration_that_means_the_same(tmp_path):
+    text = with_rules("{prefix: mlx-community/, provider: near, params: {drop: [seed]}}", "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}")
+    config = loaded(tmp_path, text.replace("model: large", "model: large\n    extra_body: {provider: {order: [A, B]}, stop: \"a\\nb\", on: 'yes', n: '1'}"))
+
+    again = loaded(tmp_path, report(config))
+
+    assert again == config
+
+
+def test_every_key_is_printed_defaults_included(tmp_path):
+    printed = yaml.safe_load(report(loaded(tmp_path, with_rules("{exact: a, provider: far}"))))
+
+    def missing(cls, value, key):
+        for field in filter(lambda field: field.init, dataclasses.fields(cls)):
+            if field.name not in value:
+                yield f"{key}.{field.name}"
+
+    sections = [
+        (settings.Config, printed, ""),
+        (settings.Server, printed["server"], "server"),
+        (settings.Provider, printed["providers"]["near"], "near"),
+        (settings.Timeouts, printed["providers"]["near"]["timeouts"], "timeouts"),
+        (settings.Route, printed["routes"]["enrich"], "enrich"),
+        (settings.ModelRule, printed["models"][0], "models[0]"),
+    ]
+    assert [key for section in sections for key in missing(*section)] == []
+
+
+def test_each_value_is_printed_with_its_origin(tmp_path):
+    (tmp_path / ".env").write_text("WHO=large\n")
+    text = with_change("model: large", "model: ${WHO}\n    api_key: ${FAR_KEY}")
+
+    lines = lines_of(report(loaded(tmp_path, text, PORT="1234", SPARE="x")))
+
+    assert lines["  port: 1234"] == "env PORT"
+    assert lines["  host: 127.0.0.1"] == "default"
+    assert lines["timezone: Europe/Berlin"] == "config.yaml:2"
+    assert lines["    model: large"] == ".env WHO, config.yaml:13"
+    assert lines["  far:"] == "disabled: FAR_KEY is not set"
+    assert lines["    chain: [far, near]"] == "config.yaml:19"
+
+
+def test_a_list_came_from_wherever_its_items_did(tmp_path):
+    text = with_change("chain: [near]", "chain: [near, '${SPARE}']")
+
+    lines = lines_of(report(loaded(tmp_path, text, SPARE="far")))
+
+    assert lines["    chain: [near, far]"] == "env SPARE, config.yaml:17"
+
+
+def test_no_secret_is_printed(tmp_path):
+    text = with_change("{port: 9000}", "{port: 9000, api_keys: [hush-client]}").replace(
+        "model: large",
+        """model: ${MODEL_SECRET}
+    api_key: hush-upstream
+    headers: {X-Anything: hush-header}
+    extra_body: {auth: {apiKey: hush-body}, url: 'https://me:hush-inner@host/', tail: '?token=hush-query', max_tokens: 7}""",
+    )
+    text = text.replace("https://far.example/v1", "https://me:hush-password@far.example/v1") + "ledger: {url: 'postgresql://me:hush-db@host/db'}\n"
+
+    printed = report(loaded(tmp_path, text, MODEL_SECRET="hush-model"))
+
+    assert "hush" not in printed
+    lines = lines_of(printed)
+    assert lines["  api_keys: ['***']"] == "config.yaml:1"
+    assert "      X-Anything: '***'" in lines
+    assert "    model: '***'" in lines
+    assert "    base_url: 'https://***@far.example/v1'" in lines
+    assert "  url: 'postgresql://***@host/db'" in lines
+    assert "      max_tokens: 7" in lines
+
+
+def told_by_make_config(folder, text):
+    (folder / "config.yaml").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "config_report"],
+        cwd=ROOT,
+        env={"HEADSTART_CONFIG": str(folder / "config.yaml")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_make_config_prints_it(tmp_path):
+    told = told_by_make_config(tmp_path, GOOD)
+
+    assert told.returncode == 0
+    assert told.stdout == report(loaded(tmp_path, GOOD))
+
+
+def test_make_config_tells_the_mistake_of_a_faulty_file(tmp_path):
+    told = told_by_make_config(tmp_path, "server: {prot: 1}\n")
+
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == "headstart: config.yaml:1: server.prot: unknown key, did you mean port?\n"
+
+
+# The schema.
+
+
+def test_the_schema_that_is_kept_is_what_the_settings_say():
+    assert config_schema.FILE.read_text() == config_schema.text(), "run `make schema`"
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(config_schema.schema())
+
+
+def test_the_default_configuration_names_its_schema_and_fits_it():
+    text = (ROOT / "config.yaml").read_text()
+
+    assert text.startswith(f"# yaml-language-server: $schema={config_schema.FILE.name}\n")
+    assert list(VALIDATOR.iter_errors(yaml.safe_load(text))) == []
+
+
+def test_what_is_printed_fits_the_schema(tmp_path):
+    printed = report(loaded(tmp_path, with_rules("{exact: a, provider: far}")))
+
+    assert list(VALIDATOR.iter_errors(yaml.safe_load(printed))) == []
+
+
+def test_variables_may_stand_for_any_value():
+    text = with_change("9000", '"${PORT_OF_MINE:-7000}"').replace("connect_s: 2", 'connect_s: "${PATIENCE}"').replace("kind: openai\n", "kind: '${KIND}'\n")
+
+    assert list(VALIDATOR.iter_errors(yaml.safe_load(text))) == []
+
+
+SEEN_BY_TYPE = re.compile(r"unknown key|expected (text|a whole number|a number|true|a list|a mapping)|less than|more than|none of|is required|unknown decision")
+
+
+def is_seen_by_type(told):
+    """Whether a mistake is one that types, bounds and names can tell."""
+    return bool(SEEN_BY_TYPE.search(told)) and not re.search(r"beside an answer|for the openai backend|min\.max_tokens|found '1e12'", told)
+
+
+@pytest.mark.parametrize("text", [text for text, told in [*MISTAKES.values(), *RULE_MISTAKES.values()] if is_seen_by_type(told)])
+def test_a_mistake_that_types_can_tell_is_seen_by_the_editor_too(text):
+    assert list(VALIDATOR.iter_errors(yaml.safe_load(text)))
+
+
+def test_every_key_has_its_description_and_its_default():
+    def properties(part):
+        if isinstance(part, dict):
+            yield from part.get("properties", {}).items()
+            for inner in part.values():
+                yield from properties(inner)
+
+    found = list(properties(json.loads(config_schema.FILE.read_text())))
+    bare = [name for name, told in found if not told["description"]]
+    without_default = {name for name, told in found if "default" not in told}
+
+    assert len(found) > 60
+    assert bare == []
+    assert without_default == {"kind", "input", "output", "decisions"}
+
+
+def test_every_class_of_settings_is_in_the_schema():
+    def classes(cls):
+        for hint in typing.get_type_hints(cls).values():
+            for inner in (hint, *typing.get_args(hint)):
+                if dataclasses.is_dataclass(inner) and inner is not settings.Origin:
+                    yield inner.__name__
+                    yield from classes(inner)
+
+    assert set(config_schema.schema()["$defs"]) == {"Variable", *classes(settings.Config)}
