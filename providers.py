@@ -16,6 +16,7 @@ from upstream.admission import Admission
 from upstream.breaker import Breaker, Policy
 from upstream.connection import Upstream, read_some
 from wire import anthropic, anthropic_stream, openai_chat
+from wire import usage as usages
 
 CHAT, MESSAGES = "/chat/completions", "/messages"
 HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0  # a home server may be silent through a long prefill; a cloud that is has lost the request
@@ -92,10 +93,10 @@ class Provider:
         return self._as_wished({**body, "model": self._model_for(body, rule), "stream": True}, rule)
 
     def cost_usd(self, usage):
-        """What a call costs, None where nobody knows. usage: a prices.Usage, or the provider's own object, or None."""
+        """What a call costs, None where nobody knows. usage: a usages.Usage, or the provider's own object, or None."""
         if self.is_local and usage is not None:
             return 0.0
-        return prices.cost_usd(self.settings, self.model, usage if isinstance(usage, prices.Usage) else prices.told(usage))
+        return prices.cost_usd(self.settings, self.model, usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage))
 
     def check(self, line, timeout_s):
         """Ask the server whether it is well. Raises a ProxyError that says what is wrong."""

@@ -17,6 +17,7 @@ from accounting.budgets import local, midnight
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
 from errors import BadRequest, ConfigError
 from settings import model as settings
+from wire import usage as usages
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
 BAND_TOKENS = 1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
@@ -126,7 +127,7 @@ class Costs:
         cost_usd, priced_calls, answered_calls = 0.0, 0, 0
         for count, *totals in self._ledger.select(bands):
             answered_calls += count
-            mean_call = prices.Usage(**{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)})
+            mean_call = usages.Usage(**{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)})
             mean_usd = prices.cost_usd(provider, provider.model, mean_call)
             if mean_usd is not None:
                 cost_usd += mean_usd * count

@@ -12,14 +12,14 @@ import threading
 import time
 from datetime import datetime, timedelta
 
-from accounting import prices
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call
 from errors import ProxyError
-from routing import housekeeping as meta
 from session_logger import RawJSON
 from telemetry.logs import fields
 from upstream.attempt import NOTED_CHARS
 from wire import openai_chat
+from wire import usage as usages
+from wire.turns import user_turns
 
 QUERY_CHARS = 500
 MESSAGE_TEXT = ("messages", "prompt", "system", "input", "instructions")  # the fields of a request that are not its params
@@ -122,7 +122,7 @@ class Exchange:
         messages = body.get("messages")
         if messages is not None:
             self.client_messages = RawJSON(json.dumps(redacted(messages)))
-            self.turns = meta.user_words(messages)
+            self.turns = user_turns(messages)
             self.user_query = next((text[:QUERY_CHARS] for role, text in reversed(self.turns) if role == "user"), None)
             chars = sum(len(openai_chat.text_of(message.get("content"))) for message in messages)
         else:
@@ -262,7 +262,7 @@ class Exchange:
         step = self.enrichment_step
         if step and step["url"]:
             outcome = ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED
-            usage, cost = prices.told(step["usage"]), self.enrichment_cost_usd
+            usage, cost = usages.parse_usage(step["usage"]), self.enrichment_cost_usd
             rows.append(self._row(step["provider"], step["model"], outcome, step["started_ms"], step["duration_ms"], usage, cost))
         return rows
 

@@ -16,8 +16,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from accounting import prices
-from api.dialects import NATIVE, Asked
 from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
 from proxy import dates
 from proxy.exchange import PINNED
@@ -30,6 +28,8 @@ from upstream import admission
 from upstream.attempt import Attempt
 from upstream.connection import Line, read_some
 from wire import embeddings, openai_chat, sse
+from wire import usage as usages
+from wire.native import NATIVE, ProviderRequest
 
 TOLD_BY = "Headstart: "  # begins the line about a route
 EMBEDDER = "embedder"  # stands where a provider's name would
@@ -104,7 +104,7 @@ class Pipeline:
         way = self._affordable(exchange, way)
         able = tuple(name for name in way.chain if self._providers[name].completes)
         way = dataclasses.replace(way, chain=able or way.chain)  # where nobody is, the first one says why
-        return self._reply(exchange, self._first_head(exchange, way, Asked(exchange.body), COMPLETIONS))
+        return self._reply(exchange, self._first_head(exchange, way, ProviderRequest(exchange.body), COMPLETIONS))
 
     def embedding(self, exchange):
         """Answer an embeddings request from the provider marked for it, else from the one that has the model, else, under its own name or none, from the
@@ -135,7 +135,7 @@ class Pipeline:
         provider = next((provider for provider in map(self._providers.get, way.chain) if not provider.disabled), None)
         native = exchange.dialect.native
         if provider is None or not provider.speaks(native.api):
-            return Whole(openai_chat.dumps({"input_tokens": prices.tokens_of(exchange.body)}))
+            return Whole(openai_chat.dumps({"input_tokens": usages.estimate_tokens(exchange.body)}))
         exchange.provider = provider.name
         body = {name: value for name, value in provider.native_body(native.body, way.rule).items() if name not in ("stream", "max_tokens")}
         return self._passed_through(exchange, provider, COUNT_TOKENS, body)
@@ -187,7 +187,7 @@ class Pipeline:
         chat = exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
         if exchange.decision == "META" and chat.get("n"):
             chat = {**chat, "n": 1}  # the frontends that read these answers throw them away if there are several
-        return Asked(chat, native, exchange.dialect.at_home)
+        return ProviderRequest(chat, native, exchange.dialect.at_home)
 
     # 2 Speculate, 3 classify.
 
@@ -286,7 +286,7 @@ class Pipeline:
     # 4 Head.
 
     def _first_head(self, exchange, way, asked, path=CHAT):
-        """The first attempt along the way's chain that brings content. asked: what each is asked, an Asked.
+        """The first attempt along the way's chain that brings content. asked: what each is asked, an ProviderRequest.
 
         Raises UpstreamStatus for a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted when all have failed, Cancelled.
         """

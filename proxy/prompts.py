@@ -7,7 +7,8 @@ Nothing here alters the list or the messages it was given.
 import re
 from pathlib import Path
 
-SYSTEM_ROLES = ("system", "developer")
+from wire.turns import SYSTEM_ROLES
+
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 

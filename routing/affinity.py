@@ -61,7 +61,7 @@ class Conversations:
     def find(self, client, turns, user, headers):
         """The Conversation of a chat request, None where there is nothing to know it by.
 
-        client: the address of who asks. turns: (role, text) in the user's own words, as meta.user_words gives them. user: the request's field, or None.
+        client: the address of who asks. turns: (role, text) in the user's own words, as user_turns gives them. user: the request's field, or None.
         """
         named = next((name for name in ID_HEADERS if headers.get(name)), None)
         first = next((text for role, text in turns if role == "user"), None)

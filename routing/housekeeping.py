@@ -2,7 +2,7 @@
 
 A request is META only if a header set up by the owner says so, or if a message begins or ends with the very words a frontend sends
 (meta_markers.yaml). Structure alone (no tools, not streamed, short) never decides: scripts look like that too.
-`user_words` is the other half: the turns a classifier may read, with a document's text taken off the question asked about it.
+`user_turns` is the other half: the turns a classifier may read, with a document's text taken off the question asked about it.
 
 Texts are cut once to a few hundred characters at either end, and only a request whose beginning or end is already known is
 looked at any closer, so a request costs microseconds however many MB it holds.
@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from errors import ConfigError
+from wire.turns import SYSTEM_ROLES, one_spaced, text_of
 
 START_CHARS = 400  # what `start`, `whole` and `pattern` see: twice the longest marker, for templates that come indented
 MARKER_CHARS = 200  # longest `start` or `end`; a marker is a beginning, not a whole template
@@ -26,13 +27,7 @@ HEAD_CHARS = 1000  # what `head` sees: a known phrase behind a preamble such as 
 END_CHARS = 400  # what `end` sees
 FULL_STOPS = ".!: "
 TASK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Open WebUI before 0.10 sends "{{TASK}}" unexpanded, on real turns as well
-SYSTEM_ROLES = ("system", "developer")
 
-RAG_START = "### Task: Respond to the user query using the provided context"
-RAG_END = "</context>"
-REMINDER_TAGS = ("<system-reminder>", "</system-reminder>")  # around what Claude Code adds of its own to a user's turn, in parts or messages by themselves
-FILES_TAGS = ("<attached_files>\n<file ", "</attached_files>")  # around the list of files that Open WebUI puts before the question
-RAG_QUERY_TAGS = ("<user_query>", "</user_query>")  # around the question in Open WebUI's older templates
 
 _VISIBLE = re.compile(r"[^\s\ufeff\u200b]")
 
@@ -41,15 +36,15 @@ class _Text:
     """The text of one message, cut once: `start` and `end` with every run of white space as one space, `head` and `full` as sent."""
 
     def __init__(self, content):
-        self.full = _text_of(content)
+        self.full = text_of(content)
         first = _VISIBLE.search(self.full)
         begin = first.start() if first else len(self.full)
         self.head = self.full[begin : begin + HEAD_CHARS]
-        self.start = _one_spaced(self.head[:START_CHARS])
+        self.start = one_spaced(self.head[:START_CHARS])
         close = len(self.full)
         if self.full[-END_CHARS:].isspace():
             close = len(self.full.rstrip())
-        self.end = _one_spaced(self.full[max(begin, close - END_CHARS) : close])
+        self.end = one_spaced(self.full[max(begin, close - END_CHARS) : close])
 
 
 class _Request:
@@ -215,73 +210,9 @@ class MetaRules:
         return None
 
 
-def user_words(messages):
-    """The conversation as a list of (role, text): user and assistant turns only, parts joined, images dropped.
-
-    In a turn with documents attached (Open WebUI's RAG template, its list of files) only the question behind them is left, and a coding agent's
-    own reminders are not the user's words. A user's turn is kept even if it has no text, so that the last turn stays the last; an assistant's
-    without text (tool calls) is left out.
-    Takes time linear in the length of the text.
-    """
-    turns = []
-    for message in messages:
-        role = message["role"]
-        if role == "user":
-            if not _is_all_reminders(message.get("content")):
-                turns.append((role, _without_files(_without_context(_text_of(message.get("content"))))))
-        elif role == "assistant" and (text := _text_of(message.get("content"))):
-            turns.append((role, text))
-    return turns
-
-
-def _without_context(text):
-    """The question of a RAG turn, or the text as it is. A template that puts nothing behind the context is left whole."""
-    if not _one_spaced(text[:START_CHARS]).startswith(RAG_START):
-        return text
-    _, found, question = text.rpartition(RAG_END)
-    question = question.strip() if found else ""
-    opening, closing = RAG_QUERY_TAGS
-    if question.startswith(opening) and question.endswith(closing):
-        question = question[len(opening) : -len(closing)].strip()
-    return question or text
-
-
-def _without_files(text):
-    """The question behind the list of files attached to it, "" where there is none, or the text as it is."""
-    opening, closing = FILES_TAGS
-    if not text.startswith(opening):
-        return text
-    _, found, question = text.partition(closing)
-    return question.strip() if found else text
-
-
 def _last_user(messages):
     """The last user message in a list of one, or an empty list: LibreChat once asked for titles with a system message alone."""
     return next(([message] for message in reversed(messages) if message["role"] == "user"), [])
-
-
-def _text_of(content):
-    """The text of a message's content: the string itself, or its text parts joined by a line end, reminders left out; "" for None."""
-    if isinstance(content, str):
-        return content
-    texts = (part["text"] for part in content or () if part.get("type") == "text" and isinstance(part.get("text"), str))
-    return "\n".join(text for text in texts if not _is_reminder(text))
-
-
-def _is_all_reminders(content):
-    """Whether nobody said this: an agent put it beside the results of its tools."""
-    if isinstance(content, str):
-        return _is_reminder(content)
-    return bool(content) and all(part.get("type") == "text" and isinstance(part.get("text"), str) and _is_reminder(part["text"]) for part in content)
-
-
-def _is_reminder(text):
-    opening, closing = REMINDER_TAGS
-    return text.startswith(opening) and text.rstrip().endswith(closing)
-
-
-def _one_spaced(text):
-    return " ".join(text.split())
 
 
 def _tool_names(body):
@@ -373,7 +304,7 @@ class _Reader:
         return Words(**found)
 
     def edges(self, node, key):
-        texts = tuple(_one_spaced(text) for text in self.texts(node, key))
+        texts = tuple(one_spaced(text) for text in self.texts(node, key))
         for text in texts:
             if len(text) > MARKER_CHARS:
                 self.fail(node, key, f"longer than {MARKER_CHARS} characters; keep what tells this request from others")

@@ -9,11 +9,11 @@ import secrets
 import time
 
 from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
-from routing import housekeeping as meta
 from search.fetcher import Reader
 from search.sources import ChatSearch, ResponsesSearch, SearxngSearch
 from telemetry.logs import fields
 from wire import openai_chat, webpage
+from wire.turns import user_turns
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Enrichment:
     def _search(self, provider, messages, tools, date):
         """The way to ask a provider, by its kind and settings."""
         if provider.settings.kind == "searxng":
-            return SearxngSearch(provider, meta.user_words(messages), self._reader)
+            return SearxngSearch(provider, user_turns(messages), self._reader)
         instructions = self._prompts.render("prompts/search.md", date_context=date)
         if provider.settings.kind == "openai" and provider.settings.search == "responses":
             return ResponsesSearch(provider, instructions, _turns(messages), tools)

@@ -11,14 +11,14 @@ import dataclasses
 import threading
 import time
 
-from accounting import prices
-from api.dialects import NATIVE
 from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
 from providers import MAX_ERROR_BYTES
 from telemetry import call_timing as timing
 from upstream.breaker import parse_retry_after
 from upstream.connection import Line, read_some, set_silence
 from wire import openai_chat, sse
+from wire import usage as usages
+from wire.native import NATIVE
 
 NOTED_CHARS = 2000  # of an answer kept for the record
 DRAIN_S = 0.2  # after [DONE]: how long the end of the response may take before its connection is given up rather than pooled
@@ -308,13 +308,13 @@ class Attempt:
 
     @property
     def used(self):
-        """The prices.Usage of this call: as the provider told it, else counted from what went out and came in; nothing for a call that was refused."""
-        told = prices.told(self.usage)
+        """The usages.Usage of this call: as the provider told it, else counted from what went out and came in; nothing for a call that was refused."""
+        told = usages.parse_usage(self.usage)
         if told:
             return told
         if self.sent_body is None or self.line.connected_at is None or (self.status or 200) >= 300:
-            return prices.Usage()
-        counted, begun = prices.estimated(self.sent_body, self._pieces), prices.told(self._decoder.usage)
+            return usages.Usage()
+        counted, begun = usages.estimate_usage(self.sent_body, self._pieces), usages.parse_usage(self._decoder.usage)
         return dataclasses.replace(begun, output_tokens=max(begun.output_tokens, counted.output_tokens), estimated=True) if begun else counted
 
     @property

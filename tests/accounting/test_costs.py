@@ -13,6 +13,7 @@ from errors import BadRequest
 from settings import model as config
 from settings.model import Provider
 from tests.support.postgres import Postgres
+from wire import usage as usages
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 CALL = Call(NOW, "5e551011", "cloud", "c-model", "answered", 120, route="xai", input_tokens=1000, cached_tokens=0, output_tokens=100, cost_usd=0.25)
@@ -144,7 +145,7 @@ def test_all_cloud_minds_the_steps_of_a_price(costs_of):
 
     both = costs_of(short, long, cloud=claude).since("7d", NOW)["all_cloud"]["cost_usd"]
 
-    one_by_one = [costs.prices.cost_usd(claude[1], claude[1].model, costs.prices.Usage(input_tokens=call.input_tokens)) for call in (short, long)]
+    one_by_one = [costs.prices.cost_usd(claude[1], claude[1].model, usages.Usage(input_tokens=call.input_tokens)) for call in (short, long)]
     assert both == pytest.approx(sum(one_by_one))
     assert one_by_one[1] / one_by_one[0] > 2  # the long one is beyond a step
 

@@ -7,6 +7,7 @@ import pytest
 
 from accounting import prices
 from settings.model import Provider
+from wire import usage as usages
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ def provider(base_url="https://api.openai.com/v1", model="gpt-5", kind="openai",
 
 def cost(usage, **settings):
     asked = provider(**settings)
-    return prices.cost_usd(asked, asked.model, prices.told(usage))
+    return prices.cost_usd(asked, asked.model, usages.parse_usage(usage))
 
 
 THOUSAND_AND_HUNDRED = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
@@ -34,7 +35,7 @@ THOUSAND_AND_HUNDRED = {"prompt_tokens": 1000, "completion_tokens": 100, "total_
 
 
 def test_openai_counts_reasoning_within_the_completion():
-    usage = prices.told(
+    usage = usages.parse_usage(
         {
             "prompt_tokens": 100,
             "completion_tokens": 50,
@@ -44,27 +45,27 @@ def test_openai_counts_reasoning_within_the_completion():
         }
     )
 
-    assert usage == prices.Usage(input_tokens=100, cached_tokens=64, output_tokens=50, reasoning_tokens=40)
+    assert usage == usages.Usage(input_tokens=100, cached_tokens=64, output_tokens=50, reasoning_tokens=40)
 
 
 def test_xai_counts_reasoning_beside_the_completion_and_within_the_total():
-    usage = prices.told({"prompt_tokens": 279, "completion_tokens": 6, "total_tokens": 374, "completion_tokens_details": {"reasoning_tokens": 89}})
+    usage = usages.parse_usage({"prompt_tokens": 279, "completion_tokens": 6, "total_tokens": 374, "completion_tokens_details": {"reasoning_tokens": 89}})
 
-    assert usage == prices.Usage(input_tokens=279, output_tokens=95, reasoning_tokens=89)
+    assert usage == usages.Usage(input_tokens=279, output_tokens=95, reasoning_tokens=89)
 
 
 def test_thoughts_that_only_the_total_tells_of_are_output():
-    assert prices.told({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}).output_tokens == 603
+    assert usages.parse_usage({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}).output_tokens == 603
 
 
 def test_anthropics_input_leaves_out_what_touched_the_cache():
-    usage = prices.told({"input_tokens": 50, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200, "output_tokens": 30})
+    usage = usages.parse_usage({"input_tokens": 50, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200, "output_tokens": 30})
 
-    assert usage == prices.Usage(input_tokens=1250, cached_tokens=1000, cache_write_tokens=200, output_tokens=30)
+    assert usage == usages.Usage(input_tokens=1250, cached_tokens=1000, cache_write_tokens=200, output_tokens=30)
 
 
 def test_the_responses_api_names_its_tokens_otherwise():
-    usage = prices.told(
+    usage = usages.parse_usage(
         {
             "input_tokens": 125,
             "output_tokens": 48,
@@ -74,40 +75,40 @@ def test_the_responses_api_names_its_tokens_otherwise():
         }
     )
 
-    assert usage == prices.Usage(input_tokens=125, cached_tokens=98, output_tokens=48, reasoning_tokens=8)
+    assert usage == usages.Usage(input_tokens=125, cached_tokens=98, output_tokens=48, reasoning_tokens=8)
 
 
 def test_vllm_says_null_where_it_has_no_details():
-    usage = prices.told({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": None})
+    usage = usages.parse_usage({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": None})
 
-    assert usage == prices.Usage(input_tokens=7, output_tokens=3)
+    assert usage == usages.Usage(input_tokens=7, output_tokens=3)
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "many", {"queue_time": 0.1}])
 def test_a_usage_that_says_nothing_is_none(usage):
-    assert prices.told(usage) is None
+    assert usages.parse_usage(usage) is None
 
 
 @pytest.mark.parametrize("nonsense", [-5, "12", None, True, float("nan"), float("inf"), 10**30, [1], {"a": 1}])
 def test_a_count_that_is_none_counts_as_nothing(nonsense):
     told = {"prompt_tokens": nonsense, "completion_tokens": 3, "total_tokens": nonsense, "prompt_tokens_details": {"cached_tokens": nonsense}}
 
-    assert prices.told(told) == prices.Usage(output_tokens=3)
+    assert usages.parse_usage(told) == usages.Usage(output_tokens=3)
 
 
 def test_more_cached_than_sent_is_all_of_it_cached():
-    assert prices.told({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 99}}).cached_tokens == 10
+    assert usages.parse_usage({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 99}}).cached_tokens == 10
 
 
 def test_a_call_that_was_cut_is_estimated_by_its_text_and_what_arrived():
     body = {"messages": [{"role": "user", "content": "x" * 400}, {"role": "user", "content": [{"type": "text", "text": "y" * 10}]}]}
 
-    assert prices.estimated(body, 7) == prices.Usage(input_tokens=103, output_tokens=7, estimated=True)
+    assert usages.estimate_usage(body, 7) == usages.Usage(input_tokens=103, output_tokens=7, estimated=True)
 
 
 def test_a_cut_completion_is_estimated_by_its_prompt():
-    assert prices.estimated({"prompt": "x" * 40}, 0).input_tokens == 10
-    assert prices.estimated({"input": ["x" * 40, "y" * 4]}, 0).input_tokens == 11
+    assert usages.estimate_usage({"prompt": "x" * 40}, 0).input_tokens == 10
+    assert usages.estimate_usage({"input": ["x" * 40, "y" * 4]}, 0).input_tokens == 11
 
 
 # Prices.
@@ -195,7 +196,7 @@ def test_a_free_model_is_free():
 
 
 def test_a_call_that_used_nothing_cost_nothing_whatever_the_price():
-    assert prices.cost_usd(provider(model="gpt-of-tomorrow"), "gpt-of-tomorrow", prices.Usage()) == 0.0
+    assert prices.cost_usd(provider(model="gpt-of-tomorrow"), "gpt-of-tomorrow", usages.Usage()) == 0.0
 
 
 def test_a_call_without_usage_is_null():

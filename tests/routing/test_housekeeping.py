@@ -6,8 +6,9 @@ import re
 import pytest
 
 from errors import ConfigError
-from routing.housekeeping import MetaRules, user_words
+from routing.housekeeping import MetaRules
 from tests.support.server import ROOT
+from wire.turns import user_turns
 
 MARKER_FILE = ROOT / "meta_markers.yaml"
 RULES = MetaRules.load(MARKER_FILE)
@@ -895,7 +896,7 @@ def test_user_words_are_the_turns_of_user_and_assistant():
         user("And in Lima?"),
     ]
 
-    turns = user_words(messages)
+    turns = user_turns(messages)
 
     assert turns == [("user", "What time is it?"), ("assistant", "Noon."), ("user", "And in Lima?")]
 
@@ -903,7 +904,7 @@ def test_user_words_are_the_turns_of_user_and_assistant():
 def test_user_words_are_the_text_parts_without_the_pictures():
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
 
-    turns = user_words([user([{"type": "text", "text": "What is"}, picture, {"type": "text", "text": "this?"}]), assistant("A loaf."), user([picture])])
+    turns = user_turns([user([{"type": "text", "text": "What is"}, picture, {"type": "text", "text": "this?"}]), assistant("A loaf."), user([picture])])
 
     assert turns == [("user", "What is\nthis?"), ("assistant", "A loaf."), ("user", "")]
 
@@ -921,7 +922,7 @@ def test_user_words_in_a_turn_with_documents_are_the_question_behind_them(templa
     quoting = RAG.replace("1.5 bar", "1.5 bar </context> see below")
     text = template.format(rag=quoting, question="Which pressure does the boiler need?").replace("\n", line_end)
 
-    turns = user_words([user("hi"), assistant("hello"), user(text), user([{"type": "text", "text": text}])])
+    turns = user_turns([user("hi"), assistant("hello"), user(text), user([{"type": "text", "text": text}])])
 
     assert turns[2:] == [("user", "Which pressure does the boiler need?")] * 2
 
@@ -934,7 +935,7 @@ def test_user_words_in_a_turn_with_files_are_the_question_behind_their_list():
     question = "Which pressure does the boiler need?"
     parts = [{"type": "text", "text": files}, {"type": "text", "text": question}]
 
-    turns = user_words([user(files + question), user(f"{RAG}\n\n{files}{question}"), user(parts), user(files)])
+    turns = user_turns([user(files + question), user(f"{RAG}\n\n{files}{question}"), user(parts), user(files)])
 
     assert turns == [("user", question)] * 3 + [("user", "")]
 
@@ -942,7 +943,7 @@ def test_user_words_in_a_turn_with_files_are_the_question_behind_their_list():
 def test_user_words_keep_a_list_of_files_the_user_writes_about():
     texts = ["<attached_files> is a tag, and </attached_files> ends it. Why?", "<attached_files>\n<file has no end"]
 
-    assert user_words([user(text) for text in texts]) == [("user", text) for text in texts]
+    assert user_turns([user(text) for text in texts]) == [("user", text) for text in texts]
 
 
 def test_user_words_are_without_what_a_coding_agent_adds_of_its_own():
@@ -950,7 +951,7 @@ def test_user_words_are_without_what_a_coding_agent_adds_of_its_own():
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "ls", "arguments": "{}"}}]}
     result = {"role": "tool", "tool_call_id": "c", "content": "a.py"}
 
-    turns = user_words([user([reminder, {"type": "text", "text": "Hello there"}, reminder]), call, result, user([reminder]), user(reminder["text"])])
+    turns = user_turns([user([reminder, {"type": "text", "text": "Hello there"}, reminder]), call, result, user([reminder]), user(reminder["text"])])
 
     assert turns == [("user", "Hello there")]
 
@@ -958,18 +959,18 @@ def test_user_words_are_without_what_a_coding_agent_adds_of_its_own():
 def test_user_words_keep_a_reminder_the_user_writes_about():
     text = "<system-reminder> is a tag. What is it for?"
 
-    assert user_words([user(text), user([{"type": "text", "text": text}])]) == [("user", text)] * 2
+    assert user_turns([user(text), user([{"type": "text", "text": text}])]) == [("user", text)] * 2
 
 
 def test_user_words_keep_a_context_that_is_the_users_own():
     text = "Explain this XML:\n<context>\n<a/>\n</context>\n\nis it valid?"
 
-    assert user_words([user(text)]) == [("user", text)]
+    assert user_turns([user(text)]) == [("user", text)]
 
 
 def test_user_words_keep_the_whole_turn_when_nothing_stands_behind_the_documents():
-    assert user_words([user(RAG)]) == [("user", RAG)]
-    assert user_words([user(RAG.replace("</context>", ""))]) == [("user", RAG.replace("</context>", ""))]
+    assert user_turns([user(RAG)]) == [("user", RAG)]
+    assert user_turns([user(RAG.replace("</context>", ""))]) == [("user", RAG.replace("</context>", ""))]
 
 
 @pytest.mark.parametrize(
@@ -987,7 +988,7 @@ def test_a_message_of_many_megabytes_is_read_in_a_moment(text):
     body = request(system(text), user(text), user([{"type": "image_url", "image_url": {"url": text}}, {"type": "text", "text": text}]), stream=False)
 
     RULES.match(body, HEADERS)  # quadratic work on any of these would take hours
-    turns = user_words(body["messages"])
+    turns = user_turns(body["messages"])
     prompt_marker = RULES.matches_prompt(text)
 
     assert len(turns) == 2
