@@ -23,15 +23,24 @@ from accounting.budgets import Budget
 from accounting.costs import Costs, cloud_of
 from accounting.ledger import Ledger, located
 from api.dialects import Messages, Ollama, OllamaEmbed, OpenAI, Responses, speaking_at
-from api.disconnect import Presence
-from api.response_store import Recollection
+from api.disconnect import DisconnectWatcher
+from api.response_store import ResponseStore
 from engine.embedder import Embedder
-from errors import BadRequest, Cancelled, ConfigError, MethodNotAllowed, NotFound, ProxyError, TooLarge, Unauthorized
+from errors import (
+    BadRequest,
+    Cancelled,
+    ConfigError,
+    MethodNotAllowed,
+    NotFound,
+    ProxyError,
+    TooLarge,
+    Unauthorized,
+)
 from proxy.exchange import Exchange
 from proxy.pipeline import Pipeline, Stream, Whole
 from proxy.prompts import Prompts
 from routing import classifier
-from routing.affinity import Conversations, owner_of
+from routing.affinity import Affinity, owner_of
 from routing.classifier import ClassifierFailed
 from routing.housekeeping import MetaRules
 from routing.router import Router
@@ -47,12 +56,21 @@ from upstream.probes import Probes
 from wire import embeddings, ollama, openai_chat
 
 MAX_NESTING = 128  # levels of a request's body; far beyond any tool's schema and well within what Python's own JSON writer takes
-DRAIN_S = 10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
+DRAIN_S = (
+    10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and not a reset
+)
 STARTED = int(time.time())  # `created` of every model
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
-RETRIED = (408, 409, 429)  # besides 5xx: what the client libraries ask again by themselves, unless `x-should-retry` says that it is useless
+RETRIED = (
+    408,
+    409,
+    429,
+)  # besides 5xx: what the client libraries ask again by themselves, unless `x-should-retry` says that it is useless
 PREFLIGHT_S = 600  # how long a browser may remember that it may ask
-UNKEPT = ("classify", "messages.count_tokens")  # what is no answer to anybody's question leaves no session file
+UNKEPT = (
+    "classify",
+    "messages.count_tokens",
+)  # what is no answer to anybody's question leaves no session file
 HOME = Path(__file__).parent
 MARKERS = HOME / "meta_markers.yaml"
 
@@ -66,23 +84,43 @@ class Headstart:
         """previous: the parts under the configuration before; what a change has left as it was is taken over. Raises ConfigError for a faulty marker file."""
         self.config = config
         self.meta = MetaRules.load(MARKERS)
-        self.keys = [key.encode() for key in config.server.api_keys]  # a header's bytes come as latin-1, whatever they mean
+        self.keys = [
+            key.encode() for key in config.server.api_keys
+        ]  # a header's bytes come as latin-1, whatever they mean
         self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
         self.metrics = previous.metrics if previous else Metrics()
-        self.presence = previous.presence if previous else Presence()
-        self.conversations = previous.conversations if previous else Conversations()
-        self.recollection = previous.recollection if previous else Recollection()
+        self.presence = previous.presence if previous else DisconnectWatcher()
+        self.conversations = previous.conversations if previous else Affinity()
+        self.response_store = previous.response_store if previous else ResponseStore()
         self.embedder = previous.embedder if previous else Embedder()
-        self.sessions = previous.sessions if previous else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
-        self.providers = providers.build(config, Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"), previous and previous.providers)
+        self.sessions = (
+            previous.sessions
+            if previous
+            else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
+        )
+        self.providers = providers.build(
+            config,
+            Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines"),
+            previous and previous.providers,
+        )
         self.classifier = classifier.build(config, previous and previous.classifier)
-        same = lambda *sections: previous and all(getattr(config, name) == getattr(previous.config, name) for name in sections)  # noqa: E731
-        self.ledger = previous.ledger if same("ledger") else Ledger(located(config.ledger.url, config.resolve))
+        same = lambda *sections: (
+            previous and all(getattr(config, name) == getattr(previous.config, name) for name in sections)
+        )
+        self.ledger = (
+            previous.ledger if same("ledger") else Ledger(located(config.ledger.url, config.resolve))
+        )
         self.costs = Costs(self.ledger, config.timezone, cloud_of(config))
-        self.budget = previous.budget if same("ledger", "budgets", "timezone") else Budget(config.budgets, self.ledger, config.timezone)
+        self.budget = (
+            previous.budget
+            if same("ledger", "budgets", "timezone")
+            else Budget(config.budgets, self.ledger, config.timezone)
+        )
         breakers = {name: provider.breaker for name, provider in self.providers.items()}
         known = self.providers  # and not `self`: parts that have served their time should be gone at once, and not when a cycle is found
-        self.probes = Probes(known, breakers, config.probes.period_s, busy=lambda name: known[name].admission.running > 0)
+        self.probes = Probes(
+            known, breakers, config.probes.period_s, busy=lambda name: known[name].admission.running > 0
+        )
         self.router = Router(config)
         prompts = Prompts(config)
         self.pipeline = Pipeline(
@@ -103,8 +141,19 @@ class Headstart:
     def files(self):
         """The files of which these parts were made: the configuration, its `.env`, the markers, and the prompts, also those that are not there yet."""
         config, beside = self.config, self.config.path.parent
-        prompts = {config.resolve(name) for name in (config.classifier.prompt, *(route.system_prompt for route in config.routes.values())) if name}
-        return {config.path, beside / ".env", MARKERS, *prompts, *beside.glob("prompts/*.md"), *HOME.glob("prompts/*.md")}
+        prompts = {
+            config.resolve(name)
+            for name in (config.classifier.prompt, *(route.system_prompt for route in config.routes.values()))
+            if name
+        }
+        return {
+            config.path,
+            beside / ".env",
+            MARKERS,
+            *prompts,
+            *beside.glob("prompts/*.md"),
+            *HOME.glob("prompts/*.md"),
+        }
 
     def successor(self, config):
         """The parts under another configuration, ready to take this one's place. Raises ConfigError; then nothing has changed."""
@@ -122,7 +171,9 @@ class Headstart:
         except (ClassifierFailed, OSError) as error:
             parts.close(self)
             line = config.origins[section].line if section in config.origins else 0
-            raise ConfigError(config.path.name, line, section, getattr(error, "strerror", None) or str(error)) from error
+            raise ConfigError(
+                config.path.name, line, section, getattr(error, "strerror", None) or str(error)
+            ) from error
         return parts
 
     def start(self):
@@ -151,11 +202,13 @@ def create_app(config=None):
     reloader.start()
     atexit.register(reloader.close)
     app = Flask(__name__, static_folder=None)
-    app.extensions["headstart"] = reloader  # for gunicorn.conf.py, which ends what is in flight when the worker stops, and passes signals on
+    app.extensions["headstart"] = (
+        reloader  # for gunicorn.conf.py, which ends what is in flight when the worker stops, and passes signals on
+    )
     app.url_map.strict_slashes = False
     face = Face(reloader)
     for prefix in ("/v1", ""):
-        add = lambda rule, view, method, prefix=prefix: app.add_url_rule(  # noqa: E731
+        add = lambda rule, view, method, prefix=prefix: app.add_url_rule(
             prefix + rule, f"{method} {prefix}{rule}", view, methods=[method], provide_automatic_options=False
         )
         add("/chat/completions", face.chat, "POST")
@@ -210,7 +263,7 @@ class Face:
         return self._proxied(OpenAI("chat.completions", openai_chat.check_chat), self._chatted)
 
     def responses(self):
-        return self._proxied(Responses(self._parts.recollection, self._owner), self._chatted)
+        return self._proxied(Responses(self._parts.response_store, self._owner), self._chatted)
 
     def messages(self):
         return self._proxied(Messages(), self._chatted)
@@ -230,7 +283,11 @@ class Face:
     def _chatted_as_ollama(self, parts, exchange):
         if exchange.dialect.told:
             return Whole(openai_chat.dumps(exchange.dialect.told))
-        return parts.pipeline.completion(exchange) if exchange.dialect.completes else self._chatted(parts, exchange)
+        return (
+            parts.pipeline.completion(exchange)
+            if exchange.dialect.completes
+            else self._chatted(parts, exchange)
+        )
 
     def _embedded_as_ollama(self, parts, exchange):
         if exchange.dialect.told:
@@ -239,7 +296,9 @@ class Face:
         return Whole(openai_chat.dumps(exchange.dialect.answer(answer, exchange)))
 
     def count_tokens(self):
-        return self._proxied(Messages("messages.count_tokens"), lambda parts, exchange: parts.pipeline.count_tokens(exchange))
+        return self._proxied(
+            Messages("messages.count_tokens"), lambda parts, exchange: parts.pipeline.count_tokens(exchange)
+        )
 
     def _chatted(self, parts, exchange):
         return parts.pipeline.chat(exchange, request.headers)
@@ -254,12 +313,16 @@ class Face:
         return self._proxied(OpenAI("chat", openai_chat.checked_agent_chat), answer)
 
     def completions(self):
-        check = lambda body: openai_chat.check_prompt(body, "prompt")  # noqa: E731
-        return self._proxied(OpenAI("completions", check), lambda parts, exchange: parts.pipeline.completion(exchange))
+        check = lambda body: openai_chat.check_prompt(body, "prompt")
+        return self._proxied(
+            OpenAI("completions", check), lambda parts, exchange: parts.pipeline.completion(exchange)
+        )
 
     def embeddings(self):
-        check = lambda body: openai_chat.check_prompt(body, "input")  # noqa: E731
-        return self._proxied(OpenAI("embeddings", check), lambda parts, exchange: parts.pipeline.embedding(exchange))
+        check = lambda body: openai_chat.check_prompt(body, "input")
+        return self._proxied(
+            OpenAI("embeddings", check), lambda parts, exchange: parts.pipeline.embedding(exchange)
+        )
 
     def _proxied(self, dialect, answer):
         """One request down the road. dialect: what reads it and writes the answer. answer: (parts, exchange) -> a Whole or a Stream."""
@@ -280,11 +343,15 @@ class Face:
                 exchange.delivered = True
                 response = Response(answered.body, mimetype="application/json")
         except ProxyError as error:
-            exchange.failure = exchange.failure or error  # when we are stopping, that is the reason and not the hang-up
+            exchange.failure = (
+                exchange.failure or error
+            )  # when we are stopping, that is the reason and not the hang-up
             response = _error_response(exchange)
         except Exception:  # the edge of the request: a bug of ours must not cost the client its envelope
             log.exception("Unexpected error", extra=fields(session=exchange.id))
-            exchange.failure = ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error")
+            exchange.failure = ProxyError(
+                "something went wrong inside the proxy; its log tells more", code="internal_error"
+            )
             response = _error_response(exchange)
         response.headers.update(_telling(exchange))
         response.call_on_close(lambda: self._close(parts, exchange, watched))
@@ -298,7 +365,9 @@ class Face:
             exchange.hang_up()
         parts.metrics.in_flight.dec()
         keep = exchange.body is not None or isinstance(exchange.failure, Cancelled)
-        exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=keep and exchange.dialect.api not in UNKEPT)
+        exchange.settle(
+            parts.metrics, parts.sessions, parts.ledger, keep=keep and exchange.dialect.api not in UNKEPT
+        )
         self._reloader.leave(parts)
 
     def _body(self, parts):
@@ -311,7 +380,9 @@ class Face:
             told = f": {error}" if isinstance(error, json.JSONDecodeError) else ""
             raise BadRequest(f"the request body is not valid JSON{told}", code="invalid_json") from error
         if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _nested_beyond(body, MAX_NESTING):
-            raise BadRequest(f"the request body is nested more than {MAX_NESTING} levels deep", code="invalid_json")
+            raise BadRequest(
+                f"the request body is nested more than {MAX_NESTING} levels deep", code="invalid_json"
+            )
         return body
 
     def _raw_body(self, limit):
@@ -333,7 +404,9 @@ class Face:
         deadline = time.monotonic() + DRAIN_S
         while stream.read(1024 * 1024) and time.monotonic() < deadline:
             pass
-        raise TooLarge(f"the request body is larger than {limit // (1024 * 1024)} MB", code="request_too_large")
+        raise TooLarge(
+            f"the request body is larger than {limit // (1024 * 1024)} MB", code="request_too_large"
+        )
 
     def _authorize(self, parts):
         """Check the client's key in constant time. Raises Unauthorized."""
@@ -342,9 +415,14 @@ class Face:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         offered = [bearer.strip()] if scheme.lower() == "bearer" else []
         offered.append(request.headers.get("x-api-key", ""))
-        matches = [hmac.compare_digest(key, given.encode("latin-1")) for key in parts.keys for given in offered]
+        matches = [
+            hmac.compare_digest(key, given.encode("latin-1")) for key in parts.keys for given in offered
+        ]
         if not any(matches):
-            raise Unauthorized("the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'", code="invalid_api_key")
+            raise Unauthorized(
+                "the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'",
+                code="invalid_api_key",
+            )
 
     # Requests that are answered here.
 
@@ -355,8 +433,13 @@ class Face:
         if not parts.pipeline.is_meta(exchange, request.headers):
             parts.pipeline.classify(exchange)
         verdict = exchange.verdict
-        exchange.route = parts.router.by_decision(verdict.decision).route
-        told = {"confidence": verdict.confidence, "probabilities": verdict.probabilities, "source": verdict.source, "classification_ms": verdict.ms}
+        exchange.route = parts.router.plan_for(verdict.decision).route
+        told = {
+            "confidence": verdict.confidence,
+            "probabilities": verdict.probabilities,
+            "source": verdict.source,
+            "classification_ms": verdict.ms,
+        }
         return Whole(openai_chat.dumps({"decision": verdict.decision, "route": exchange.route, **told}))
 
     def models(self):
@@ -375,15 +458,23 @@ class Face:
     def response(self, name):
         """An answer of the Responses API, as long as it is remembered."""
         self._authorize(self._parts)
-        kept = self._parts.recollection.response(self._owner, name)
+        kept = self._parts.response_store.response(self._owner, name)
         if kept is None:
-            raise NotFound(f"the response '{name}' is not known here, or no longer", param="response_id", code="response_not_found")
+            raise NotFound(
+                f"the response '{name}' is not known here, or no longer",
+                param="response_id",
+                code="response_not_found",
+            )
         return _json_response(kept)
 
     def forget_response(self, name):
         self._authorize(self._parts)
-        if not self._parts.recollection.drop(self._owner, name):
-            raise NotFound(f"the response '{name}' is not known here, or no longer", param="response_id", code="response_not_found")
+        if not self._parts.response_store.drop(self._owner, name):
+            raise NotFound(
+                f"the response '{name}' is not known here, or no longer",
+                param="response_id",
+                code="response_not_found",
+            )
         return _json_response({"id": name, "object": "response", "deleted": True})
 
     @property
@@ -399,13 +490,23 @@ class Face:
 
     def ollama_ps(self):
         self._authorize(self._parts)
-        return _json_response(ollama.ps([next(self._parts.router.models())]))  # the one that is always there; where the others run is not known
+        return _json_response(
+            ollama.ps([next(self._parts.router.models())])
+        )  # the one that is always there; where the others run is not known
 
     def ollama_show(self):
         parts = self._parts
         name = ollama.model_name(ollama.check_show(self._body(parts)))
         if embeddings.is_embedded(name):
-            return _json_response(ollama.show(name, "bert", STARTED, capabilities=("embedding",), context_length=embeddings.CONTEXT_TOKENS))
+            return _json_response(
+                ollama.show(
+                    name,
+                    "bert",
+                    STARTED,
+                    capabilities=("embedding",),
+                    context_length=embeddings.CONTEXT_TOKENS,
+                )
+            )
         known = parts.router.model(name)
         if known is None:
             raise NotFound(f"model '{name}' not found", param="model", code="model_not_found")
@@ -471,7 +572,10 @@ class Face:
         """A wrong path or method, in the API's own shape."""
         if isinstance(error, WerkzeugMethodNotAllowed):
             allowed = ", ".join(error.valid_methods or ())
-            ours = MethodNotAllowed(f"{request.path} does not take {request.method}; it takes {allowed}", code="method_not_allowed")
+            ours = MethodNotAllowed(
+                f"{request.path} does not take {request.method}; it takes {allowed}",
+                code="method_not_allowed",
+            )
         elif error.code == 404:
             ours = NotFound(f"there is no {request.path} here", code="unknown_url")
         else:
@@ -487,7 +591,9 @@ class Face:
         if isinstance(error, ProxyError):
             return self._refused(error)
         log.error("Unexpected error at %s", request.path, exc_info=error)
-        return self._refused(ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error"))
+        return self._refused(
+            ProxyError("something went wrong inside the proxy; its log tells more", code="internal_error")
+        )
 
     def _refused(self, error):
         exchange = Exchange(request.remote_addr, speaking_at(request.path))
@@ -495,7 +601,9 @@ class Face:
         response = _error_response(exchange)
         response.headers.update(_telling(exchange))
         parts = self._parts
-        response.call_on_close(lambda: exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=False))
+        response.call_on_close(
+            lambda: exchange.settle(parts.metrics, parts.sessions, parts.ledger, keep=False)
+        )
         return response
 
 
@@ -515,14 +623,25 @@ def _nested_beyond(value, levels):
     """Whether a JSON value holds more than `levels` objects and lists within each other."""
     layer = [value]
     for _ in range(levels):
-        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, (dict, list))]
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
         if not layer:
             return False
     return True
 
 
 def _model(name, owner, display):
-    return {"id": name, "object": "model", "created": STARTED, "owned_by": owner, **({"name": display} if display else {})}
+    return {
+        "id": name,
+        "object": "model",
+        "created": STARTED,
+        "owned_by": owner,
+        **({"name": display} if display else {}),
+    }
 
 
 def _json_response(value, status=200):
@@ -543,7 +662,11 @@ def _error_response(exchange):
 
 def _telling(exchange):
     """The headers that tell what became of a request."""
-    times = {"classification": exchange.classification_ms, "enrichment": exchange.enrichment_ms, "inference": exchange.inference_ms}
+    times = {
+        "classification": exchange.classification_ms,
+        "enrichment": exchange.enrichment_ms,
+        "inference": exchange.inference_ms,
+    }
     told = {
         "X-Session-Id": exchange.id,
         "X-Decision": exchange.decision,

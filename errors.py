@@ -90,24 +90,30 @@ class UpstreamStatus(UpstreamError):
     PASSING = (408, 429, 502, 503, 529)
 
     def __init__(self, status, body, provider, retry_after_s=None):
-        super().__init__(body.get("message") or f"provider '{provider}' answered {status}", body.get("param"), body.get("code"))
+        super().__init__(
+            body.get("message") or f"provider '{provider}' answered {status}",
+            body.get("param"),
+            body.get("code"),
+        )
         self.status = status
         self.retry_after_s = retry_after_s
         self.worth_retrying = status in self.PASSING
         self.type = body.get("type") or UpstreamError.type
-        self.may_go_on = status in self.GO_ON or status >= 500 or status in (401, 403)  # a refused key is the owner's mishap, not the client's
+        self.may_go_on = (
+            status in self.GO_ON or status >= 500 or status in (401, 403)
+        )  # a refused key is the owner's mishap, not the client's
 
 
 class Unavailable(UpstreamError):
-    """The provider was not called, and why. rest_left_s: how long it will be left alone; None or infinite where that is not just for a time."""
+    """The provider was not called, and why. cooldown_left_s: how long it will be left alone; None or infinite where that is not just for a time."""
 
     status = 503
     type = "service_unavailable"
 
-    def __init__(self, message, param=None, code=None, *, rest_left_s=None):
+    def __init__(self, message, param=None, code=None, *, cooldown_left_s=None):
         super().__init__(message, param, code)
-        self.worth_retrying = rest_left_s is not None and rest_left_s < math.inf
-        self.retry_after_s = rest_left_s if self.worth_retrying else None
+        self.worth_retrying = cooldown_left_s is not None and cooldown_left_s < math.inf
+        self.retry_after_s = cooldown_left_s if self.worth_retrying else None
 
 
 class StreamBroken(UpstreamError):
@@ -123,11 +129,18 @@ class ChainExhausted(ProxyError):
     type = "service_unavailable"
 
     def __init__(self, route, tried):
-        told = "; ".join(f"{provider}: {error.message}" for provider, error in tried) or "every provider is disabled"
-        super().__init__(f"no provider of route '{route}' could answer ({told})", code="no_provider_available")
+        told = (
+            "; ".join(f"{provider}: {error.message}" for provider, error in tried)
+            or "every provider is disabled"
+        )
+        super().__init__(
+            f"no provider of route '{route}' could answer ({told})", code="no_provider_available"
+        )
         self.tried = tried
         self.worth_retrying = any(error.worth_retrying for _, error in tried)
-        self.retry_after_s = min((error.retry_after_s for _, error in tried if error.retry_after_s is not None), default=None)
+        self.retry_after_s = min(
+            (error.retry_after_s for _, error in tried if error.retry_after_s is not None), default=None
+        )
 
 
 class Cancelled(ProxyError):

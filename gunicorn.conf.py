@@ -38,14 +38,20 @@ loglevel = "warning"
 control_socket_disable = True
 proc_name = "headstart"
 
-_engines = {name: provider.model for name, provider in _config.providers.items() if provider.kind == "mlx" and not provider.disabled}
+_engines = {
+    name: provider.model
+    for name, provider in _config.providers.items()
+    if provider.is_embedded and not provider.disabled
+}
 _supervisor = None
 _stops_with_terminal = False
 
 
 def on_starting(server):
     global _supervisor, _stops_with_terminal
-    _stops_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # under nohup it is ignored
+    _stops_with_terminal = (
+        _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    )  # under nohup it is ignored
     state_dir = os.environ["HEADSTART_ENGINES"] = tempfile.mkdtemp(prefix="headstart-")
     # Not in on_exit, which gunicorn skips when the port is taken. A worker inherits this, but the end is the master's alone.
     atexit.register(_end, state_dir, os.getpid())
@@ -55,7 +61,9 @@ def on_starting(server):
 
 def when_ready(server):
     # gunicorn would read this file again and have engines it knows nothing of.
-    server.handle_hup = lambda: server.handle_term() if _terminal_is_gone() else server.kill_workers(signal.SIGHUP)
+    server.handle_hup = lambda: (
+        server.handle_term() if _terminal_is_gone() else server.kill_workers(signal.SIGHUP)
+    )
     print(f"Headstart listens on http://{bind}  (Ctrl-C stops it)", flush=True)
 
 
@@ -66,7 +74,9 @@ def post_fork(server, worker):
         # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[-1]})
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it can be obeyed: gunicorn's default for it is to die
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGHUP}
+    )  # until it can be obeyed: gunicorn's default for it is to die
 
 
 def post_worker_init(worker):
@@ -87,7 +97,9 @@ def post_worker_init(worker):
     def quit_once(signum, frame):
         # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing down at the exit.
         for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-            signal.signal(again, lambda *_: None)  # not SIG_IGN, of which Python complains when one is on its way
+            signal.signal(
+                again, lambda *_: None
+            )  # not SIG_IGN, of which Python complains when one is on its way
         worker.handle_quit(signum, frame)
 
     signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))

@@ -7,6 +7,7 @@ and whose requests are checked first, since some bodies would kill it.
 
 import dataclasses
 import time
+from typing import ClassVar
 
 from accounting import prices
 from engine import guard
@@ -19,18 +20,29 @@ from wire import anthropic, anthropic_stream, openai_chat
 from wire import usage as usages
 
 CHAT, MESSAGES = "/chat/completions", "/messages"
-HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0  # a home server may be silent through a long prefill; a cloud that is has lost the request
-EMBEDDED_CONCURRENT = 8  # its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores)
+HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = (
+    120.0,
+    60.0,
+)  # a home server may be silent through a long prefill; a cloud that is has lost the request
+EMBEDDED_CONCURRENT = (
+    8  # its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores)
+)
 ANTHROPIC_VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 8192  # the Messages API insists on a number; every current model may write as much
 MAX_ERROR_BYTES = 65536  # of a provider's error body that is read
-ENGINE_START_S = 120.0  # how long a request waits for an engine that is starting (a first load from a slow disk)
+ENGINE_START_S = (
+    120.0  # how long a request waits for an engine that is starting (a first load from a slow disk)
+)
 
 
 class Provider:
     """One OpenAI-compatible server, with its breaker and its door."""
 
-    completes = True  # whether it has legacy completions
+    classes: ClassVar[dict[str, type["Provider"]]] = {}  # by kind, as each class names it
+
+    def __init_subclass__(cls, *, kind: str, **kwargs):
+        super().__init_subclass__(**kwargs)
+        Provider.classes[kind] = cls
 
     def __init__(self, name, settings, policy=None):
         """settings: config.Provider. policy: when its breaker opens, a breaker.Policy; None for the usual."""
@@ -39,15 +51,26 @@ class Provider:
         self.model = settings.model
         self.disabled = settings.disabled
         self.is_local = prices.is_local(settings)
+        self.capabilities = settings.capabilities
         self.upstream = Upstream({**self._credentials(), **settings.headers})
         self.breaker = Breaker(name, policy or Policy())
-        concurrent = settings.max_concurrent or (EMBEDDED_CONCURRENT if settings.kind == "mlx" else None)
-        self.admission = Admission(name, max_concurrent=concurrent, max_queued=settings.max_queued, queue_timeout_s=settings.queue_timeout_s)
+        concurrent = settings.max_concurrent or (EMBEDDED_CONCURRENT if settings.is_embedded else None)
+        self.admission = Admission(
+            name,
+            max_concurrent=concurrent,
+            max_queued=settings.max_queued,
+            queue_timeout_s=settings.queue_timeout_s,
+        )
+
+    @classmethod
+    def build(cls, name, settings, policy, engine_dir):
+        """A provider of this kind. engine_dir: the folder of the embedded engines' state files."""
+        return cls(name, settings, policy)
 
     def _credentials(self):
         return {"Authorization": f"Bearer {self.settings.api_key}"} if self.settings.api_key else {}
 
-    def url(self, path, line):
+    def url(self, path, cancel_token):
         """The endpoint for an API path such as "/chat/completions". Raises ConnectFailed when there is none just now."""
         return self.settings.base_url.rstrip("/") + path
 
@@ -77,7 +100,9 @@ class Provider:
         """The config.Timeouts of a call, `first_byte_s` filled in."""
         timeouts = (rule and rule.timeouts) or self.settings.timeouts
         if timeouts.first_byte_s is None:
-            timeouts = dataclasses.replace(timeouts, first_byte_s=HOME_FIRST_BYTE_S if self.is_local else AWAY_FIRST_BYTE_S)
+            timeouts = dataclasses.replace(
+                timeouts, first_byte_s=HOME_FIRST_BYTE_S if self.is_local else AWAY_FIRST_BYTE_S
+            )
         return timeouts
 
     def decoder(self):
@@ -86,7 +111,7 @@ class Provider:
 
     def speaks(self, api):
         """Whether it can be asked in a client's own API (a key of dialects.NATIVE), as well as in chat completions' words."""
-        return api == "responses" and self.settings.responses
+        return api == "responses" and self.capabilities.responses
 
     def native_body(self, body, rule=None):
         """What it is sent for a request in an API of its own: what the client wrote, unless the settings say otherwise. rule: as for `body`."""
@@ -96,14 +121,16 @@ class Provider:
         """What a call costs, None where nobody knows. usage: a usages.Usage, or the provider's own object, or None."""
         if self.is_local and usage is not None:
             return 0.0
-        return prices.cost_usd(self.settings, self.model, usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage))
+        return prices.cost_usd(
+            self.settings, self.model, usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage)
+        )
 
-    def check(self, line, timeout_s):
+    def check(self, cancel_token, timeout_s):
         """Ask the server whether it is well. Raises a ProxyError that says what is wrong."""
-        self._knock(line, timeout_s, self.url(self.settings.health_path or "/models", line))
+        self._knock(cancel_token, timeout_s, self.url(self.settings.health_path or "/models", cancel_token))
 
-    def _knock(self, line, timeout_s, url):
-        response = self.upstream.call(line, "GET", url, connect_s=timeout_s, read_s=timeout_s)
+    def _knock(self, cancel_token, timeout_s, url):
+        response = self.upstream.call(cancel_token, "GET", url, connect_s=timeout_s, read_s=timeout_s)
         try:
             if response.status_code >= 400:
                 raise UpstreamStatus(response.status_code, {}, self.name)
@@ -111,16 +138,28 @@ class Provider:
             response.close()
 
 
-class EmbeddedProvider(Provider):
+class OpenAIProvider(Provider, kind="openai"):
+    """Any OpenAI-compatible server."""
+
+
+class SearxngProvider(Provider, kind="searxng"):
+    """The owner's own search engine, which answers nobody."""
+
+
+class EmbeddedProvider(Provider, kind="mlx"):
     """The MLX engine child: supervised elsewhere, found through its state file."""
 
     def __init__(self, name, settings, state_file, policy=None):
         super().__init__(name, settings, policy)
         self._state = EngineState(state_file)
 
-    def url(self, path, line):
+    @classmethod
+    def build(cls, name, settings, policy, engine_dir):
+        return cls(name, settings, engine_dir / f"{name}.json", policy)
+
+    def url(self, path, cancel_token):
         try:
-            engine = self._state.wait_ready(ENGINE_START_S, line)
+            engine = self._state.wait_ready(ENGINE_START_S, cancel_token)
         except EngineDown as down:
             raise ConnectFailed(f"the engine is down: {down}") from down
         return engine.base_url + path
@@ -128,34 +167,44 @@ class EmbeddedProvider(Provider):
     def body(self, client_body, rule=None, *, stream=True):
         return guard.checked(super().body(client_body, rule, stream=stream))
 
-    def check(self, line, timeout_s):
+    def check(self, cancel_token, timeout_s):
         """A real one-token answer, since the engine's own /health lies."""
         engine = self._state.read()
         if engine.state != "ready":
-            raise ConnectFailed(f"the engine is {engine.state}" + (f": {engine.reason}" if engine.reason else ""))
-        body = openai_chat.dumps({"model": "default_model", "messages": [{"role": "user", "content": "ok"}], "max_tokens": 1, "stream": True})
+            raise ConnectFailed(
+                f"the engine is {engine.state}" + (f": {engine.reason}" if engine.reason else "")
+            )
+        body = openai_chat.dumps(
+            {
+                "model": "default_model",
+                "messages": [{"role": "user", "content": "ok"}],
+                "max_tokens": 1,
+                "stream": True,
+            }
+        )
         url = engine.base_url + "/chat/completions"
-        response = self.upstream.call(line, "POST", url, body, connect_s=timeout_s, read_s=timeout_s)
+        response = self.upstream.call(cancel_token, "POST", url, body, connect_s=timeout_s, read_s=timeout_s)
         try:
-            if response.status_code >= 400 or not read_some(response, line):
+            if response.status_code >= 400 or not read_some(response, cancel_token):
                 raise UpstreamStatus(response.status_code, {}, self.name)
         finally:
             response.close()
 
 
-class AnthropicProvider(Provider):
+class AnthropicProvider(Provider, kind="anthropic"):
     """A server of Anthropic's Messages API behind our OpenAI face."""
-
-    completes = False
 
     def _credentials(self):
         return {"x-api-key": self.settings.api_key or "", "anthropic-version": ANTHROPIC_VERSION}
 
-    def url(self, path, line):
+    def url(self, path, cancel_token):
         """The endpoint for chat, whichever way it is said, or for one below /messages. Raises BadRequest for what this API has not."""
         if path != CHAT and not path.startswith(MESSAGES):
-            raise BadRequest(f"provider '{self.name}' speaks the Messages API, which has nothing like {path}", param="model")
-        return super().url(MESSAGES if path == CHAT else path, line)
+            raise BadRequest(
+                f"provider '{self.name}' speaks the Messages API, which has nothing like {path}",
+                param="model",
+            )
+        return super().url(MESSAGES if path == CHAT else path, cancel_token)
 
     def speaks(self, api):
         return api == "messages"
@@ -166,8 +215,15 @@ class AnthropicProvider(Provider):
     def body(self, client_body, rule=None, *, stream=True):
         """`extra_body` is merged after the translation, so that the owner writes the API's native fields there. Raises BadRequest for what is no chat."""
         if "messages" not in client_body:
-            raise BadRequest(f"provider '{self.name}' speaks the Messages API, which has no legacy completions", param="model")
-        body = _shaped({**client_body, "model": self._model_for(client_body, rule), "stream": stream}, self.settings.params, {})
+            raise BadRequest(
+                f"provider '{self.name}' speaks the Messages API, which has no legacy completions",
+                param="model",
+            )
+        body = _shaped(
+            {**client_body, "model": self._model_for(client_body, rule), "stream": stream},
+            self.settings.params,
+            {},
+        )
         native = self.settings.extra_body
         if rule:
             body, native = _shaped(body, rule.params, {}), merged(native, rule.extra_body)
@@ -176,11 +232,10 @@ class AnthropicProvider(Provider):
     def decoder(self):
         return anthropic_stream.Decoder(created=int(time.time()))
 
-    def check(self, line, timeout_s):
-        self._knock(line, timeout_s, super().url(self.settings.health_path or "/models", line))
-
-
-_KINDS = {"openai": Provider, "anthropic": AnthropicProvider}
+    def check(self, cancel_token, timeout_s):
+        self._knock(
+            cancel_token, timeout_s, super().url(self.settings.health_path or "/models", cancel_token)
+        )
 
 
 def build(config, engine_dir, previous=None):
@@ -196,23 +251,18 @@ def build(config, engine_dir, previous=None):
         known = (previous or {}).get(name)
         if known is not None and known.settings == settings:
             made[name] = known
-        elif settings.kind == "mlx":
-            made[name] = EmbeddedProvider(name, settings, engine_dir / f"{name}.json", policy)
         else:
-            made[name] = _KINDS.get(settings.kind, Provider)(name, settings, policy)
+            made[name] = Provider.classes[settings.kind].build(name, settings, policy, engine_dir)
     return made
-
-
-def ms_since(started):
-    """Whole milliseconds of monotonic time since `started`."""
-    return round((time.monotonic() - started) * 1000)
 
 
 def merged(body, extra):
     """`extra` merged deeply into `body`; the owner's word wins over the client's."""
     out = {**body}
     for key, value in extra.items():
-        out[key] = merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+        out[key] = (
+            merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+        )
     return out
 
 
@@ -222,4 +272,6 @@ def _shaped(body, params, extra_body):
         if isinstance(body.get(field), (int, float)) and body[field] < floor:
             body = {**body, field: floor}
     body = merged({**body, **params.set}, extra_body)
-    return {field: value for field, value in body.items() if field not in params.drop} if params.drop else body
+    return (
+        {field: value for field, value in body.items() if field not in params.drop} if params.drop else body
+    )

@@ -96,16 +96,25 @@ class SessionLogger:
         failure = None
         try:
             self._write(f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json", to_json(make_record()))
-        except Exception as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
+        except (
+            Exception
+        ) as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
             failure = error
         write_ms = round((time.monotonic() - started) * 1000)
         self._saves += 1
-        if self._saves % self._settings.clean_every == 0 or time.monotonic() - self._cleaned_at >= self._settings.clean_period_s:
+        if (
+            self._saves % self._settings.clean_every == 0
+            or time.monotonic() - self._cleaned_at >= self._settings.clean_period_s
+        ):
             self._clean_safely()  # after a failure too: it may be what makes room
         if failure is None:
-            log.info("Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms))
+            log.info(
+                "Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms)
+            )
         else:
-            told = getattr(failure, "strerror", None) or type(failure).__name__  # its text may quote the record
+            told = (
+                getattr(failure, "strerror", None) or type(failure).__name__
+            )  # its text may quote the record
             log.error("Session not saved: %s", session_id, extra=fields(error=told))
         self._cleanup_ms = 0
 
@@ -161,7 +170,9 @@ def clean(folder, max_count, max_age_days, now=None):
         with contextlib.suppress(OSError):  # one that cannot be removed must not keep the others
             os.unlink(f"{folder}/{name}")
         if i % 100 == 99:
-            time.sleep(0.001)  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
+            time.sleep(
+                0.001
+            )  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
 
 
 def remove_unfinished(folder):

@@ -38,7 +38,11 @@ class Period:
 class Budget:
     def __init__(self, settings, ledger, timezone, clock=lambda: datetime.now(UTC)):
         """settings: config.Budgets (daily_usd, monthly_usd, each None for no limit). timezone: IANA name or "local". clock: gives an aware datetime."""
-        self._limits = {name: limit for name, limit in (("daily", settings.daily_usd), ("monthly", settings.monthly_usd)) if limit is not None}
+        self._limits = {
+            name: limit
+            for name, limit in (("daily", settings.daily_usd), ("monthly", settings.monthly_usd))
+            if limit is not None
+        }
         self._ledger = ledger
         self._timezone = timezone
         self._clock = clock
@@ -60,7 +64,10 @@ class Budget:
         now = self._clock()
         if not all(period.start <= now < period.end for period in self._periods):
             with self._lock:
-                self._periods = [period if period.start <= now < period.end else self._unspent(period.name, now) for period in self._periods]
+                self._periods = [
+                    period if period.start <= now < period.end else self._unspent(period.name, now)
+                    for period in self._periods
+                ]
             self._due.set()
         booked_usd = self._ledger.booked_usd
         spent = [period for period in self._periods if period.spent_at(booked_usd) >= period.limit_usd]
@@ -97,7 +104,9 @@ class Budget:
             self._due.clear()
 
     def _unspent(self, name, now):
-        return Period(name, self._limits[name], *_span(name, now, self._timezone), 0.0, self._ledger.booked_usd)
+        return Period(
+            name, self._limits[name], *_span(name, now, self._timezone), 0.0, self._ledger.booked_usd
+        )
 
     def _as_read(self, period):
         spent = self._ledger.spent_usd(period.start)
@@ -112,7 +121,12 @@ class Budget:
             log.warning("Budget reset, there is money again")
             return
         period = max(spent, key=lambda period: period.end)
-        told = {"period": period.name, "spent_usd": period.spent_at(booked_usd), "limit_usd": period.limit_usd, "until": period.end.isoformat()}
+        told = {
+            "period": period.name,
+            "spent_usd": period.spent_at(booked_usd),
+            "limit_usd": period.limit_usd,
+            "until": period.end.isoformat(),
+        }
         log.warning("Budget exhausted:", extra=fields(**told))
 
 
@@ -133,4 +147,6 @@ def local(at, timezone):
 def midnight(day, timezone):
     """When a date begins in a time zone, in UTC; where the clocks skip midnight or see it twice, the first moment of that date."""
     naive = datetime.combine(day, time_of_day())
-    return (naive if timezone == "local" else naive.replace(tzinfo=zoneinfo.ZoneInfo(timezone))).astimezone(UTC)
+    return (naive if timezone == "local" else naive.replace(tzinfo=zoneinfo.ZoneInfo(timezone))).astimezone(
+        UTC
+    )

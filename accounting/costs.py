@@ -20,12 +20,16 @@ from settings import model as settings
 from wire import usage as usages
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
-BAND_TOKENS = 1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
+BAND_TOKENS = (
+    1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
+)
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 _AGE = re.compile(r"([0-9]{1,6})([dh])")
 _UNITS = {"d": "days", "h": "hours"}
-_LOST_PLUS = re.compile(r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)")  # "+01:00" arrives as " 01:00" unless it was escaped in the URL
+_LOST_PLUS = re.compile(
+    r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)"
+)  # "+01:00" arrives as " 01:00" unless it was escaped in the URL
 _SUMS = (
     sa.func.count().label("calls"),
     sa.func.sum(calls.c.cost_usd).label("cost_usd"),
@@ -45,7 +49,10 @@ def cloud_of(config):
     """The (name, config.Provider) that answers where all goes to the cloud: the first of COMPLEX's chain that is not local. None without one."""
     route = config.routes[config.decisions["COMPLEX"]]
     chain = config.routes[route.answer].chain if route.answer else route.chain
-    return next(((name, config.providers[name]) for name in chain if not prices.is_local(config.providers[name])), None)
+    return next(
+        ((name, config.providers[name]) for name in chain if not prices.is_local(config.providers[name])),
+        None,
+    )
 
 
 class Costs:
@@ -87,7 +94,10 @@ class Costs:
                     at = at.replace(tzinfo=zoneinfo.ZoneInfo(self._timezone))
             return local(at.astimezone(UTC), self._timezone)
         except (ValueError, OverflowError, OSError) as error:
-            raise BadRequest("'since' must be an ISO date or datetime such as 2026-01-31, or an age such as 7d or 24h", param="since") from error
+            raise BadRequest(
+                "'since' must be an ISO date or datetime such as 2026-01-31, or an age such as 7d or 24h",
+                param="since",
+            ) from error
 
     def _sums(self, within):
         [row] = self._ledger.select(sa.select(*_SUMS).where(within))
@@ -97,11 +107,15 @@ class Costs:
         """The sums for each value of a column, dearest first."""
         rows = self._ledger.select(sa.select(*_SUMS, column).where(within).group_by(column))
         told = [{column.name: row[-1], **_told(row)} for row in rows]
-        return sorted(told, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name])))
+        return sorted(
+            told, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name]))
+        )
 
     def _by_day(self, start):
         """The sums of each day that had a call, oldest first. A day can have 23 or 25 hours, so each is asked for by its own bounds."""
-        [(oldest, newest)] = self._ledger.select(sa.select(sa.func.min(calls.c.at), sa.func.max(calls.c.at)).where(calls.c.at >= start))
+        [(oldest, newest)] = self._ledger.select(
+            sa.select(sa.func.min(calls.c.at), sa.func.max(calls.c.at)).where(calls.c.at >= start)
+        )
         told = []
         day = oldest and local(oldest, self._timezone).date()
         while oldest and midnight(day, self._timezone) <= newest:
@@ -123,22 +137,33 @@ class Costs:
         name, provider = self._cloud
         sums = (sa.func.sum(sa.func.coalesce(calls.c[tokens], 0)) for tokens in TOKENS)
         answered = (calls.c.outcome == ANSWERED) & calls.c.input_tokens.is_not(None)
-        bands = sa.select(sa.func.count(), *sums).where(within & answered).group_by(calls.c.input_tokens // BAND_TOKENS)
+        bands = (
+            sa.select(sa.func.count(), *sums)
+            .where(within & answered)
+            .group_by(calls.c.input_tokens // BAND_TOKENS)
+        )
         cost_usd, priced_calls, answered_calls = 0.0, 0, 0
         for count, *totals in self._ledger.select(bands):
             answered_calls += count
-            mean_call = usages.Usage(**{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)})
+            mean_call = usages.Usage(
+                **{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)}
+            )
             mean_usd = prices.cost_usd(provider, provider.model, mean_call)
             if mean_usd is not None:
                 cost_usd += mean_usd * count
                 priced_calls += count
         is_known = priced_calls > 0 or answered_calls == 0
-        return {"provider": name, "model": provider.model, "calls": priced_calls, "cost_usd": round(cost_usd, 8) if is_known else None}
+        return {
+            "provider": name,
+            "model": provider.model,
+            "calls": priced_calls,
+            "cost_usd": round(cost_usd, 8) if is_known else None,
+        }
 
     def _speculation(self, within):
         """What speculating brought and took. wasted: of calls that were not adopted; saved_ms: over all adopted ones."""
         adopted = calls.c.saved_ms.is_not(None)
-        count_of = lambda condition: sa.func.count().filter(condition)  # noqa: E731
+        count_of = lambda condition: sa.func.count().filter(condition)
         tokens = sa.func.coalesce(calls.c.input_tokens, 0) + sa.func.coalesce(calls.c.output_tokens, 0)
         sums = sa.select(
             sa.func.count().label("calls"),
@@ -162,7 +187,10 @@ def _told(row):
 
 def _plain(sums):
     # PostgreSQL's sums of whole numbers are decimals.
-    return {name: value and round(float(value), 8) if name.endswith("_usd") else int(value) for name, value in sums.items()}
+    return {
+        name: value and round(float(value), 8) if name.endswith("_usd") else int(value)
+        for name, value in sums.items()
+    }
 
 
 # The table.

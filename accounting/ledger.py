@@ -98,7 +98,9 @@ calls = sa.Table(
     sa.Column("duration_ms", sa.BigInteger, nullable=False),
     sa.Column("saved_ms", sa.BigInteger),
 )
-_version = sa.Table("ledger_schema", _schema, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+_version = sa.Table(
+    "ledger_schema", _schema, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+)
 
 
 class LedgerUnreadable(ProxyError):
@@ -112,7 +114,9 @@ class SchemaMismatch(LedgerUnreadable):
     """The database holds a ledger of another version."""
 
     def __init__(self, found):
-        super().__init__(f"the ledger has schema {found} and this Headstart writes {SCHEMA_VERSION}: move it away or name another in ledger.url")
+        super().__init__(
+            f"the ledger has schema {found} and this Headstart writes {SCHEMA_VERSION}: move it away or name another in ledger.url"
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,9 @@ class Ledger:
         self._ready = False
         self._waiting = deque()  # rows that are booked and not yet known to be written, oldest first
         self._news = threading.Condition()
-        self._settling = threading.Lock()  # held while rows turn from waiting to written, so that nobody counts them twice or not at all
+        self._settling = (
+            threading.Lock()
+        )  # held while rows turn from waiting to written, so that nobody counts them twice or not at all
         self._hurry = self._closing = False
         self._booked_rows = self._settled_rows = 0
         self._said_at = {}
@@ -184,7 +190,9 @@ class Ledger:
         with self._settling:
             [(written,)] = self.select(sa.select(sa.func.sum(calls.c.cost_usd)).where(calls.c.at >= since))
             with self._news:
-                waiting = sum(row.cost_usd for row in self._waiting if row.cost_usd is not None and row.at >= since)
+                waiting = sum(
+                    row.cost_usd for row in self._waiting if row.cost_usd is not None and row.at >= since
+                )
                 return Spent(round((written or 0.0) + waiting, 8), self.booked_usd)
 
     def select(self, query):
@@ -194,7 +202,9 @@ class Ledger:
             with self._engine.connect() as connection:
                 return connection.execute(query).all()
         except SQLAlchemyError as error:
-            raise LedgerUnreadable(f"the ledger cannot be read: {_told(error)}", code="ledger_unreadable") from error
+            raise LedgerUnreadable(
+                f"the ledger cannot be read: {_told(error)}", code="ledger_unreadable"
+            ) from error
 
     # Writing.
 
@@ -213,7 +223,10 @@ class Ledger:
         with self._news:
             self._news.wait_for(lambda: self._waiting or self._closing)
             patience_s = RETRY_S[min(failures, len(RETRY_S)) - 1] if failures else GATHER_S
-            self._news.wait_for(lambda: self._hurry or self._closing or (not failures and len(self._waiting) >= BATCH_ROWS), patience_s)
+            self._news.wait_for(
+                lambda: self._hurry or self._closing or (not failures and len(self._waiting) >= BATCH_ROWS),
+                patience_s,
+            )
             self._hurry = False
             return list(itertools.islice(self._waiting, BATCH_ROWS))
 
@@ -228,7 +241,9 @@ class Ledger:
                 self._ready = False
                 self._say("Ledger not written, its rows wait", error=_told(error), waiting=len(self._waiting))
                 return False
-            except Exception as error:  # the edge of a thread that must live on: no row may stop all that come after it
+            except (
+                Exception
+            ) as error:  # the edge of a thread that must live on: no row may stop all that come after it
                 self._say("Ledger rows dropped", error=_told(error), rows=len(batch))
             with self._news:
                 for _ in batch:
@@ -267,7 +282,11 @@ class Ledger:
 def located(url, resolve):
     """A ledger URL with the path of an SQLite file made absolute. resolve: such as config.Config.resolve."""
     parsed = sa.make_url(url)
-    if not parsed.drivername.startswith("sqlite") or not parsed.database or parsed.database.startswith("file:"):
+    if (
+        not parsed.drivername.startswith("sqlite")
+        or not parsed.database
+        or parsed.database.startswith("file:")
+    ):
         return url
     return parsed.set(database=str(resolve(parsed.database))).render_as_string(hide_password=False)
 
@@ -281,7 +300,12 @@ def _engine(url):
         return engine
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
-    return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S, "tcp_user_timeout": UNHEARD_MS})
+    return sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_S, "tcp_user_timeout": UNHEARD_MS},
+    )
 
 
 def _set_up_sqlite(connection, _):
@@ -293,7 +317,9 @@ def _set_up_sqlite(connection, _):
 
 def _begin_sqlite(connection):
     # Who is going to write says so at once: a reader that becomes a writer is turned away without the busy timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    )
 
 
 def _told(error):

@@ -6,15 +6,15 @@ It knows nothing of requests or of where costs are kept.
 """
 
 import functools
-import ipaddress
 from decimal import Decimal
 from urllib.parse import urlsplit
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 
+from settings.addresses import is_private_host
+
 MILLION = 1_000_000
-PRIVATE_NAMES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")  # RFC 6762, 6761, 8375, and what routers hand out
 
 
 def cost_usd(provider, model, usage):
@@ -36,24 +36,21 @@ def cost_usd(provider, model, usage):
 
 def is_local(provider):
     """Whether a config.Provider costs nothing but electricity: an embedded model, or a server at a private address to which the owner gave no prices."""
-    if provider.kind == "mlx":
+    if provider.is_embedded:
         return True
-    return not provider.prices and _is_private(urlsplit(provider.base_url).hostname or "")
-
-
-def _is_private(host):
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return bool(host) and ("." not in host or host.endswith(PRIVATE_NAMES))
+    return not provider.prices and is_private_host(urlsplit(provider.base_url).hostname or "")
 
 
 def _by_owner(prices, usage):
     """By the config's USD per million tokens. Cached tokens cost as much as others unless `cached_input` says what they do."""
-    usd_for = lambda tokens, price: tokens * Decimal(str(price)) / MILLION  # noqa: E731
+    usd_for = lambda tokens, price: tokens * Decimal(str(price)) / MILLION
     cached_price = prices.input if prices.cached_input is None else prices.cached_input
     fresh = usage.input_tokens - usage.cached_tokens
-    return usd_for(fresh, prices.input) + usd_for(usage.cached_tokens, cached_price) + usd_for(usage.output_tokens, prices.output)
+    return (
+        usd_for(fresh, prices.input)
+        + usd_for(usage.cached_tokens, cached_price)
+        + usd_for(usage.output_tokens, prices.output)
+    )
 
 
 def _by_list(base_url, model, usage):
@@ -71,7 +68,11 @@ def _by_list(base_url, model, usage):
     if listed.id.endswith(":free"):
         return priced.total_price
     # The list also has models without any price, or with one for seconds of sound only; their sum would come out as 0.
-    unknown = [tokens for name, tokens in (("input_mtok", usage.input_tokens), ("output_mtok", usage.output_tokens)) if tokens and not _has(priced, name)]
+    unknown = [
+        tokens
+        for name, tokens in (("input_mtok", usage.input_tokens), ("output_mtok", usage.output_tokens))
+        if tokens and not _has(priced, name)
+    ]
     return None if unknown else priced.total_price
 
 

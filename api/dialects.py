@@ -7,7 +7,16 @@ How each format says things is `wire/`'s; which of it belongs to which endpoint 
 import time
 
 from errors import BadRequest
-from wire import anthropic, anthropic_stream, ollama, ollama_stream, openai_chat, responses, responses_stream, sse
+from wire import (
+    anthropic,
+    anthropic_stream,
+    ollama,
+    ollama_stream,
+    openai_chat,
+    responses,
+    responses_stream,
+    sse,
+)
 from wire.native import Native
 
 SSE = "text/event-stream"
@@ -66,17 +75,17 @@ def _in_chat(body, translate, words_of):
 class Responses(OpenAI):
     """OpenAI's Responses."""
 
-    def __init__(self, recollection, owner):
-        """recollection: a recollection.Recollection. owner: what tells this client from others."""
+    def __init__(self, response_store, owner):
+        """response_store: a response_store.ResponseStore. owner: what tells this client from others."""
         self.api = "responses"
         self.native = None
-        self._recollection = recollection
+        self._recollection = response_store
         self._owner = owner
         self._asked = None  # as the client wrote it, which the answer repeats
 
     def read(self, body, headers):
         responses.check_request(body)
-        self._asked, body = body, self._recollection.recalled(self._owner, body)
+        self._asked, body = body, self._recollection.resolved(self._owner, body)
         chat, refusal = _in_chat(body, responses.chat_request_of, responses.words_of)
         self.native = Native("responses", body, refusal=refusal)
         return chat
@@ -154,7 +163,9 @@ class Ollama:
         """api: "ollama.chat" or "ollama.generate"."""
         self.api = api
         self.completes = False  # whether it is a prompt without a template, for legacy completions
-        self.told = None  # the answer, where nobody has to be asked: the request is only that a model be loaded
+        self.told = (
+            None  # the answer, where nobody has to be asked: the request is only that a model be loaded
+        )
         self._model = None  # as the client wrote it
         self._chats = api == "ollama.chat"
 
@@ -162,7 +173,9 @@ class Ollama:
         (ollama.check_chat if self._chats else ollama.check_generate)(body)
         self._model = body["model"]
         if ollama.is_load(body):
-            self.told = ollama.load_answer(body, time.time(), ollama.chat_words if self._chats else ollama.generate_words)
+            self.told = ollama.load_answer(
+                body, time.time(), ollama.chat_words if self._chats else ollama.generate_words
+            )
             return {"model": ollama.model_name(self._model)}
         self.completes = not self._chats and ollama.is_completion(body)
         if self.completes:
@@ -176,7 +189,12 @@ class Ollama:
     def answer(self, completion, exchange):
         answer_of = ollama.chat_answer_of if self._chats else ollama.generate_answer_of
         return answer_of(
-            completion, self._model, time.time(), ollama.Times(exchange.ms(), exchange.answering.head_at and exchange.ms(exchange.answering.head_at))
+            completion,
+            self._model,
+            time.time(),
+            ollama.Times(
+                exchange.ms(), exchange.answering.head_at and exchange.ms(exchange.answering.head_at)
+            ),
         )
 
     @staticmethod
@@ -200,13 +218,21 @@ class OllamaEmbed(Ollama):
         ollama.check_embed(body)
         self._model = body["model"]
         if ollama.is_empty(body):
-            self.told = ollama.embed_answer([], self._model, 0) if self.api == "ollama.embed" else ollama.embedding_answer([])
+            self.told = (
+                ollama.embed_answer([], self._model, 0)
+                if self.api == "ollama.embed"
+                else ollama.embedding_answer([])
+            )
             return {"model": ollama.model_name(self._model)}
         return ollama.embedding_request_of(body)
 
     def answer(self, completion, exchange):
         vectors, tokens = ollama.vectors_of(completion)
-        return ollama.embed_answer(vectors, self._model, exchange.ms(), tokens) if self.api == "ollama.embed" else ollama.embedding_answer(vectors[0])
+        return (
+            ollama.embed_answer(vectors, self._model, exchange.ms(), tokens)
+            if self.api == "ollama.embed"
+            else ollama.embedding_answer(vectors[0])
+        )
 
 
 def speaking_at(path):

@@ -15,7 +15,7 @@ _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 log = logging.getLogger(__name__)
 
 
-class Presence:
+class DisconnectWatcher:
     """Watches client sockets. One per process; its thread starts with the first request, thus after the fork."""
 
     def __init__(self):
@@ -57,7 +57,9 @@ class Presence:
                 while not self._watched:
                     self._changed.wait()
             threading.Event().wait(PEEK_PERIOD_S)
-            with self._changed:  # held while peeking, so that forget() returns only when nobody touches the socket any more
+            with (
+                self._changed
+            ):  # held while peeking, so that forget() returns only when nobody touches the socket any more
                 gone = [token for token, (sock, _) in self._watched.items() if _has_gone(sock)]
                 calls = [self._watched.pop(token)[1] for token in gone]
             for on_gone in calls:

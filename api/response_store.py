@@ -24,7 +24,7 @@ class _Kept:
     at: float
 
 
-class Recollection:
+class ResponseStore:
     """The answers, the oldest of which are forgotten. From any thread."""
 
     def __init__(self, clock=time.monotonic):
@@ -34,7 +34,7 @@ class Recollection:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def recalled(self, owner, body):
+    def resolved(self, owner, body):
         """The same request with what it refers to in its place, as far as that is known here; what is not is left as it is.
 
         owner: what tells this client from others. body: a checked Responses request.
@@ -43,10 +43,17 @@ class Recollection:
         with self._lock:
             self._forget(self._clock() - KEPT_S)
             before = self._answers.get((owner, body.get("previous_response_id")))
-            found = [self._items.get((owner, item.get("id")), item) if item.get("type") == "item_reference" else item for item in items]
+            found = [
+                self._items.get((owner, item.get("id")), item)
+                if item.get("type") == "item_reference"
+                else item
+                for item in items
+            ]
         if before is None and found == items:
             return body
-        named = {name: value for name, value in body.items() if before is None or name != "previous_response_id"}
+        named = {
+            name: value for name, value in body.items() if before is None or name != "previous_response_id"
+        }
         return {**named, "input": [*before.items, *found] if before else found}
 
     def keep(self, owner, body, response):

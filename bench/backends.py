@@ -26,9 +26,17 @@ WEB_CONTEXT_S = (11.0, 26.0)
 
 ANSWER_TOKENS = 64  # of a scripted answer: a short paragraph
 INSTANT_TOKENS = 16  # of the instant one: a sentence
-PACED_TTFT_S, PACED_TOKENS_PER_S, PACED_TOKENS = 0.05, 25.0, 32  # streams that stay open for 1.3 s, as many at once as there are clients
+PACED_TTFT_S, PACED_TOKENS_PER_S, PACED_TOKENS = (
+    0.05,
+    25.0,
+    32,
+)  # streams that stay open for 1.3 s, as many at once as there are clients
 
-LETTERS = {b"M": "MODERATE", b"C": "COMPLEX", b"E": "ENRICH"}  # in the marker: what the scripted classifier decides
+LETTERS = {
+    b"M": "MODERATE",
+    b"C": "COMPLEX",
+    b"E": "ENRICH",
+}  # in the marker: what the scripted classifier decides
 MARKER = re.compile(rb"\(no\. ([MCE])(\d+)\)")
 _STREAM = re.compile(rb'"stream": ?true')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -44,7 +52,14 @@ class Reply:
 
 def chunk(delta, finish=None, **more):
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    value = {"id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [choice], **more}
+    value = {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "scripted",
+        "choices": [choice],
+        **more,
+    }
     return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
@@ -55,12 +70,27 @@ def usage(tokens):
 def whole(words):
     message = {"role": "assistant", "content": "".join(words)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return {"id": "chatcmpl-scripted", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice], "usage": usage(len(words))}
+    return {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "scripted",
+        "choices": [choice],
+        "usage": usage(len(words)),
+    }
 
 
 def json_reply(value, after_s=0.0):
     body = json.dumps(value).encode()
-    return Reply(((after_s, b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)),))
+    return Reply(
+        (
+            (
+                after_s,
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(body), body),
+            ),
+        )
+    )
 
 
 def stream_reply(words, ttft_s=0.0, gap_s=0.0):
@@ -69,11 +99,18 @@ def stream_reply(words, ttft_s=0.0, gap_s=0.0):
     timed += [(ttft_s + i * gap_s, chunk({"content": word})) for i, word in enumerate(words)]
     end_s = timed[-1][0]
     last = {**json.loads(chunk({})[6:]), "choices": [], "usage": usage(len(words))}
-    timed += [(end_s, chunk({}, "stop")), (end_s, b"data: " + json.dumps(last, separators=(",", ":")).encode() + b"\n\n"), (end_s, b"data: [DONE]\n\n")]
+    timed += [
+        (end_s, chunk({}, "stop")),
+        (end_s, b"data: " + json.dumps(last, separators=(",", ":")).encode() + b"\n\n"),
+        (end_s, b"data: [DONE]\n\n"),
+    ]
     pieces = {}
     for at_s, event in timed:
         pieces[at_s] = pieces.get(at_s, b"") + b"%x\r\n%b\r\n" % (len(event), event)
-    pieces[ttft_s] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces[ttft_s]
+    pieces[ttft_s] = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + pieces[ttft_s]
+    )
     pieces[end_s] += b"0\r\n\r\n"
     return Reply(tuple(sorted(pieces.items())))
 
@@ -129,15 +166,31 @@ def cloud(scale):
 
 def _answer(stream, ttft_s, scale):
     words, gap_s = [_WORD] * ANSWER_TOKENS, scale / PRIMARY_TOKENS_PER_S
-    return stream_reply(words, ttft_s, gap_s) if stream else json_reply(whole(words), ttft_s + (ANSWER_TOKENS - 1) * gap_s)
+    return (
+        stream_reply(words, ttft_s, gap_s)
+        if stream
+        else json_reply(whole(words), ttft_s + (ANSWER_TOKENS - 1) * gap_s)
+    )
 
 
 def _found():
     """A search result in the shape of /v1/responses, some 2,900 characters as seen there."""
-    note = {"type": "url_citation", "url": "https://example.org/a", "start_index": 0, "end_index": 9, "title": "a"}
+    note = {
+        "type": "url_citation",
+        "url": "https://example.org/a",
+        "start_index": 0,
+        "end_index": 9,
+        "title": "a",
+    }
     content = [{"type": "output_text", "text": "A fact from the web. " * 140, "annotations": [note]}]
     message = {"type": "message", "role": "assistant", "status": "completed", "content": content}
-    return {"id": "resp-scripted", "object": "response", "status": "completed", "model": "scripted", "output": [message]}
+    return {
+        "id": "resp-scripted",
+        "object": "response",
+        "status": "completed",
+        "model": "scripted",
+        "output": [message],
+    }
 
 
 KINDS = {"instant": instant, "paced": paced, "classifier": classifier, "primary": primary, "cloud": cloud}

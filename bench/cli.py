@@ -58,14 +58,41 @@ def _options(arguments):
         epilog=f"sections:\n{sections_told}\n\nSections 7 to 9, and the proxy itself in 6, use scripted instances of their own. Compare within one run only.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="the running Headstart (%(default)s); if none answers there, one is started and stopped again")
-    parser.add_argument("--only", metavar="1,5,6", type=_numbers, default=list(SECTIONS), help="only these sections")
-    parser.add_argument("--requests", metavar="N", type=_positive(int), default=DEFAULT_REQUESTS, help="requests per measurement (%(default)s)")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where the results go (benchmark-<timestamp>.json)")
+    parser.add_argument(
+        "--url",
+        default=DEFAULT_URL,
+        help="the running Headstart (%(default)s); if none answers there, one is started and stopped again",
+    )
+    parser.add_argument(
+        "--only", metavar="1,5,6", type=_numbers, default=list(SECTIONS), help="only these sections"
+    )
+    parser.add_argument(
+        "--requests",
+        metavar="N",
+        type=_positive(int),
+        default=DEFAULT_REQUESTS,
+        help="requests per measurement (%(default)s)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="where the results go (benchmark-<timestamp>.json)"
+    )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--scripted", action="store_true", help="against scripted backends: sequential, speculating and embedded classifier side by side")
-    what.add_argument("--proxy", action="store_true", help="only the proxy itself, beside direct calls and a ten-line pass-through")
-    parser.add_argument("--scale", type=_positive(float), default=1.0, help="with --scripted: shrink the backends' times, for example 0.1 (%(default)s)")
+    what.add_argument(
+        "--scripted",
+        action="store_true",
+        help="against scripted backends: sequential, speculating and embedded classifier side by side",
+    )
+    what.add_argument(
+        "--proxy",
+        action="store_true",
+        help="only the proxy itself, beside direct calls and a ten-line pass-through",
+    )
+    parser.add_argument(
+        "--scale",
+        type=_positive(float),
+        default=1.0,
+        help="with --scripted: shrink the backends' times, for example 0.1 (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     options.command = shlex.join(["./Benchmark", *(sys.argv[1:] if arguments is None else arguments)])
     return options
@@ -163,11 +190,26 @@ class Run:
             self._tables[str(number)] = section(self)
 
     def _start_scripted(self):
-        self.tell(f"starting scripted backends (times x {self.scale:g}) and three Headstarts: sequential, speculation, embedded")
-        backends = self.starts(servers.Backends(**{name: f"{name}:{self.scale}" for name in ("classifier", "primary", "cloud")}))
-        for name, speculates, embedded in (("sequential", False, False), ("speculation", True, False), ("embedded", True, True)):
+        self.tell(
+            f"starting scripted backends (times x {self.scale:g}) and three Headstarts: sequential, speculation, embedded"
+        )
+        backends = self.starts(
+            servers.Backends(**{name: f"{name}:{self.scale}" for name in ("classifier", "primary", "cloud")})
+        )
+        for name, speculates, embedded in (
+            ("sequential", False, False),
+            ("speculation", True, False),
+            ("embedded", True, True),
+        ):
             server = self.starts(servers.headstart(_scripted_config(backends, speculates, embedded)))
-            self.targets.append(sections.Target(name, server.url, Record(server.folder / "app.log", server.folder / "sessions"), server.port))
+            self.targets.append(
+                sections.Target(
+                    name,
+                    server.url,
+                    Record(server.folder / "app.log", server.folder / "sessions"),
+                    server.port,
+                )
+            )
         for server in self._started[1:]:
             server.wait_until_up()
         self.direct = sections.Direct(lambda provider: {})
@@ -190,7 +232,9 @@ class Run:
             raise servers.CannotStart(f"{url} does not answer a chat request: {first.error}")
         if not first.session or not record.request_lines([first.session]):
             target.record = None
-            self._notes.append(f"The log of {url} is out of reach from here: parts of latencies are from Server-Timing, and there are no direct calls.")
+            self._notes.append(
+                f"The log of {url} is out of reach from here: parts of latencies are from Server-Timing, and there are no direct calls."
+            )
         self.targets = [target]
         self.direct = sections.Direct(lambda name: _provider_headers(config.providers.get(name)))
 
@@ -201,7 +245,9 @@ class Run:
             for route in ("MODERATE", "COMPLEX", "ENRICH"):
                 decided = _loaded_decision(target, sections.body_for(route)["messages"])
                 if decided != route:
-                    self._misjudged.append(f"NOTE: {target.name} decides the text for {route} as {decided}; its row shows that route instead.")
+                    self._misjudged.append(
+                        f"NOTE: {target.name} decides the text for {route} as {decided}; its row shows that route instead."
+                    )
 
     # The end.
 
@@ -229,9 +275,15 @@ class Run:
             "requests": self.requests,
             "scale": self.scale if self.scripted else None,
             "targets": {target.name: target.url for target in self.targets},
-            "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version()},
+            "machine": {
+                "system": platform.platform(),
+                "cores": os.cpu_count(),
+                "load": os.getloadavg(),
+                "python": platform.python_version(),
+            },
             "sections": {
-                number: [{"title": table.title, "rows": table.rows, "notes": table.notes} for table in tables] for number, tables in self._tables.items()
+                number: [{"title": table.title, "rows": table.rows, "notes": table.notes} for table in tables]
+                for number, tables in self._tables.items()
             },
             "notes": self._notes,
         }
@@ -248,12 +300,18 @@ def _loaded_decision(target, messages):
 
 
 def _scripted_config(backends, speculates, embedded):
-    provider = lambda name: {"kind": "openai", "base_url": backends.url(name), "model": f"{name}-model"}  # noqa: E731
+    provider = lambda name: {"kind": "openai", "base_url": backends.url(name), "model": f"{name}-model"}
     judge = {"backend": "openai", "base_url": backends.url("classifier"), "model": "judge"}
     return {
         "classifier": {"backend": "mlx", "model": "builtin"} if embedded else judge,
         "speculation": {"enabled": speculates},
-        "decisions": {"SIMPLE": "primary", "MODERATE": "primary", "COMPLEX": "xai", "ENRICH": "enrich", "META": "meta"},
+        "decisions": {
+            "SIMPLE": "primary",
+            "MODERATE": "primary",
+            "COMPLEX": "xai",
+            "ENRICH": "enrich",
+            "META": "meta",
+        },
         "providers": {"primary-server": provider("primary"), "cloud": provider("cloud")},
         "routes": {
             "primary": {"chain": ["primary-server"]},
@@ -267,7 +325,10 @@ def _scripted_config(backends, speculates, embedded):
 def _provider_headers(provider):
     if provider is None:
         return {}
-    return {**({"Authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}), **provider.headers}
+    return {
+        **({"Authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}),
+        **provider.headers,
+    }
 
 
 @contextlib.contextmanager

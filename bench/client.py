@@ -40,13 +40,18 @@ class Reply:
 def ask(url, body=None, headers=None):
     """POST a dict as JSON (GET without one) and read the answer to its end. Never raises for what the other side does: see `error`."""
     reply, started = Reply(), time.perf_counter()
-    ms = lambda: (time.perf_counter() - started) * 1000  # noqa: E731
+    ms = lambda: (time.perf_counter() - started) * 1000
     where = urllib.parse.urlsplit(url)
     connect = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     connection = connect(where.hostname, where.port, timeout=GIVE_UP_S)
     try:
         payload = None if body is None else json.dumps(body)
-        connection.request("POST" if body is not None else "GET", where.path, payload, {"Content-Type": "application/json", **(headers or {})})
+        connection.request(
+            "POST" if body is not None else "GET",
+            where.path,
+            payload,
+            {"Content-Type": "application/json", **(headers or {})},
+        )
         response = connection.getresponse()
         reply.status = response.status
         reply.headers = {name.lower(): value for name, value in response.getheaders()}
@@ -86,7 +91,10 @@ def _read_whole(response, reply, ms):
 
 
 def _note(reply, said, at_ms):
-    content, reasoning = said.get("content") or "", said.get("reasoning_content") or said.get("reasoning") or ""
+    content, reasoning = (
+        said.get("content") or "",
+        said.get("reasoning_content") or said.get("reasoning") or "",
+    )
     if content or reasoning:
         reply.content += content
         reply.reasoning += reasoning

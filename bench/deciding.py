@@ -21,7 +21,9 @@ _DECIDED = re.compile(r"Classification completed: .* source=(\S+)")
 def deciding(run):
     """(9) POST /v1/classify, alone and 32 at once."""
     server = run.starts(servers.headstart(_config())).wait_until_up()
-    long = [{"role": role, "content": PARAGRAPH * 8} for role in ("user", "assistant", "user", "assistant")] + [{"role": "user", "content": PARAGRAPH + SHORT}]
+    long = [
+        {"role": role, "content": PARAGRAPH * 8} for role in ("user", "assistant", "user", "assistant")
+    ] + [{"role": "user", "content": PARAGRAPH + SHORT}]
     texts = {"30 tokens": [{"role": "user", "content": SHORT}], "2,000 tokens in 5 turns": long}
     _wait_until_loaded(server)
     rows = []
@@ -31,14 +33,21 @@ def deciding(run):
             run.tell(f"(9) {count} decisions of {name}, {clients} at once")
             rows.append(_row(server, name, request, clients, count))
     run.stops(server)
-    notes = [f"The whole request. {AT_ONCE} at once: each client asks again as soon as it has been answered. By rules: what waited too long for the model."]
+    notes = [
+        f"The whole request. {AT_ONCE} at once: each client asks again as soon as it has been answered. By rules: what waited too long for the model."
+    ]
     return [Table("(9) Decisions", rows, notes)]
 
 
 def _config():
     off = {"kind": "openai", "base_url": "", "model": "never"}
     decisions = dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "primary")
-    return {"providers": {"off": off}, "routes": {"primary": {"chain": ["off"]}}, "decisions": decisions, "classifier": {"backend": "mlx"}}
+    return {
+        "providers": {"off": off},
+        "routes": {"primary": {"chain": ["off"]}},
+        "decisions": decisions,
+        "classifier": {"backend": "mlx"},
+    }
 
 
 def _wait_until_loaded(server):

@@ -17,8 +17,17 @@ SILENT_S = 60.0  # without any byte for so long, the measurement is given up
 def http_request(path, body, headers=None):
     """The bytes of a POST. body: a dict."""
     payload = json.dumps(body, separators=(",", ":")).encode()
-    named = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": len(payload), **(headers or {})}
-    return b"POST %b HTTP/1.1\r\n%b\r\n%b" % (path.encode(), "".join(f"{k}: {v}\r\n" for k, v in named.items()).encode(), payload)
+    named = {
+        "Host": "127.0.0.1",
+        "Content-Type": "application/json",
+        "Content-Length": len(payload),
+        **(headers or {}),
+    }
+    return b"POST %b HTTP/1.1\r\n%b\r\n%b" % (
+        path.encode(),
+        "".join(f"{k}: {v}\r\n" for k, v in named.items()).encode(),
+        payload,
+    )
 
 
 class _Client:
@@ -28,7 +37,9 @@ class _Client:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=SILENT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
-        self._head = head  # bytes in the answer that mark the first content; None: the time to it is not asked for
+        self._head = (
+            head  # bytes in the answer that mark the first content; None: the time to it is not asked for
+        )
         self.asked_at = None
 
     def ask(self):
@@ -46,7 +57,11 @@ class _Client:
             self.head_at = time.perf_counter()
         if self._end is None:
             self._find_end()
-        return self._got.endswith(b"\r\n0\r\n\r\n") if self._end == 0 else self._end is not None and len(self._got) >= self._end
+        return (
+            self._got.endswith(b"\r\n0\r\n\r\n")
+            if self._end == 0
+            else self._end is not None and len(self._got) >= self._end
+        )
 
     def _find_end(self):
         """Where the answer ends: its length once known, 0 when it comes in chunks."""
@@ -99,7 +114,12 @@ def run(port, request, clients, count, head=None, spread_s=0.0):
             if asked < count:
                 client.ask()
                 asked += 1
-    return {"total_ms": total_ms, "ttft_ms": ttft_ms, "wall_s": time.perf_counter() - started, "failed": failed}
+    return {
+        "total_ms": total_ms,
+        "ttft_ms": ttft_ms,
+        "wall_s": time.perf_counter() - started,
+        "failed": failed,
+    }
 
 
 def elsewhere(**job):

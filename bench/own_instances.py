@@ -8,7 +8,10 @@ from bench import client, load, proxy, servers
 from bench.record import Record
 from bench.tables import Table, median, quantile, ratio
 
-HEALTH_CHECKS, CHECKED_S = 3, 0.5  # at least so many, and for at least so long, that chat requests fall among them
+HEALTH_CHECKS, CHECKED_S = (
+    3,
+    0.5,
+)  # at least so many, and for at least so long, that chat requests fall among them
 CHAT_EVERY_S = 0.02
 FOLDERS = (0, 5_000, 50_000)
 SAVES = 300  # requests per folder, so that the clean-up every 100 saves comes around
@@ -37,10 +40,16 @@ def health(run):
 
 
 def _config(made):
-    provider = lambda name: {"kind": "openai", "base_url": made[name].url(name), "model": f"{name}-model"}  # noqa: E731
+    provider = lambda name: {"kind": "openai", "base_url": made[name].url(name), "model": f"{name}-model"}
     return {
         "classifier": {"backend": "openai", "base_url": made["judge"].url("judge"), "model": "judge"},
-        "decisions": {"SIMPLE": "primary", "MODERATE": "primary", "COMPLEX": "xai", "ENRICH": "primary", "META": "primary"},
+        "decisions": {
+            "SIMPLE": "primary",
+            "MODERATE": "primary",
+            "COMPLEX": "xai",
+            "ENRICH": "primary",
+            "META": "primary",
+        },
         "providers": {"main": provider("main"), "cloud": provider("cloud")},
         "routes": {"primary": {"chain": ["main"]}, "xai": {"chain": ["cloud", "main"]}},
     }
@@ -75,7 +84,10 @@ def _chats_during(headstart, work, chat=True):
 
     def chats():
         while True:
-            reply = client.ask(headstart.url + proxy.PATH, {"model": "main-model", "messages": [{"role": "user", "content": "hello"}]})
+            reply = client.ask(
+                headstart.url + proxy.PATH,
+                {"model": "main-model", "messages": [{"role": "user", "content": "hello"}]},
+            )
             latencies.append(reply.total_ms)
             if done.wait(CHAT_EVERY_S):
                 return
@@ -112,14 +124,18 @@ def sessions(run):
     rows.append(_row("50,000, cut to 5,000 meanwhile", trimming, _saved(trimming, count), latencies[0]))
     for server in (trimming, backends):
         run.stops(server)
-    notes = ["Requests at one client before an instant upstream, the folders in turn. Clean-up every 100 saves; its times are the sum and the longest logged."]
+    notes = [
+        "Requests at one client before an instant upstream, the folders in turn. Clean-up every 100 saves; its times are the sum and the longest logged."
+    ]
     return [Table("(8) Session writes and clean-up", rows, notes)]
 
 
 def _with_files(run, backends, files, max_count):
     """A Headstart whose sessions folder holds that many files when it starts, of which it keeps max_count."""
     config = {**proxy.config(backends, ("instant",)), "sessions": {"max_count": max_count}}
-    return run.starts(servers.headstart(config, lambda folder: _fill(folder / "sessions", files))).wait_until_up()
+    return run.starts(
+        servers.headstart(config, lambda folder: _fill(folder / "sessions", files))
+    ).wait_until_up()
 
 
 def _fill(folder, files):
@@ -127,18 +143,25 @@ def _fill(folder, files):
     folder.mkdir()
     youngest = datetime.datetime.now() - datetime.timedelta(hours=1)
     for i in range(files):
-        (folder / f"{youngest - datetime.timedelta(seconds=i):%Y-%m-%d_%H-%M-%S}_{i:08x}.json").write_text("{}")
+        (folder / f"{youngest - datetime.timedelta(seconds=i):%Y-%m-%d_%H-%M-%S}_{i:08x}.json").write_text(
+            "{}"
+        )
 
 
 def _saved(server, count):
     body = {"model": "instant-model", "messages": [{"role": "user", "content": "hello"}]}
-    return load.elsewhere(port=server.port, request=load.http_request(proxy.PATH, body), clients=1, count=count)["total_ms"]
+    return load.elsewhere(
+        port=server.port, request=load.http_request(proxy.PATH, body), clients=1, count=count
+    )["total_ms"]
 
 
 def _row(files, server, latencies, base):
     record = Record(server.folder / "app.log", server.folder / "sessions")
     saved = record.saved_lines(len(latencies))
-    writes, cleanups = [int(pairs["write_ms"]) for pairs in saved], [int(pairs["cleanup_ms"]) for pairs in saved]
+    writes, cleanups = (
+        [int(pairs["write_ms"]) for pairs in saved],
+        [int(pairs["cleanup_ms"]) for pairs in saved],
+    )
     return {
         "files in the folder": files,
         "requests": len(latencies),

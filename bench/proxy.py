@@ -17,13 +17,31 @@ REQUESTS = 400  # a round at one client and at many; about half a second at one
 HEAD = '"content":" tok"'
 THREADS = 80  # what Headstart's 64 and its spare ones make
 
-ADDED_P50_MS, CPU_MS, CPU_RATIO, REQUESTS_PER_S, TTFT_P50_MS, TTFT_P95_MS, RSS_MB = 1.5, 1.6, 1.6, 600, 3, 20, 250  # the targets
+ADDED_P50_MS, CPU_MS, CPU_RATIO, REQUESTS_PER_S, TTFT_P50_MS, TTFT_P95_MS, RSS_MB = (
+    1.5,
+    1.6,
+    1.6,
+    600,
+    3,
+    20,
+    250,
+)  # the targets
 
 TURNS = (
     ("system", "You are a helpful assistant. Answer briefly and to the point."),
-    ("user", "Could you explain how a bicycle stays upright while it moves? I have read several explanations and they contradict each other."),
-    ("assistant", "Several effects work together: the front wheel steers into a fall, the trail of the fork helps it do so, and the rider does the rest. " * 3),
-    ("user", "And which of them matters most at walking speed, where it seems so much harder to keep one's balance than at full speed?"),
+    (
+        "user",
+        "Could you explain how a bicycle stays upright while it moves? I have read several explanations and they contradict each other.",
+    ),
+    (
+        "assistant",
+        "Several effects work together: the front wheel steers into a fall, the trail of the fork helps it do so, and the rider does the rest. "
+        * 3,
+    ),
+    (
+        "user",
+        "And which of them matters most at walking speed, where it seems so much harder to keep one's balance than at full speed?",
+    ),
 )
 
 
@@ -49,14 +67,23 @@ def measure(run):
     """The tables of the proxy's own speed. run: a cli.Run, which starts, scales and tells."""
     backends = run.starts(servers.Backends(instant="instant", paced="paced", classifier="classifier"))
     headstart = run.starts(servers.headstart(config(backends, ("instant", "paced"))))
-    plain = {kind: run.starts(servers.pass_through(backends.url(kind), THREADS)) for kind in ("instant", "paced")}
+    plain = {
+        kind: run.starts(servers.pass_through(backends.url(kind), THREADS)) for kind in ("instant", "paced")
+    }
     for server in (headstart, *plain.values()):
         server.wait_until_up()
     models = {"instant": "instant-model", "paced": "paced-model"}
     targets = [
         Target("direct", backends.ports, models),
-        Target("headstart", dict.fromkeys(models, headstart.port), models, dict.fromkeys(models, headstart.pids)),
-        Target("pass-through", {kind: server.port for kind, server in plain.items()}, models, {kind: server.pids for kind, server in plain.items()}),
+        Target(
+            "headstart", dict.fromkeys(models, headstart.port), models, dict.fromkeys(models, headstart.pids)
+        ),
+        Target(
+            "pass-through",
+            {kind: server.port for kind, server in plain.items()},
+            models,
+            {kind: server.pids for kind, server in plain.items()},
+        ),
     ]
     for target in targets:
         _ask(target, "instant", ONE, run.count(WARM_UP))
@@ -81,18 +108,31 @@ def config(backends, kinds):
     return {
         "classifier": {"backend": "openai", "base_url": backends.url("classifier"), "model": "judge"},
         "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "primary"),
-        "providers": {kind: {"kind": "openai", "base_url": backends.url(kind), "model": f"{kind}-model"} for kind in kinds},
+        "providers": {
+            kind: {"kind": "openai", "base_url": backends.url(kind), "model": f"{kind}-model"}
+            for kind in kinds
+        },
         "routes": {"primary": {"chain": ["instant"]}},
     }
 
 
 def _ask(target, kind, clients, count, *, stream=False, spread_s=0.0):
     """One run of the load generator: its result and the CPU ms per request of the target's processes."""
-    body = {"model": target.models[kind], "messages": [{"role": role, "content": text} for role, text in TURNS], "temperature": 0.7, "stream": stream}
+    body = {
+        "model": target.models[kind],
+        "messages": [{"role": role, "content": text} for role, text in TURNS],
+        "temperature": 0.7,
+        "stream": stream,
+    }
     pids = target.pids.get(kind, ())
     before = servers.cpu_ms(pids)
     result = load.elsewhere(
-        port=target.ports[kind], request=load.http_request(PATH, body), clients=clients, count=count, head=HEAD if stream else None, spread_s=spread_s
+        port=target.ports[kind],
+        request=load.http_request(PATH, body),
+        clients=clients,
+        count=count,
+        head=HEAD if stream else None,
+        spread_s=spread_s,
     )
     target.failed += result["failed"]
     return result, (servers.cpu_ms(pids) - before) / count if pids else None
@@ -119,7 +159,7 @@ def _streams(target):
 
 def _added(target, direct):
     """What a target adds to direct calls: medians over the rounds of the difference within each."""
-    over = lambda of, base: median([less(a, b) for a, b in zip(of, base, strict=True)])  # noqa: E731
+    over = lambda of, base: median([less(a, b) for a, b in zip(of, base, strict=True)])
     return {
         "added_p50_ms": over(target.p50_ms, direct.p50_ms),
         "cpu_ms": median(target.cpu_ms),
@@ -175,7 +215,12 @@ def _against_targets(targets):
     ):
         rows.append(_row(what, limit, ours[key], theirs[key], at_least))
     cpu_ratio = ratio(ours["cpu_ms"], theirs["cpu_ms"])
-    rows.append({**_row("CPU at 1 client, times the pass-through's", CPU_RATIO, cpu_ratio, 1.0, False), "ratio": cpu_ratio})
+    rows.append(
+        {
+            **_row("CPU at 1 client, times the pass-through's", CPU_RATIO, cpu_ratio, 1.0, False),
+            "ratio": cpu_ratio,
+        }
+    )
     return Table("The proxy itself against its targets", rows)
 
 

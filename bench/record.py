@@ -17,12 +17,16 @@ class Record:
 
     def request_lines(self, sessions):
         """Session id -> the key=value pairs of its REQUEST line, for those that are there in time."""
-        found = _awaited(lambda: self._pairs("REQUEST"), lambda found: all(session in found for session in sessions))
+        found = _awaited(
+            lambda: self._pairs("REQUEST"), lambda found: all(session in found for session in sessions)
+        )
         return {session: found[session] for session in sessions if session in found}
 
     def saved_lines(self, count):
         """The {write_ms, cleanup_ms} of all "Session saved" lines, as soon as there are `count`."""
-        return list(_awaited(lambda: self._pairs("Session saved:"), lambda found: len(found) >= count).values())
+        return list(
+            _awaited(lambda: self._pairs("Session saved:"), lambda found: len(found) >= count).values()
+        )
 
     def file(self, session):
         """A session file as a dict, None if there is none in time."""

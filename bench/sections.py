@@ -28,7 +28,27 @@ TEXTS = {
     "META": "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### Output:\nJSON format: "
     '{ "title": "your concise title here" }\n### Chat History:\n<chat_history>\nUSER: How do bicycles stay upright?\n</chat_history>',
 }
-_WORDS = ("the", "house", "of", "a", "man", "and", "his", "dog", "was", "by", "the", "old", "river", "where", "we", "had", "been", "as", "children")
+_WORDS = (
+    "the",
+    "house",
+    "of",
+    "a",
+    "man",
+    "and",
+    "his",
+    "dog",
+    "was",
+    "by",
+    "the",
+    "old",
+    "river",
+    "where",
+    "we",
+    "had",
+    "been",
+    "as",
+    "children",
+)
 _numbers = itertools.count(1)
 
 
@@ -56,13 +76,23 @@ def body_for(route, *, model="auto", stream=True, max_tokens=SHORT_TOKENS, numbe
     letter = route[0] if route in ("COMPLEX", "ENRICH") else "M"
     words = TEXTS[route]
     marker = f"(no. {letter}{number or next(_numbers)})"
-    text = words.replace("\n</chat_history>", f" {marker}\n</chat_history>") if route == "META" else f"{words}\n\n{marker}"
+    text = (
+        words.replace("\n</chat_history>", f" {marker}\n</chat_history>")
+        if route == "META"
+        else f"{words}\n\n{marker}"
+    )
     return _body(model, text, max_tokens, stream and route != "META")
 
 
 def _body(model, text, max_tokens, stream):
     usage = {"stream_options": {"include_usage": True}} if stream else {}
-    return {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": max_tokens, "stream": stream, **usage}
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": max_tokens,
+        "stream": stream,
+        **usage,
+    }
 
 
 class Direct:
@@ -77,8 +107,12 @@ class Direct:
         session = target.record and reply.session and target.record.file(reply.session)
         if not session:
             return None
-        steps = [step for step in session["steps"] if step["status"] == 200 and step["step"] != "classification"]
-        calls = [step for step in steps if step["step"] == "enrichment"] + [step for step in steps if step["step"] == "provider_call"][-1:]
+        steps = [
+            step for step in session["steps"] if step["status"] == 200 and step["step"] != "classification"
+        ]
+        calls = [step for step in steps if step["step"] == "enrichment"] + [
+            step for step in steps if step["step"] == "provider_call"
+        ][-1:]
         if not calls or calls[-1]["step"] != "provider_call":
             return None
         before_ms, last = 0.0, None
@@ -115,7 +149,9 @@ def routes_taken(run):
     taken = []
     for route in ROUTES:
         count = run.requests if route in ("MODERATE", "META") else max(1, run.requests // SLOW_SHARE)
-        run.tell(f"(1, 5) {route}: {count} requests each to {', '.join(target.name for target in run.targets)} and directly")
+        run.tell(
+            f"(1, 5) {route}: {count} requests each to {', '.join(target.name for target in run.targets)} and directly"
+        )
         took = Took(route, {name: [] for name in ["direct", *(target.name for target in run.targets)]})
         for i in range(count):
             number = next(_numbers)
@@ -137,9 +173,13 @@ def latency(run):
     for took in run.taken():
         for target in run.targets:
             replies = took.replies[target.name]
-            lines = target.record.request_lines([reply.session for reply in replies if reply.session]) if target.record else {}
+            lines = (
+                target.record.request_lines([reply.session for reply in replies if reply.session])
+                if target.record
+                else {}
+            )
             parts = [lines.get(reply.session) or _timed(reply) for reply in replies]
-            of = lambda key, parts=parts: median([_number(part.get(key)) for part in parts])  # noqa: E731
+            of = lambda key, parts=parts: median([_number(part.get(key)) for part in parts])
             rows.append(
                 {
                     "route": took.route,
@@ -156,12 +196,18 @@ def latency(run):
                 }
             )
     if any(target.record is None for target in run.targets):
-        notes.append("The log is out of reach: parts are from Server-Timing (inference until the headers), total is the client's.")
+        notes.append(
+            "The log is out of reach: parts are from Server-Timing (inference until the headers), total is the client's."
+        )
     return [Table("(1) Latency per route, medians from the log", rows, notes + run.misjudged())]
 
 
 def _timed(reply):
-    parts = dict(part.strip().split(";dur=", 1) for part in reply.headers.get("server-timing", "").split(",") if ";dur=" in part)
+    parts = dict(
+        part.strip().split(";dur=", 1)
+        for part in reply.headers.get("server-timing", "").split(",")
+        if ";dur=" in part
+    )
     return {**{f"{name}_ms": ms for name, ms in parts.items()}, "total_ms": reply.total_ms}
 
 
@@ -197,7 +243,9 @@ def tokens(run):
                 "n": len(replies),
                 "tokens": median([(reply.usage or {}).get("completion_tokens") for reply in replies]),
                 "tokens/s": speed,
-                "/ direct": ratio(speed, median([reply.tokens_per_s for reply in got["direct"]])) if name != "direct" else None,
+                "/ direct": ratio(speed, median([reply.tokens_per_s for reply in got["direct"]]))
+                if name != "direct"
+                else None,
                 "failed": sum(reply.error is not None for reply in replies),
             }
         )
@@ -217,14 +265,24 @@ def long_context(run):
                     {
                         "target": name,
                         "prompt tokens": (one.usage or {}).get("prompt_tokens"),
-                        "came as": "content" if one.content else "reasoning_content" if one.reasoning else "nothing",
+                        "came as": "content"
+                        if one.content
+                        else "reasoning_content"
+                        if one.reasoning
+                        else "nothing",
                         "classification ms": _number(_timed(one).get("classification_ms")),
                         "TTFT ms": one.ttft_ms,
                         "total ms": one.total_ms,
                         "error": one.error,
                     }
                 )
-    return [Table("(3) A context of 8K tokens", rows, ["The direct call repeats the prompt: an upstream with a prompt cache has it already."])]
+    return [
+        Table(
+            "(3) A context of 8K tokens",
+            rows,
+            ["The direct call repeats the prompt: an upstream with a prompt cache has it already."],
+        )
+    ]
 
 
 def _long_body():
@@ -256,7 +314,13 @@ def crowds(run):
                     "adopted": sum(r.headers.get("x-speculation") == "adopted" for r in fine),
                 }
             )
-    return [Table("(4) Concurrent requests, all sent at once, model auto", rows, ["Beyond speculation.max_in_flight a request goes without."])]
+    return [
+        Table(
+            "(4) Concurrent requests, all sent at once, model auto",
+            rows,
+            ["Beyond speculation.max_in_flight a request goes without."],
+        )
+    ]
 
 
 def _at_once(target, clients):
@@ -266,7 +330,9 @@ def _at_once(target, clients):
         gate.wait()
         replies.append(target.ask(body))
 
-    threads = [threading.Thread(target=one, args=(body_for("MODERATE"),), daemon=True) for _ in range(clients)]
+    threads = [
+        threading.Thread(target=one, args=(body_for("MODERATE"),), daemon=True) for _ in range(clients)
+    ]
     for thread in threads:
         thread.start()
     gate.wait()
@@ -281,15 +347,22 @@ def streaming(run):
     rows, notes = [], []
     for took in run.taken():
         for what, of in (("TTFT", lambda reply: reply.ttft_ms), ("total", lambda reply: reply.total_ms)):
-            fine = {name: median([of(reply) for reply in replies if reply.error is None]) for name, replies in took.replies.items()}
+            fine = {
+                name: median([of(reply) for reply in replies if reply.error is None])
+                for name, replies in took.replies.items()
+            }
             row = {"route": took.route, "": what, "direct ms": fine["direct"]}
             row |= {f"{target.name} ms": fine[target.name] for target in run.targets}
-            row |= {f"{target.name} / direct": ratio(fine[target.name], fine["direct"]) for target in run.targets}
+            row |= {
+                f"{target.name} / direct": ratio(fine[target.name], fine["direct"]) for target in run.targets
+            }
             rows.append(row)
     notes.append("Medians, from the client's side. META is not streamed: its TTFT is its total.")
     notes.append("Direct: the same call to the same backend; for ENRICH the search, then the answering call.")
     if run.scripted:
-        notes.append(f"Backends' times x {run.scale:g}; the embedded classifier computes in real time whatever the scale.")
+        notes.append(
+            f"Backends' times x {run.scale:g}; the embedded classifier computes in real time whatever the scale."
+        )
     return [Table("(5) Time to first token and to the end, direct and routed", rows, notes + run.misjudged())]
 
 

@@ -35,7 +35,11 @@ class Backends:
         named = [f"{name}={kind}" for name, kind in kinds.items()]
         # Their standard input is a pipe from here: when the benchmark ends, however it ends, they read an end and go too.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.backends", *named], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-m", "bench.backends", *named],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         line = self._process.stdout.readline()
         if not line:
@@ -116,7 +120,12 @@ def headstart(config=None, prepare=None):
             (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
             if prepare:
                 prepare(folder)
-        return {"HOST": "127.0.0.1", "PORT": str(port), "HEADSTART_CONFIG": given if config is None else str(folder / "config.yaml"), "LOG_FORMAT": "text"}
+        return {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "HEADSTART_CONFIG": given if config is None else str(folder / "config.yaml"),
+            "LOG_FORMAT": "text",
+        }
 
     return Gunicorn(lambda folder, port: ["-c", str(ROOT / "gunicorn.conf.py")], environment)
 
@@ -124,7 +133,19 @@ def headstart(config=None, prepare=None):
 def pass_through(upstream_url, threads):
     """The ten-line proxy before `upstream_url`, with as many threads as Headstart has and nothing else set."""
     return Gunicorn(
-        lambda folder, port: ["-c", os.devnull, "-k", "gthread", "-w", "1", "--threads", str(threads), "-b", f"127.0.0.1:{port}", "bench.passthrough:app"],
+        lambda folder, port: [
+            "-c",
+            os.devnull,
+            "-k",
+            "gthread",
+            "-w",
+            "1",
+            "--threads",
+            str(threads),
+            "-b",
+            f"127.0.0.1:{port}",
+            "bench.passthrough:app",
+        ],
         lambda folder, port: {"UPSTREAM_URL": upstream_url},
     )
 
@@ -149,13 +170,19 @@ def free_port():
 def listeners(port):
     """The processes that hold the listening socket of a port: gunicorn's master and workers, and not the engine they call. Empty when not to be known."""
     if not os.path.isdir("/proc/net"):
-        told = subprocess.run(["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"], capture_output=True, text=True)
+        told = subprocess.run(
+            ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"], capture_output=True, text=True
+        )
         return [int(pid) for pid in told.stdout.split()]
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(FileNotFoundError):
             rows = [row.split() for row in Path(table).read_text().splitlines()[1:]]
-            inodes |= {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port}
+            inodes |= {
+                f"socket:[{row[9]}]"
+                for row in rows
+                if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port
+            }
     return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _holds(pid, inodes)]
 
 
@@ -173,7 +200,9 @@ def cpu_ms(pids):
     if os.path.isdir("/proc/self"):
         used = (Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids)
         return sum(int(fields[11]) + int(fields[12]) for fields in used) * MS_PER_TICK
-    told = subprocess.run(["ps", "-o", "cputime=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
+    told = subprocess.run(
+        ["ps", "-o", "cputime=", "-p", ",".join(map(str, pids))], capture_output=True, text=True
+    )
     return sum(1000 * _seconds(word) for word in told.stdout.split())
 
 
@@ -187,5 +216,7 @@ def _seconds(clock):
 
 def rss_mb(pids):
     """Resident memory of these processes in MB, what they share counted in each."""
-    told = subprocess.run(["ps", "-o", "rss=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
+    told = subprocess.run(
+        ["ps", "-o", "rss=", "-p", ",".join(map(str, pids))], capture_output=True, text=True
+    )
     return sum(map(int, told.stdout.split())) / 1024

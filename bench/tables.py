@@ -17,7 +17,10 @@ class Table:
         columns, cells = self._cells()
         widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
         lines = [
-            "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
             for row in [columns, *cells]
         ]
         return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])

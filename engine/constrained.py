@@ -23,7 +23,9 @@ from engine.json_schema import tightened
 # As json.dumps writes it, which is what models were trained on, and in one way only: whitespace is where small models never come to an end.
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 # Less than llguidance's own: at most half a second to compile, and some 10 ms for a step that all sequences of the batch wait for.
-LIMITS = LLParserLimits(initial_lexer_fuel=500_000, step_lexer_fuel=100_000, max_grammar_size=50_000, verbose_errors=False)
+LIMITS = LLParserLimits(
+    initial_lexer_fuel=500_000, step_lexer_fuel=100_000, max_grammar_size=50_000, verbose_errors=False
+)
 STACK_BYTES = 256 << 20  # a chain of a thousand $refs takes a few MB; only what is used is ever touched
 MOST_RESIDUES = 10_000  # an automaton for multipleOf has as many states; 716,051 of them took 5 s and 300 MB
 ASCII_CLASSES = "d"  # \d is 0-9 and no other script's digits
@@ -74,7 +76,9 @@ class Grammars:
             case {"choice": [str(), *_] as choices, "param": str() as param}:
                 return self._constraint(self._matcher("start: " + " | ".join(map(_literal, choices)), param))
             case {"regex": str() as regex, "param": str() as param}:
-                return self._constraint(self._matcher(f"start: /{regex_to_lark(regex, ASCII_CLASSES)}/", param))
+                return self._constraint(
+                    self._matcher(f"start: /{regex_to_lark(regex, ASCII_CLASSES)}/", param)
+                )
             case {"calls": int() as most, "at": list() as places} if tools and len(tools) == len(places):
                 return self._calls(dict(zip(places, tools, strict=True)), most, max_tokens)
         raise Impossible("nothing that an answer could be held to", "constraint")
@@ -83,7 +87,9 @@ class Grammars:
         arguments = []
         for place, tool in tools.items():
             # Each by itself first, so that an error names its tool, and one that cannot be closed leaves the others so.
-            _, schema = self._json(tool_calls.parameters(tool), max_tokens, f"tools[{place}].function.parameters")
+            _, schema = self._json(
+                tool_calls.parameters(tool), max_tokens, f"tools[{place}].function.parameters"
+            )
             arguments.append(schema)
         names = [tool["function"]["name"] for tool in tools.values()]
         # What can only be written in one way goes into the prompt, where it takes no steps.
@@ -110,7 +116,11 @@ class Grammars:
 
     def _build_trie(self, param):
         try:
-            trie = from_tokenizer(self._tokenizer._tokenizer, n_vocab=len(self._ending), eos_token=sorted(self._tokenizer.eos_token_ids))
+            trie = from_tokenizer(
+                self._tokenizer._tokenizer,
+                n_vocab=len(self._ending),
+                eos_token=sorted(self._tokenizer.eos_token_ids),
+            )
         except ValueError as error:
             raise Impossible(f"this model's tokenizer knows no grammar: {error}", param) from error
         self._closers = [trie.greedy_tokenize(char)[0] for char in '}]",']
@@ -137,7 +147,9 @@ class Constraint:
     error: what went wrong with the grammar in the middle; the answer then ends at once.
     """
 
-    def __init__(self, matcher: LLMatcher, ending: np.ndarray, closers: list[int], reader=None, begun: str = ""):
+    def __init__(
+        self, matcher: LLMatcher, ending: np.ndarray, closers: list[int], reader=None, begun: str = ""
+    ):
         self.reader = reader
         self.begun = begun
         self.winds_down = False
@@ -241,7 +253,15 @@ def _literal(text):
 
 def _calls_grammar(names, arguments, most, begun):
     """One line for each call; where its beginning stands in the prompt, what is left of it."""
-    rules = [f"call{i}: {_literal(tool_calls.opening(name).removeprefix(begun))} arguments{i} {_literal('}')}" for i, name in enumerate(names)]
-    rules += [f"arguments{i}: %json {json.dumps({**schema, 'x-guidance': LAYOUT})}" for i, schema in enumerate(arguments)]
+    rules = [
+        f"call{i}: {_literal(tool_calls.opening(name).removeprefix(begun))} arguments{i} {_literal('}')}"
+        for i, name in enumerate(names)
+    ]
+    rules += [
+        f"arguments{i}: %json {json.dumps({**schema, 'x-guidance': LAYOUT})}"
+        for i, schema in enumerate(arguments)
+    ]
     more = f' ("\\n" call){{0,{most - 1}}}' if most > 1 else ""
-    return "\n".join([f"start: call{more}", "call: " + " | ".join(f"call{i}" for i in range(len(names))), *rules])
+    return "\n".join(
+        [f"start: call{more}", "call: " + " | ".join(f"call{i}" for i in range(len(names))), *rules]
+    )

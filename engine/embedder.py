@@ -84,7 +84,9 @@ class _Job:
                 "send the text itself (LangChain: check_embedding_ctx_length=False)",
                 param=name,
             )
-        return [*given[:-1][: MAX_SENTENCE_TOKENS - 1], SEP] if own else encoder.sentence(cl100k.text_of(given))
+        return (
+            [*given[:-1][: MAX_SENTENCE_TOKENS - 1], SEP] if own else encoder.sentence(cl100k.text_of(given))
+        )
 
     def answer(self):
         """(vectors, tokens) once all is computed."""
@@ -106,20 +108,23 @@ class Embedder:
         self._jobs = SimpleQueue()
         threading.Thread(target=self._own, name="embedder", daemon=True).start()
 
-    def embed(self, inputs, on_hang_up=lambda cancel: None):
+    def embed(self, inputs, on_cancel=lambda cancel: None):
         """(vectors, tokens): an array (inputs, 384) of float32, each row of length 1, and how many tokens were read, [CLS] and [SEP] included.
 
         inputs: at least one; texts (an empty one has an embedding too) or lists of token ids, not empty. The ids are of cl100k_base, as clients of OpenAI's
         models compute them, or, between 101 and 102 ([CLS] and [SEP]), of the model's own vocabulary. Of each input the first 254 word pieces are read, as
         sentence-transformers does with this model; the rest is left out without a word.
-        on_hang_up: takes a function to be called when the client has gone; it ends the waiting and the work.
+        on_cancel: takes a function to be called when the client has gone; it ends the waiting and the work.
         Raises BadRequest for unknown token ids, Unavailable when too many are waiting or there is no model, Cancelled.
         """
         if not self._places.acquire(blocking=False):
-            raise Unavailable(f"{MAX_JOBS} requests for embeddings are being worked on already; try again in a moment", code="overloaded")
+            raise Unavailable(
+                f"{MAX_JOBS} requests for embeddings are being worked on already; try again in a moment",
+                code="overloaded",
+            )
         try:
             job = _Job(inputs)
-            on_hang_up(job.wake)
+            on_cancel(job.wake)
             self._jobs.put(job)
             job.ended.wait()
         finally:
@@ -151,7 +156,12 @@ class Embedder:
                 job.error, more = error, False
             except Exception:  # the edge of the worker thread: one odd input must not end it
                 log.exception("Embedding failed")
-                job.error, more = ProxyError("the embedding model failed on this input; the log tells more", code="internal_error"), False
+                job.error, more = (
+                    ProxyError(
+                        "the embedding model failed on this input; the log tells more", code="internal_error"
+                    ),
+                    False,
+                )
             if more:
                 self._jobs.put(job)  # behind those who wait
             else:
@@ -160,9 +170,13 @@ class Embedder:
     def _loaded(self):
         try:
             return self._load_encoder()
-        except Exception as error:  # whatever a file, a library or its loader may raise; the next question tries again
+        except (
+            Exception
+        ) as error:  # whatever a file, a library or its loader may raise; the next question tries again
             log.exception("Embedding model not loaded: %s", error)
-            raise Unavailable("the embedding model could not be loaded; the log tells why", code="model_not_loaded") from error
+            raise Unavailable(
+                "the embedding model could not be loaded; the log tells why", code="model_not_loaded"
+            ) from error
 
 
 def _step_back():

@@ -17,7 +17,10 @@ FOLDER = "all-minilm-l6-v2"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 LAYER_NORM_EPS = 1e-12
 MAX_SENTENCE_TOKENS = 256  # sentence_bert_config.json of the published model
-FIRST_READ_CHARS, MOST_READ_CHARS = 1 << 12, 1 << 18  # of a sentence; more than the first only if they have too few tokens
+FIRST_READ_CHARS, MOST_READ_CHARS = (
+    1 << 12,
+    1 << 18,
+)  # of a sentence; more than the first only if they have too few tokens
 LONGEST_WORD_TOKENS = 100  # a longer word is one unknown token
 CLS, SEP, PAD = 101, 102, 0
 FINGERPRINT_STRIDE = 997
@@ -26,8 +29,18 @@ MATRICES = ("qkv", "out", "up", "down")
 # MLX computes erf and exp one element at a time on a CPU, where they took two thirds of a forward pass; sums and products are vectorised.
 # Phi(x) = 1/2 + x P(x^2) up to |x| = 3.9, least squares: at most 1.5e-4 off in GELU. Published cosines stay within 0.001.
 GELU_LIMIT = 3.9
-GELU_POLYNOMIAL = (0.3980860359, -0.0648701515, 0.0089141253, -0.0008445878, 5.12456952e-05, -1.77094885e-06, 2.62809330e-08)
-GELU_DENSITY = tuple((2 * power + 1) * coefficient for power, coefficient in enumerate(GELU_POLYNOMIAL))  # its derivative
+GELU_POLYNOMIAL = (
+    0.3980860359,
+    -0.0648701515,
+    0.0089141253,
+    -0.0008445878,
+    5.12456952e-05,
+    -1.77094885e-06,
+    2.62809330e-08,
+)
+GELU_DENSITY = tuple(
+    (2 * power + 1) * coefficient for power, coefficient in enumerate(GELU_POLYNOMIAL)
+)  # its derivative
 EXP_FLOOR = -16.0  # e^-16 of the largest weight is as good as nothing
 EXP_SQUARINGS = 4
 
@@ -42,12 +55,22 @@ def read_weights(model_dir: Path) -> Weights:
     path = model_dir / "model.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the encoder is not prepared")
-    stored = {name: array.astype(mx.float32) for name, array in mx.load(str(path)).items() if array.dtype != mx.int64}
-    weights = {name.removeprefix("embeddings."): array for name, array in stored.items() if name.startswith("embeddings.")}
+    stored = {
+        name: array.astype(mx.float32)
+        for name, array in mx.load(str(path)).items()
+        if array.dtype != mx.int64
+    }
+    weights = {
+        name.removeprefix("embeddings."): array
+        for name, array in stored.items()
+        if name.startswith("embeddings.")
+    }
     for layer in range(LAYERS):
         source = f"encoder.layer.{layer}."
         for kind in ("weight", "bias"):
-            attention = [stored[f"{source}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
+            attention = [
+                stored[f"{source}attention.self.{part}.{kind}"] for part in ("query", "key", "value")
+            ]
             weights[f"{layer}.qkv.{kind}"] = mx.concatenate(attention, axis=0)
             weights[f"{layer}.out.{kind}"] = stored[f"{source}attention.output.dense.{kind}"]
             weights[f"{layer}.out_norm.{kind}"] = stored[f"{source}attention.output.LayerNorm.{kind}"]
@@ -65,11 +88,15 @@ def hidden_states(weights: Weights, ids: mx.array, segments: mx.array, mask: mx.
     ids and segments: (batch, tokens) integers; mask: (batch, tokens) of True for real tokens, None when nothing is padded, which is quicker.
     """
     positions = weights["position_embeddings.weight"][: ids.shape[1]]
-    states = weights["word_embeddings.weight"][ids] + weights["token_type_embeddings.weight"][segments] + positions
+    states = (
+        weights["word_embeddings.weight"][ids] + weights["token_type_embeddings.weight"][segments] + positions
+    )
     states = _norm(weights, "LayerNorm", states)
     attention_mask = None if mask is None else mask[:, None, None, :]
     for layer in range(LAYERS):
-        attended = _linear(weights, f"{layer}.out", _attend(_linear(weights, f"{layer}.qkv", states), attention_mask))
+        attended = _linear(
+            weights, f"{layer}.out", _attend(_linear(weights, f"{layer}.qkv", states), attention_mask)
+        )
         states = _norm(weights, f"{layer}.out_norm", states + attended)
         widened = _gelu(_linear(weights, f"{layer}.up", states))
         states = _norm(weights, f"{layer}.down_norm", states + _linear(weights, f"{layer}.down", widened))
@@ -129,7 +156,9 @@ def _exp_vjp(_, cotangent: mx.array, power: mx.array) -> mx.array:
 
 def _attend(qkv: mx.array, mask: mx.array | None) -> mx.array:
     batch, tokens, _ = qkv.shape
-    query, key, value = (part.reshape(batch, tokens, HEADS, -1).swapaxes(1, 2) for part in mx.split(qkv, 3, axis=-1))
+    query, key, value = (
+        part.reshape(batch, tokens, HEADS, -1).swapaxes(1, 2) for part in mx.split(qkv, 3, axis=-1)
+    )
     scores = (query * (1 / math.sqrt(WIDTH // HEADS))) @ key.swapaxes(-1, -2)
     if mask is not None:
         scores = mx.where(mask, scores, -1e9)

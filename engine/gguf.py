@@ -38,7 +38,10 @@ def convert(gguf: Path, target: Path, dtype: str) -> None:
     tensors, meta = mx.load(str(gguf), return_metadata=True)
     if meta["general.architecture"] != "llama":
         raise ValueError(f"{gguf.name} is a {meta['general.architecture']}, not a llama")
-    heads = {"attn_q": meta["llama.attention.head_count"].item(), "attn_k": meta["llama.attention.head_count_kv"].item()}
+    heads = {
+        "attn_q": meta["llama.attention.head_count"].item(),
+        "attn_k": meta["llama.attention.head_count_kv"].item(),
+    }
     layers = {_mlx_name(key): _layer(tensors, key, heads) for key in tensors if key.endswith(".weight")}
     config = _config(meta)
     if dtype == "4bit":
@@ -61,9 +64,15 @@ def _mlx_name(key: str) -> str:
 
 def _layer(tensors: dict, key: str, heads: dict) -> dict:
     stem = key.removesuffix(".weight")
-    layer = {part: tensors[f"{stem}.{part}"] for part in ("weight", "scales", "biases") if f"{stem}.{part}" in tensors}
+    layer = {
+        part: tensors[f"{stem}.{part}"]
+        for part in ("weight", "scales", "biases")
+        if f"{stem}.{part}" in tensors
+    }
     part = stem.split(".")[-1]
-    return {name: _unpermuted(array, heads[part]) for name, array in layer.items()} if part in heads else layer
+    return (
+        {name: _unpermuted(array, heads[part]) for name, array in layer.items()} if part in heads else layer
+    )
 
 
 def _unpermuted(rows: mx.array, heads: int) -> mx.array:
@@ -106,15 +115,27 @@ def _write_tokenizer(meta: dict, target: Path) -> None:
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
     # llama.cpp calls this splitting `smollm`: digits one by one, then GPT-2's expression.
-    digits, bytes_ = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    digits, bytes_ = (
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
     kinds = meta["tokenizer.ggml.token_type"].tolist()
     control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
     tokenizer.save(str(target / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": meta["llama.context_length"].item()}
-    for role, name in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")):
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": meta["llama.context_length"].item(),
+    }
+    for role, name in (
+        ("bos_token", "bos"),
+        ("eos_token", "eos"),
+        ("unk_token", "unknown"),
+        ("pad_token", "padding"),
+    ):
         settings[role] = tokens[meta[f"tokenizer.ggml.{name}_token_id"].item()]
     (target / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
     (target / "chat_template.jinja").write_text(meta["tokenizer.chat_template"])

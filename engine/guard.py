@@ -14,7 +14,14 @@ import math
 from engine.tool_calls import MAX_CALLS, parameters
 from errors import BadRequest
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
 TEMPLATE_SWITCHES = {"enable_thinking": bool, "thinking": bool, "reasoning_effort": str}
 MOST_TOKENS = 1 << 20
 MAX_STOPS = 16
@@ -45,7 +52,9 @@ def checked(body: dict, vocab_size: int | None = None) -> dict:
         sound |= _tools(body)
     elif "prompt" in body:
         if body.pop("logprobs", False) is not False:
-            raise BadRequest("the embedded engine gives logprobs with chat completions only", param="logprobs")
+            raise BadRequest(
+                "the embedded engine gives logprobs with chat completions only", param="logprobs"
+            )
         sound["prompt"] = _prompt(body["prompt"])
     else:
         raise BadRequest("the request has neither messages nor a prompt", param="messages")
@@ -65,7 +74,9 @@ def _settled(sound: dict, body: dict, vocab_size: int | None) -> dict:
         sound["max_tokens"] = _max_tokens(body["max_completion_tokens"], "max_completion_tokens")
     if sound.get("temperature", 0) < TINIEST_TEMPERATURE:
         sound.pop("temperature", None)
-        sound.pop("seed", None)  # greedy has no dice, and a seed would make the engine serve this request alone
+        sound.pop(
+            "seed", None
+        )  # greedy has no dice, and a seed would make the engine serve this request alone
     if sound.get("stream") and (body.get("stream_options") or {}).get("include_usage") is True:
         sound["stream_options"] = {"include_usage": True}
     if sound.get("top_k", 0) < 1:
@@ -74,7 +85,10 @@ def _settled(sound: dict, body: dict, vocab_size: int | None) -> dict:
         sound.pop("top_logprobs", None)
     for token_id in sound.get("logit_bias", ()):
         if vocab_size is not None and int(token_id) >= vocab_size:
-            raise BadRequest(f"token {token_id} is outside the model's vocabulary of {vocab_size}", param=f"logit_bias.{token_id}")
+            raise BadRequest(
+                f"token {token_id} is outside the model's vocabulary of {vocab_size}",
+                param=f"logit_bias.{token_id}",
+            )
     return sound
 
 
@@ -123,7 +137,9 @@ def _content(content, where: str) -> str:
         if not isinstance(part, dict):
             raise BadRequest("a content part must be an object", param=f"{where}[{i}]")
         if part.get("type") != "text":
-            raise BadRequest(f"the embedded engine reads text only, not {_shown(part.get('type'))}", param=f"{where}[{i}]")
+            raise BadRequest(
+                f"the embedded engine reads text only, not {_shown(part.get('type'))}", param=f"{where}[{i}]"
+            )
         texts.append(_text(part.get("text"), f"{where}[{i}].text"))
     return "\n".join(texts)
 
@@ -138,7 +154,9 @@ def _tool_calls(calls, where: str) -> list[dict]:
             raise BadRequest("a tool call must be an object with a function", param=f"{where}[{i}]")
         arguments = function.get("arguments") or "{}"
         if not _is_json_object(arguments):
-            raise BadRequest("arguments must be a JSON object in a string", param=f"{where}[{i}].function.arguments")
+            raise BadRequest(
+                "arguments must be a JSON object in a string", param=f"{where}[{i}].function.arguments"
+            )
         name = _text(function.get("name"), f"{where}[{i}].function.name")
         call_id = _text(call.get("id") or "", f"{where}[{i}].id")
         sound.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
@@ -170,16 +188,22 @@ def _tools(body: dict) -> dict:
 
 
 def _chosen(choice, tools: list) -> dict:
-    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    function = (
+        choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    )
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise BadRequest("tool_choice must be none, auto, required or a function with its name", param="tool_choice")
+        raise BadRequest(
+            "tool_choice must be none, auto, required or a function with its name", param="tool_choice"
+        )
     return {i: tool for i, tool in enumerate(tools) if tool["function"]["name"] == function["name"]}
 
 
 def _forced(tools: dict, body: dict) -> dict:
     """tools: those of which one must be called, by their place among the client's."""
     if not 0 < len(tools) <= MAX_FORCED_TOOLS:
-        raise BadRequest(f"there is no such tool, or there are more than {MAX_FORCED_TOOLS}", param="tool_choice")
+        raise BadRequest(
+            f"there is no such tool, or there are more than {MAX_FORCED_TOOLS}", param="tool_choice"
+        )
     if body.get("logprobs"):
         raise BadRequest("the embedded engine gives no logprobs with a forced tool call", param="logprobs")
     for i, tool in tools.items():
@@ -189,14 +213,20 @@ def _forced(tools: dict, body: dict) -> dict:
         schema = _schema(parameters(tool), f"{where}.parameters")
         if schema.get("type", "object") != "object":
             raise BadRequest("the arguments of a function must be an object", param=f"{where}.parameters")
-    _schema({tool["function"]["name"]: parameters(tool) for tool in tools.values()}, "tools")  # all of them together, that is
+    _schema(
+        {tool["function"]["name"]: parameters(tool) for tool in tools.values()}, "tools"
+    )  # all of them together, that is
     most = MAX_CALLS if body.get("parallel_tool_calls") is True and body["tool_choice"] == "required" else 1
     return {"tools": list(tools.values()), "constraint": {"calls": most, "at": list(tools)}}
 
 
 def _constraint(body: dict) -> dict | None:
     """What the answer is held to, from OpenAI's `response_format` or the fields of vLLM; None where it is free."""
-    asked = [name for name in FORMS if name in body and not (isinstance(body[name], dict) and body[name].get("type") == "text")]
+    asked = [
+        name
+        for name in FORMS
+        if name in body and not (isinstance(body[name], dict) and body[name].get("type") == "text")
+    ]
     if len(asked) > 1:
         raise BadRequest(f"an answer can be held to {asked[0]} or to {asked[1]}, not to both", param=asked[1])
     return FORMS[asked[0]](body[asked[0]], asked[0]) if asked else None
@@ -205,9 +235,14 @@ def _constraint(body: dict) -> dict | None:
 def _response_format(form, name: str) -> dict:
     kind = form.get("type") if isinstance(form, dict) else None
     if kind == "json_object":
-        return _json_form(form.get("schema") or ANY_OBJECT, f"{name}.schema")  # llama.cpp's way to name a schema
+        return _json_form(
+            form.get("schema") or ANY_OBJECT, f"{name}.schema"
+        )  # llama.cpp's way to name a schema
     if kind != "json_schema":
-        raise BadRequest("response_format must be an object of the type text, json_object or json_schema", param=f"{name}.type")
+        raise BadRequest(
+            "response_format must be an object of the type text, json_object or json_schema",
+            param=f"{name}.type",
+        )
     inner = form.get("json_schema")
     if not isinstance(inner, dict) or "schema" not in inner:
         raise BadRequest("json_schema must be an object with a schema", param=f"{name}.json_schema")
@@ -218,7 +253,9 @@ def _structured_outputs(form, name: str) -> dict:
     """vLLM's successor of its guided_ fields, with one of them in it."""
     asked = [kind for kind in STRUCTURES if isinstance(form, dict) and form.get(kind) is not None]
     if len(asked) != 1:
-        raise BadRequest(f"structured_outputs must be an object with one of {', '.join(STRUCTURES)}", param=name)
+        raise BadRequest(
+            f"structured_outputs must be an object with one of {', '.join(STRUCTURES)}", param=name
+        )
     return STRUCTURES[asked[0]](form[asked[0]], f"{name}.{asked[0]}")
 
 
@@ -264,7 +301,12 @@ def _schema(schema, where: str) -> dict:
 def _is_deeper(value, levels: int) -> bool:
     layer = [value]
     for _ in range(levels):
-        layer = [item for value in layer for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, (dict, list))]
+        layer = [
+            item
+            for value in layer
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, (dict, list))
+        ]
         if not layer:
             return False
     return True
@@ -318,7 +360,9 @@ def _seed(value, name: str) -> int:
 
 
 def _max_tokens(value, name: str) -> int:
-    return min(_integer(1)(value, name), MOST_TOKENS)  # the engine cuts it further, to what is left of its context
+    return min(
+        _integer(1)(value, name), MOST_TOKENS
+    )  # the engine cuts it further, to what is left of its context
 
 
 def _top_p(value, name: str) -> float:
@@ -361,11 +405,17 @@ def _integer(low: int, high: float = math.inf):
     """A check that a value is a whole number from low to high; 100.0 is one, as some clients have no other numbers."""
 
     def check(value, name: str) -> int:
-        whole = value.is_integer() if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+        whole = (
+            value.is_integer()
+            if isinstance(value, float)
+            else isinstance(value, int) and not isinstance(value, bool)
+        )
         if not whole:
             raise BadRequest("must be a whole number", param=name)
         if not low <= value <= high:
-            raise BadRequest(f"must be at least {low}" if high == math.inf else f"must be from {low} to {high}", param=name)
+            raise BadRequest(
+                f"must be at least {low}" if high == math.inf else f"must be from {low} to {high}", param=name
+            )
         return int(value)
 
     return check

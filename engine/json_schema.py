@@ -6,7 +6,18 @@ Pure; only keywords are read that apply to the node they stand in, and a schema 
 Reference: json-schema.org/draft/2020-12, and what pydantic and zod make of it.
 """
 
-FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}  # llguidance's
+FORMATS = {
+    "date-time",
+    "time",
+    "date",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uuid",
+    "uri",
+}  # llguidance's
 OPEN_ENDED_FORMATS = {None, "email", "hostname", "uri"}
 KEY_PATTERN = "^.{1,60}$"  # of an object that may have any keys
 FREE_DEPTH = 3  # containers in one another, in a value that may be anything
@@ -61,7 +72,11 @@ class _Tightening:
             self._limit_integer(tight)
         if "array" in _types(tight) and not tight.keys() & {"enum", "const"}:
             self._limit_array(tight, closes)
-        if closes and "object" in _types(tight) and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}:
+        if (
+            closes
+            and "object" in _types(tight)
+            and not tight.keys() & {"enum", "const", "patternProperties", *BRANCHES}
+        ):
             self._limit_object(tight)
         return tight
 
@@ -96,11 +111,18 @@ class _Tightening:
         kinds = [{"type": "string", "maxLength": self._chars}, {"type": ["number", "boolean", "null"]}]
         if depth:
             inner = self._anything(depth - 1)
-            kinds += [{"type": "array", "items": inner, "maxItems": self._items}, {"type": "object", **self._map(inner, 0)}]
+            kinds += [
+                {"type": "array", "items": inner, "maxItems": self._items},
+                {"type": "object", **self._map(inner, 0)},
+            ]
         return {"anyOf": kinds}
 
     def _map(self, values, fewest):
-        return {"patternProperties": {KEY_PATTERN: values}, "additionalProperties": False, "maxProperties": max(self._items, fewest)}
+        return {
+            "patternProperties": {KEY_PATTERN: values},
+            "additionalProperties": False,
+            "maxProperties": max(self._items, fewest),
+        }
 
 
 def _nodes(value):
@@ -115,7 +137,11 @@ def _nodes(value):
 def _is_endless_string(node):
     if "string" not in _types(node) or node.keys() & {"maxLength", "enum", "const", "pattern"}:
         return False
-    return not isinstance(node.get("format"), str) or node["format"] in OPEN_ENDED_FORMATS or node["format"] not in FORMATS
+    return (
+        not isinstance(node.get("format"), str)
+        or node["format"] in OPEN_ENDED_FORMATS
+        or node["format"] not in FORMATS
+    )
 
 
 def _types(node):

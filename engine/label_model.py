@@ -13,10 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = {"MODERATE": "easy", "COMPLEX": "hard", "ENRICH": "search"}  # a token each in the usual vocabularies, where the labels themselves are two or three
+WORDS = {
+    "MODERATE": "easy",
+    "COMPLEX": "hard",
+    "ENRICH": "search",
+}  # a token each in the usual vocabularies, where the labels themselves are two or three
 EXAMPLES = "\nExamples\n"
 NO_QUESTIONS = ("N/A", "", "...", "[request]")
-HEAD_TOKENS, TAIL_TOKENS, BEFORE_TOKENS = 64, 24, 20  # of the last turn, and of each of the two before it: time is linear in tokens
+HEAD_TOKENS, TAIL_TOKENS, BEFORE_TOKENS = (
+    64,
+    24,
+    20,
+)  # of the last turn, and of each of the two before it: time is linear in tokens
 CHARS_PER_TOKEN = 8  # enough characters to get as many tokens from, of almost any text
 SLOT = "\u241fquestion\u241f"  # stands in the rendered prompt where the question goes
 
@@ -74,8 +82,12 @@ class LabelModel:
         import mlx.core as mx
 
         cache = copy.deepcopy(self._cache)
-        first = _log_softmax(self._model(mx.array([self._ids(self._before + question + self._after)]), cache=cache)[0, -1])
-        return np.array([first[answer[0]] + self._continued(answer, cache) for answer in self._answers.values()])
+        first = _log_softmax(
+            self._model(mx.array([self._ids(self._before + question + self._after)]), cache=cache)[0, -1]
+        )
+        return np.array(
+            [first[answer[0]] + self._continued(answer, cache) for answer in self._answers.values()]
+        )
 
     def _continued(self, answer, cache):
         """The log-probability of an answer's further tokens after its first one."""
@@ -103,7 +115,9 @@ class LabelModel:
     def _plain(self, text):
         for special in self._specials:
             text = text.replace(special, " ")
-        return text.encode("utf-8", "replace").decode("utf-8")  # without lone surrogates, which JSON may carry and no tokenizer accepts
+        return text.encode("utf-8", "replace").decode(
+            "utf-8"
+        )  # without lone surrogates, which JSON may carry and no tokenizer accepts
 
     def _ids(self, text):
         return self._tokenizer.encode(text, add_special_tokens=False)
@@ -113,12 +127,18 @@ class LabelModel:
         from jinja2 import TemplateError
 
         told = [*conversation, *([{"role": "assistant", "content": answer}] if answer else [])]
-        options = {"tokenize": False, "add_generation_prompt": answer is None, "enable_thinking": False}  # the last where the template knows it
+        options = {
+            "tokenize": False,
+            "add_generation_prompt": answer is None,
+            "enable_thinking": False,
+        }  # the last where the template knows it
         try:
             return self._tokenizer.apply_chat_template(told, **options)
         except TemplateError:  # some models have no system role
             rules, first, *others = told
-            return self._tokenizer.apply_chat_template([{"role": "user", "content": f"{rules['content']}\n\n{first['content']}"}, *others], **options)
+            return self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": f"{rules['content']}\n\n{first['content']}"}, *others], **options
+            )
 
     def _answer(self, conversation, word):
         """The word's tokens as they follow the assistant's header in this template, a space before it included where it has one."""

@@ -30,7 +30,9 @@ from engine.constrained import Broken, Constraint, Grammars, Impossible
 
 log = logging.getLogger("headstart.engine")
 
-PREFILL_STEP_TOKENS = 256  # a CPU takes a second or two for these; in between others decode and a hang-up is noticed
+PREFILL_STEP_TOKENS = (
+    256  # a CPU takes a second or two for these; in between others decode and a hang-up is noticed
+)
 PROMPT_CACHE_BYTES = 1 << 30  # prefixes kept for the next turn; 46 kB per token for SmolLM2 in float32
 DECODE_CONCURRENCY = 16
 # Where a body says nothing. A small model that repeats itself would hold a CPU for minutes.
@@ -62,7 +64,9 @@ class Generation(server.ResponseGenerator):
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:REASON_CHARS]
             self._generation_failed = True
-            if self.model_provider.model is not None:  # a model that cannot be loaded is the supervisor's to tell, in a line
+            if (
+                self.model_provider.model is not None
+            ):  # a model that cannot be loaded is the supervisor's to tell, in a line
                 log.exception("the generation thread died")
         finally:
             self._loaded.set()  # nobody waits for what will not come
@@ -93,7 +97,9 @@ class Generation(server.ResponseGenerator):
         if prompt_tokens == 0:
             raise Refused("the prompt is empty")
         if prompt_tokens >= context_tokens:
-            raise Refused(f"the prompt has {prompt_tokens} tokens, the model's context holds {context_tokens}")
+            raise Refused(
+                f"the prompt has {prompt_tokens} tokens, the model's context holds {context_tokens}"
+            )
         args.max_tokens = min(args.max_tokens, context_tokens - prompt_tokens)
         vocab_size = self._vocab_size()
         if args.sampling.top_k >= vocab_size:
@@ -125,7 +131,10 @@ class Generation(server.ResponseGenerator):
         server._format_top_logprobs(logits[0], args.top_logprobs, tokenizer)
 
     def generate(self, request, generation_args, progress_callback=None):
-        stop_words, generation_args.stop_words = generation_args.stop_words, []  # they are ours to find, see _delivered
+        stop_words, generation_args.stop_words = (
+            generation_args.stop_words,
+            [],
+        )  # they are ours to find, see _delivered
         if not all(isinstance(word, str) and word for word in stop_words):
             raise Refused("stop must be a list of strings")
 
@@ -168,7 +177,9 @@ class Generation(server.ResponseGenerator):
             shown = len(text)
             if not response.finish_reason:
                 reader = request.constraint and request.constraint.reader
-                shown -= len(text) if reader and reader.is_waiting(text) else _longest_beginning(stop_words, text)
+                shown -= (
+                    len(text) if reader and reader.is_waiting(text) else _longest_beginning(stop_words, text)
+                )
             yield replace(response, text=text[:shown])
             held = text[shown:]
 
@@ -215,7 +226,11 @@ class Handler(server.APIHandler):
             if not self.stream:
                 raise
             message = f"the form of the answer is too complex: {broken}"
-            self.wfile.write(b"data: " + json.dumps({"error": {"message": message, "type": "server_error"}}).encode() + b"\n\n")
+            self.wfile.write(
+                b"data: "
+                + json.dumps({"error": {"message": message, "type": "server_error"}}).encode()
+                + b"\n\n"
+            )
 
     def _constraint(self, request):
         wanted = self.body.get("constraint")
@@ -226,7 +241,12 @@ class Handler(server.APIHandler):
         return constraint
 
     def _refuse(self, impossible):
-        error = {"message": str(impossible), "type": "invalid_request_error", "param": impossible.param, "code": None}
+        error = {
+            "message": str(impossible),
+            "type": "invalid_request_error",
+            "param": impossible.param,
+            "code": None,
+        }
         self._set_completion_headers(400)
         self.end_headers()
         self.wfile.write(json.dumps({"error": error}).encode())
@@ -245,13 +265,17 @@ class Handler(server.APIHandler):
         reader = self._reader
         if reader:
             deltas, text = reader.feed(text), ""
-            if finish_reason and self._delivered[-1].finish_reason != "stop":  # cut, by its budget or a stop word
+            if (
+                finish_reason and self._delivered[-1].finish_reason != "stop"
+            ):  # cut, by its budget or a stop word
                 deltas += reader.flush()
             elif finish_reason:
                 finish_reason = "tool_calls"
             kwargs["tool_calls"] = deltas if self.stream else tool_calls.whole(deltas)
         self._has_called |= bool(kwargs.get("tool_calls"))
-        if finish_reason == "tool_calls" and not self._has_called:  # what looked like a call could not be read as one
+        if (
+            finish_reason == "tool_calls" and not self._has_called
+        ):  # what looked like a call could not be read as one
             finish_reason = "stop"
         response = super().generate_response(text, finish_reason, *args, **kwargs)
         response["model"] = self.served_model
@@ -267,7 +291,10 @@ class Handler(server.APIHandler):
     def _logprob(self, item) -> dict:
         decode = self.response_generator.model_provider.tokenizer.decode
         likeliest = sorted(filter(_is_possible, item.top_tokens), key=lambda likely: -likely["logprob"])
-        top = [{"token": decode([likely["id"]]), "logprob": likely["logprob"], "bytes": None} for likely in likeliest]
+        top = [
+            {"token": decode([likely["id"]]), "logprob": likely["logprob"], "bytes": None}
+            for likely in likeliest
+        ]
         return {"token": decode([item.token]), "logprob": item.logprob, "bytes": None, "top_logprobs": top}
 
     def _set_completion_headers(self, status_code=200):
@@ -280,7 +307,11 @@ class Handler(server.APIHandler):
         healthy = self.response_generator.is_healthy
         self._set_completion_headers(200 if healthy else 503)
         self.end_headers()
-        self.wfile.write(json.dumps({"status": "ok" if healthy else "unavailable", "progress": self.response_generator.progress}).encode())
+        self.wfile.write(
+            json.dumps(
+                {"status": "ok" if healthy else "unavailable", "progress": self.response_generator.progress}
+            ).encode()
+        )
 
     def log_message(self, format, *args):
         """Silent: the proxy has its own line for each request."""
@@ -328,9 +359,13 @@ def serve(model: str, on_listening) -> str:
     failures = []
 
     def run(host, port, model_provider):
-        generation = Generation(model_provider, server.LRUPromptCache(model_provider.cli_args.prompt_cache_size))
+        generation = Generation(
+            model_provider, server.LRUPromptCache(model_provider.cli_args.prompt_cache_size)
+        )
         fingerprint = server.get_system_fingerprint()
-        httpd = Server(("127.0.0.1", 0), lambda *args: Handler(generation, *args, system_fingerprint=fingerprint))
+        httpd = Server(
+            ("127.0.0.1", 0), lambda *args: Handler(generation, *args, system_fingerprint=fingerprint)
+        )
         threading.Thread(target=httpd.serve_forever, name="http", daemon=True).start()
         on_listening(httpd.server_address[1])
         generation.join()

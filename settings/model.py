@@ -25,23 +25,55 @@ import yaml
 from dotenv import dotenv_values
 
 from errors import ConfigError
+from settings.decisions import CLASSIFIED, Decision
+from settings.kinds import KINDS, PAGE_SEARCH, Capabilities, capabilities_of
 
-DECISIONS = ("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META")
+DECISIONS = tuple(map(str, Decision))
 LONGEST_S = 86_400.0  # a day: sockets and events take no limit of any length
 VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(VARIABLE)
 _LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
 HIDDEN = "***"
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SECRET_ENDINGS = ("key", "keys", "token", "secret", "secrets", "password", "passwd", "pwd", "credential", "credentials", "auth", "authorization")
+_SECRET_ENDINGS = (
+    "key",
+    "keys",
+    "token",
+    "secret",
+    "secrets",
+    "password",
+    "passwd",
+    "pwd",
+    "credential",
+    "credentials",
+    "auth",
+    "authorization",
+)
 _CREDENTIALS = re.compile(r"://.*@", re.S)  # a password may hold anything, even a blank
 _QUERY = re.compile(r"([\w-]+)(=)([^\s&'\"]+)")
 _ASSIGNED = re.compile(r"([\w-]+)(\s*[:=]\s*)((?:(?:Bearer|Basic)\s+)?[^\s&,'\"}]+)")
 
 
-def setting(default=dataclasses.MISSING, doc="", *, factory=dataclasses.MISSING, choices=None, names=None, minimum=None, maximum=None, secret=False):
+def setting(
+    default=dataclasses.MISSING,
+    doc="",
+    *,
+    factory=dataclasses.MISSING,
+    choices=None,
+    names=None,
+    minimum=None,
+    maximum=None,
+    secret=False,
+):
     """A field of a section: its default, what it means, and what it may be. names: the keys a mapping has, each of them, and no others."""
-    metadata = {"doc": doc, "choices": choices, "names": names, "minimum": minimum, "maximum": maximum, "secret": secret}
+    metadata = {
+        "doc": doc,
+        "choices": choices,
+        "names": names,
+        "minimum": minimum,
+        "maximum": maximum,
+        "secret": secret,
+    }
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
 
 
@@ -51,17 +83,33 @@ class Server:
     port: int = setting(8002, "port to listen on; PORT overrides", minimum=0, maximum=65535)
     threads: int = setting(64, "requests served at once; each open stream holds one", minimum=1)
     max_body_mb: int = setting(32, "largest request body, in MB", minimum=1)
-    api_keys: list[str] = setting(factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True)
-    cors_origins: list[str] = setting(factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any')
+    api_keys: list[str] = setting(
+        factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True
+    )
+    cors_origins: list[str] = setting(
+        factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any'
+    )
 
 
 @dataclass(frozen=True)
 class Classifier:
     backend: str = setting("mlx", "mlx: in process; openai: any chat model", choices=("mlx", "openai"))
-    model: str = setting("builtin", "the model's name; mlx: builtin, the trained one, or an instruct model: smollm2, a folder, a hub's owner/model")
-    timeout_ms: int = setting(2000, "how long a request waits for its decision", minimum=1, maximum=int(LONGEST_S * 1000))
-    on_failure: str = setting("MODERATE", "the decision when the classifier fails or is late", choices=DECISIONS[:4])
-    escalation_cost: float = setting(1.0, "mlx: how much worse a needless COMPLEX or ENRICH is than a missed one", minimum=0.01, maximum=100)
+    model: str = setting(
+        "builtin",
+        "the model's name; mlx: builtin, the trained one, or an instruct model: smollm2, a folder, a hub's owner/model",
+    )
+    timeout_ms: int = setting(
+        2000, "how long a request waits for its decision", minimum=1, maximum=int(LONGEST_S * 1000)
+    )
+    on_failure: str = setting(
+        "MODERATE", "the decision when the classifier fails or is late", choices=tuple(map(str, CLASSIFIED))
+    )
+    escalation_cost: float = setting(
+        1.0,
+        "mlx: how much worse a needless COMPLEX or ENRICH is than a missed one",
+        minimum=0.01,
+        maximum=100,
+    )
     min_confidence: float = setting(0.0, "mlx: below it `on_failure` is the decision", minimum=0, maximum=1)
     base_url: str | None = setting(None, "openai backend: where, with /v1")
     api_key: str | None = setting(None, "openai backend: its key", secret=True)
@@ -72,12 +120,16 @@ class Classifier:
 @dataclass(frozen=True)
 class Speculation:
     enabled: bool = setting(True, "start the primary call before the decision is known")
-    max_in_flight: int = setting(8, "undecided speculative calls at once; beyond it requests go without", minimum=0)
+    max_in_flight: int = setting(
+        8, "undecided speculative calls at once; beyond it requests go without", minimum=0
+    )
 
 
 @dataclass(frozen=True)
 class Conversations:
-    sticky: bool = setting(True, "a short follow-up stays with the provider that answered before, unless the decision is clear")
+    sticky: bool = setting(
+        True, "a short follow-up stays with the provider that answered before, unless the decision is clear"
+    )
 
 
 @dataclass(frozen=True)
@@ -90,31 +142,44 @@ class Params:
 @dataclass(frozen=True)
 class Timeouts:
     connect_s: float = setting(5.0, "until the connection stands", minimum=0.001, maximum=LONGEST_S)
-    first_byte_s: float | None = setting(None, "until the first content; unset: 120 at home, slow in prefill; else 60", minimum=0.001, maximum=LONGEST_S)
+    first_byte_s: float | None = setting(
+        None,
+        "until the first content; unset: 120 at home, slow in prefill; else 60",
+        minimum=0.001,
+        maximum=LONGEST_S,
+    )
     idle_s: float = setting(120.0, "longest silence within an answer", minimum=0.001, maximum=LONGEST_S)
-    total_s: float | None = setting(None, "the whole call; unset: as long as it takes", minimum=0.001, maximum=LONGEST_S)
+    total_s: float | None = setting(
+        None, "the whole call; unset: as long as it takes", minimum=0.001, maximum=LONGEST_S
+    )
 
 
 @dataclass(frozen=True)
 class Prices:
     input: float = setting(doc="USD per million prompt tokens", minimum=0)
     output: float = setting(doc="USD per million completion tokens", minimum=0)
-    cached_input: float | None = setting(None, "USD per million prompt tokens read from a cache; unset: as input", minimum=0)
+    cached_input: float | None = setting(
+        None, "USD per million prompt tokens read from a cache; unset: as input", minimum=0
+    )
 
 
 @dataclass(frozen=True)
 class Pages:
     count: int = setting(5, "results taken, from the top", minimum=1, maximum=20)
-    fetch_s: float = setting(5.0, "until their pages have to be there; a result has its snippet if not", minimum=0.1, maximum=60.0)
+    fetch_s: float = setting(
+        5.0, "until their pages have to be there; a result has its snippet if not", minimum=0.1, maximum=60.0
+    )
     max_kb: int = setting(512, "of a page that are read, unpacked", minimum=1, maximum=16_384)
-    allow_private: bool = setting(False, "read pages at private addresses too, such as those of your own wiki")
+    allow_private: bool = setting(
+        False, "read pages at private addresses too, such as those of your own wiki"
+    )
 
 
 @dataclass(frozen=True)
 class Provider:
     kind: str = setting(
-        doc="openai: any OpenAI-compatible server; anthropic: the Messages API; mlx: an embedded model; searxng: your search engine, for enrichment alone",
-        choices=("openai", "anthropic", "mlx", "searxng"),
+        doc="; ".join(f"{name}: {kind.doc}" for name, kind in KINDS.items()),
+        choices=KINDS,
     )
     model: str = setting("", "model name sent upstream; empty: disabled")
     base_url: str = setting("", "with /v1 (searxng: as a browser has it); empty: disabled")
@@ -124,24 +189,45 @@ class Provider:
     params: Params = setting(factory=Params, doc="what to drop, raise or set in the request")
     timeouts: Timeouts = setting(factory=Timeouts, doc="in seconds")
     prices: Prices | None = setting(None, "for cost_usd; unset: unknown")
-    health_path: str | None = setting(None, "path for /health below base_url; unset: /models, of searxng /healthz")
-    max_concurrent: int | None = setting(None, "calls at once, the others queue; unset: 8 for mlx, else any number", minimum=1)
+    health_path: str | None = setting(
+        None, "path for /health below base_url; unset: /models, of searxng /healthz"
+    )
+    max_concurrent: int | None = setting(
+        None, "calls at once, the others queue; unset: 8 for mlx, else any number", minimum=1
+    )
     max_queued: int = setting(64, "calls that may wait; beyond it the next of the chain is asked", minimum=0)
-    queue_timeout_s: float = setting(120.0, "how long a call waits for its turn", minimum=0, maximum=LONGEST_S)
+    queue_timeout_s: float = setting(
+        120.0, "how long a call waits for its turn", minimum=0, maximum=LONGEST_S
+    )
     embeddings: bool = setting(False, "embeddings go here, whatever model they name")
-    responses: bool = setting(False, "openai: it has /responses, so clients of that API are passed through to it untouched")
+    responses: bool = setting(
+        False, "openai: it has /responses, so clients of that API are passed through to it untouched"
+    )
     search: str = setting(
-        "responses", "how an enrichment asks it: responses, with the route's tools; chat, for a model that searches by itself", choices=("responses", "chat")
+        "responses",
+        "how an enrichment asks it: responses, with the route's tools; chat, for a model that searches by itself",
+        choices=("responses", "chat"),
     )
     pages: Pages = setting(factory=Pages, doc="searxng: the results that are read")
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self):
+        kind = KINDS[self.kind]
         if not self.disabled:
-            missing = "base_url" if self.kind != "mlx" and not self.base_url else "model" if self.kind != "searxng" and not self.model else None
+            missing = next((name for name in kind.needs if not getattr(self, name)), None)
             object.__setattr__(self, "disabled", missing and f"{missing} is not set")
-        if self.kind == "searxng" and self.health_path is None:
-            object.__setattr__(self, "health_path", "/healthz")
+        if self.health_path is None:
+            object.__setattr__(self, "health_path", kind.health_path)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked, as far as its kind and these settings tell."""
+        return capabilities_of(self.kind, responses=self.responses, search=self.search)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is a model of ours, run beside the server."""
+        return KINDS[self.kind].embedded
 
 
 @dataclass(frozen=True)
@@ -179,23 +265,33 @@ class Sessions:
 @dataclass(frozen=True)
 class Breaker:
     failures: int = setting(5, "failures in a row after which a provider rests", minimum=1)
-    first_rest_s: float = setting(1.0, "its first rest; each further one is twice as long", minimum=0.1, maximum=LONGEST_S)
+    first_rest_s: float = setting(
+        1.0, "its first rest; each further one is twice as long", minimum=0.1, maximum=LONGEST_S
+    )
     longest_rest_s: float = setting(60.0, "up to this", minimum=0.1, maximum=LONGEST_S)
 
 
 @dataclass(frozen=True)
 class Probes:
-    period_s: float = setting(60.0, "between two looks at each provider's health, in the background", minimum=1, maximum=LONGEST_S)
+    period_s: float = setting(
+        60.0, "between two looks at each provider's health, in the background", minimum=1, maximum=LONGEST_S
+    )
 
 
 @dataclass(frozen=True)
 class Ledger:
-    url: str = setting("sqlite:///ledger.db", "where calls and their costs are kept: SQLite, or postgresql+psycopg://...", secret=True)
+    url: str = setting(
+        "sqlite:///ledger.db",
+        "where calls and their costs are kept: SQLite, or postgresql+psycopg://...",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True)
 class Budgets:
-    daily_usd: float | None = setting(None, "when it is spent, cloud routes fall to local until the next day", minimum=0)
+    daily_usd: float | None = setting(
+        None, "when it is spent, cloud routes fall to local until the next day", minimum=0
+    )
     monthly_usd: float | None = setting(None, "likewise until the next month", minimum=0)
 
 
@@ -224,14 +320,23 @@ class Config:
     server: Server = setting(factory=Server, doc="where it listens, and to whom")
     virtual_model: str = setting("auto", "the model name that is classified")
     timezone: str = setting("local", "IANA name, or local")
-    show_route: bool = setting(False, "name route, provider and time in a line of reasoning before each answer")
+    show_route: bool = setting(
+        False, "name route, provider and time in a line of reasoning before each answer"
+    )
     conversations: Conversations = setting(factory=Conversations, doc="how a conversation keeps its place")
     classifier: Classifier = setting(factory=Classifier, doc="who decides what a request needs")
-    speculation: Speculation = setting(factory=Speculation, doc="the primary call that starts before the decision")
+    speculation: Speculation = setting(
+        factory=Speculation, doc="the primary call that starts before the decision"
+    )
     decisions: dict[str, str] = setting(factory=dict, doc="decision -> route", names=DECISIONS)
     providers: dict[str, Provider] = setting(factory=dict, doc="the backends, by a name of yours")
-    routes: dict[str, Route] = setting(factory=dict, doc="the ways a request can go, by a name of yours; each is a model that clients can name")
-    models: list[ModelRule] = setting(factory=list, doc="where model names go; the first rule that fits decides")
+    routes: dict[str, Route] = setting(
+        factory=dict,
+        doc="the ways a request can go, by a name of yours; each is a model that clients can name",
+    )
+    models: list[ModelRule] = setting(
+        factory=list, doc="where model names go; the first rule that fits decides"
+    )
     breaker: Breaker = setting(factory=Breaker, doc="when a provider that fails is left alone")
     probes: Probes = setting(factory=Probes, doc="how the providers' health is watched")
     ledger: Ledger = setting(factory=Ledger, doc="what every call used and cost")
@@ -239,7 +344,9 @@ class Config:
     sessions: Sessions = setting(factory=Sessions, doc="the record of each request")
     log: Log = setting(factory=Log, doc="the log file, one line for each event")
     path: Path = dataclasses.field(default=Path("config.yaml"), init=False)
-    origins: dict[str, Origin] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    origins: dict[str, Origin] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def resolve(self, name):
         """The absolute path of a file named in the configuration."""
@@ -261,7 +368,9 @@ def load(path=None, environ=None):
     Raises ConfigError for the first mistake found.
     """
     environ = os.environ if environ is None else environ
-    path = Path(path or environ.get("HEADSTART_CONFIG") or Path(__file__).resolve().parent.parent / "config.yaml").resolve()
+    path = Path(
+        path or environ.get("HEADSTART_CONFIG") or Path(__file__).resolve().parent.parent / "config.yaml"
+    ).resolve()
     variables = Variables(environ, _dotenv(path.parent / ".env"))
     reader = _Reader(path, variables)
     config = reader.read()
@@ -301,7 +410,9 @@ def masked(text):
     """A text without the credentials in its URLs, and without what is assigned to a secret-looking name in it."""
     text = _CREDENTIALS.sub(f"://{HIDDEN}@", text)
     for pattern in (_QUERY, _ASSIGNED):
-        text = pattern.sub(lambda match: match[1] + match[2] + (HIDDEN if looks_secret(match[1]) else match[3]), text)
+        text = pattern.sub(
+            lambda match: match[1] + match[2] + (HIDDEN if looks_secret(match[1]) else match[3]), text
+        )
     return text
 
 
@@ -371,10 +482,16 @@ class _Reader:
             config = self.section(Config, node, "")
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line
-            secret = any(map(looks_secret, re.findall(r"[\w-]+", "".join(text.splitlines()[line : line + 1]))))
+            secret = any(
+                map(looks_secret, re.findall(r"[\w-]+", "".join(text.splitlines()[line : line + 1])))
+            )
             self.fail(line + 1, "yaml", _without_quotes(error.problem) if secret else error.problem)
         except yaml.reader.ReaderError as error:
-            self.fail(text[: error.position].count("\n") + 1, "yaml", f"the character {text[error.position]!r} is not allowed")
+            self.fail(
+                text[: error.position].count("\n") + 1,
+                "yaml",
+                f"the character {text[error.position]!r} is not allowed",
+            )
         except RecursionError:
             self.fail(1, "yaml", "is nested too deeply, or in itself")
         self.check(config)
@@ -416,7 +533,12 @@ class _Reader:
             here = f"{key}.{name}" if key else name
             if name not in fields:
                 near = difflib.get_close_matches(name, fields, 1, 0.6)
-                self.fail(name_node, here, "unknown key" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"))
+                self.fail(
+                    name_node,
+                    here,
+                    "unknown key"
+                    + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(fields)}"),
+                )
             if fields[name].metadata["secret"]:
                 self.secrets.append(here)
             try:
@@ -428,7 +550,11 @@ class _Reader:
                 continue
             self.bounds(fields[name], values[name], value, here)
         for name, field in fields.items():
-            if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if (
+                name not in values
+                and field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING
+            ):
                 self.fail(node, f"{key}.{name}", "is required")
         built = cls(**values)
         return altered(built, disabled=unset) if unset else built
@@ -456,7 +582,9 @@ class _Reader:
             return self.section(hint, node, key)
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin is dict:
-            return {name: self.value(args[1], child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
+            return {
+                name: self.value(args[1], child, f"{key}.{name}") for name, _, child in self.pairs(node, key)
+            }
         if origin is list:
             if not isinstance(node, yaml.SequenceNode):
                 self.fail(node, key, f"expected a list, found {_described(node)}")
@@ -520,7 +648,7 @@ class _Reader:
     # What the types cannot say.
 
     def check(self, config):
-        line = lambda key: self.lines.get(key, 1)  # noqa: E731
+        line = lambda key: self.lines.get(key, 1)
         if config.timezone != "local":
             try:
                 zoneinfo.ZoneInfo(config.timezone)
@@ -530,8 +658,17 @@ class _Reader:
             self.fail(line("classifier"), "classifier.base_url", "is required for the openai backend")
         self.check_url(line("classifier.base_url"), "classifier.base_url", config.classifier.base_url)
         model = config.classifier.model
-        if config.classifier.backend == "mlx" and model not in ("builtin", "smollm2") and model.count("/") != 1 and not (self.path.parent / model).is_dir():
-            self.fail(line("classifier.model"), "classifier.model", f"'{model}' is neither builtin, smollm2, a folder nor a hub's owner/model")
+        if (
+            config.classifier.backend == "mlx"
+            and model not in ("builtin", "smollm2")
+            and model.count("/") != 1
+            and not (self.path.parent / model).is_dir()
+        ):
+            self.fail(
+                line("classifier.model"),
+                "classifier.model",
+                f"'{model}' is neither builtin, smollm2, a folder nor a hub's owner/model",
+            )
         self.check_file(line("classifier.prompt"), "classifier.prompt", config.classifier.prompt)
         for decision, route in config.decisions.items():
             key = f"decisions.{decision}"
@@ -543,7 +680,9 @@ class _Reader:
         if missing:
             self.fail(line("decisions"), "decisions", f"no route for {', '.join(missing)}")
         for name, provider in config.providers.items():
-            self.check_url(line(f"providers.{name}.base_url"), f"providers.{name}.base_url", provider.base_url)
+            self.check_url(
+                line(f"providers.{name}.base_url"), f"providers.{name}.base_url", provider.base_url
+            )
             self.check_params(line(f"providers.{name}.params"), f"providers.{name}.params", provider.params)
             self.check_search(name, provider)
         for name, route in config.routes.items():
@@ -559,13 +698,22 @@ class _Reader:
     def check_search(self, name, provider):
         """What only makes sense for a provider of one kind is named where another has it; the default, as `make config` prints it, may stand."""
         usual = Provider(provider.kind)
-        for keys, kinds, told in (
-            (("model", "extra_body", "params", "prices", "embeddings"), ("openai", "anthropic", "mlx"), "a searxng provider has no model to be told this"),
-            (("pages",), ("searxng",), "only a searxng provider's results are read"),
-            (("search",), ("openai",), "only an openai provider can be asked in more than one way"),
+        kind = KINDS[provider.kind]
+        for keys, has_them, told in (
+            (
+                ("model", "extra_body", "params", "prices", "embeddings"),
+                "model" in kind.needs,
+                f"a {provider.kind} provider has no model to be told this",
+            ),
+            (("pages",), PAGE_SEARCH in kind.searches, "only a searxng provider's results are read"),
+            (
+                ("search",),
+                len(kind.searches) > 1,
+                "only an openai provider can be asked in more than one way",
+            ),
         ):
             for key in keys:
-                if provider.kind not in kinds and getattr(provider, key) != getattr(usual, key):
+                if not has_them and getattr(provider, key) != getattr(usual, key):
                     self.fail(self.lines[f"providers.{name}.{key}"], f"providers.{name}.{key}", told)
 
     def check_models(self, config):
@@ -573,18 +721,32 @@ class _Reader:
         for i, rule in enumerate(config.models):
             key = f"models[{i}]"
             line = self.lines.get(key, 1)
-            kinds = [(kind, getattr(rule, kind)) for kind in ("exact", "prefix", "regex") if getattr(rule, kind) is not None]
+            kinds = [
+                (kind, getattr(rule, kind))
+                for kind in ("exact", "prefix", "regex")
+                if getattr(rule, kind) is not None
+            ]
             if len(kinds) != 1 or not kinds[0][1]:
                 self.fail(line, key, "needs one of exact, prefix and regex")
             if kinds[0] in seen:
-                self.fail(line, key, f"{kinds[0][0]} '{kinds[0][1]}' stands in models[{seen[kinds[0]]}] already")
+                self.fail(
+                    line, key, f"{kinds[0][0]} '{kinds[0][1]}' stands in models[{seen[kinds[0]]}] already"
+                )
             seen[kinds[0]] = i
             if bool(rule.provider) == bool(rule.route):
                 self.fail(line, key, "needs a provider or a route" + (", not both" if rule.route else ""))
             if rule.provider and rule.provider not in config.providers:
-                self.fail(self.lines[f"{key}.provider"], f"{key}.provider", f"there is no provider '{rule.provider}'")
-            if rule.provider and config.providers[rule.provider].kind == "searxng":
-                self.fail(self.lines[f"{key}.provider"], f"{key}.provider", f"'{rule.provider}' searches and answers nobody")
+                self.fail(
+                    self.lines[f"{key}.provider"],
+                    f"{key}.provider",
+                    f"there is no provider '{rule.provider}'",
+                )
+            if rule.provider and not config.providers[rule.provider].capabilities.chat:
+                self.fail(
+                    self.lines[f"{key}.provider"],
+                    f"{key}.provider",
+                    f"'{rule.provider}' searches and answers nobody",
+                )
             if rule.route and rule.route not in config.routes:
                 self.fail(self.lines[f"{key}.route"], f"{key}.route", f"there is no route '{rule.route}'")
             if rule.regex:
@@ -595,7 +757,11 @@ class _Reader:
         try:
             pattern_of(pattern)
         except re2.error as error:
-            told = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+            told = (
+                error.args[0].decode(errors="replace")
+                if error.args and isinstance(error.args[0], bytes)
+                else str(error)
+            )
             self.fail(self.lines[key], key, f"'{pattern}' is no RE2 pattern: {told}")
 
     def check_params(self, line, key, params):
@@ -610,22 +776,42 @@ class _Reader:
             self.fail(line, key, "has the name of the virtual model")
         for i, provider in enumerate(route.chain):
             if provider not in config.providers:
-                self.fail(self.lines.get(f"{key}.chain", line), f"{key}.chain[{i}]", f"there is no provider '{provider}'")
-            if config.providers[provider].kind == "searxng":
-                self.fail(self.lines[f"{key}.chain"], f"{key}.chain[{i}]", f"'{provider}' searches and answers nobody")
+                self.fail(
+                    self.lines.get(f"{key}.chain", line),
+                    f"{key}.chain[{i}]",
+                    f"there is no provider '{provider}'",
+                )
+            if not config.providers[provider].capabilities.chat:
+                self.fail(
+                    self.lines[f"{key}.chain"],
+                    f"{key}.chain[{i}]",
+                    f"'{provider}' searches and answers nobody",
+                )
         if bool(route.chain) == bool(route.answer):
             self.fail(line, key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
         if route.context and not route.answer:
-            self.fail(self.lines[f"{key}.context"], f"{key}.context", "needs an answer route that uses what it finds")
+            self.fail(
+                self.lines[f"{key}.context"],
+                f"{key}.context",
+                "needs an answer route that uses what it finds",
+            )
         if route.answer:
             self.check_answer(config, name)
             if not route.context:
                 self.fail(line, f"{key}.context", "is required beside an answer route")
             if route.context not in config.providers:
-                self.fail(self.lines[f"{key}.context"], f"{key}.context", f"there is no provider '{route.context}'")
-            if config.providers[route.context].kind == "mlx":
-                self.fail(self.lines[f"{key}.context"], f"{key}.context", f"'{route.context}' is an embedded model and cannot search")
-        self.check_file(self.lines.get(f"{key}.system_prompt", line), f"{key}.system_prompt", route.system_prompt)
+                self.fail(
+                    self.lines[f"{key}.context"], f"{key}.context", f"there is no provider '{route.context}'"
+                )
+            if not config.providers[route.context].capabilities.search:
+                self.fail(
+                    self.lines[f"{key}.context"],
+                    f"{key}.context",
+                    f"'{route.context}' is an embedded model and cannot search",
+                )
+        self.check_file(
+            self.lines.get(f"{key}.system_prompt", line), f"{key}.system_prompt", route.system_prompt
+        )
 
     def check_answer(self, config, name):
         """Whether the route that answers for this one has a chain of its own, and does not lead back here."""
@@ -659,7 +845,11 @@ _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "tru
 
 def _resolved(node, text, quoted=False):
     """The scalar node with another text, of the type that YAML sees in it."""
-    tag = "tag:yaml.org,2002:str" if quoted else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+    tag = (
+        "tag:yaml.org,2002:str"
+        if quoted
+        else yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+    )
     return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
 
 

@@ -82,7 +82,9 @@ class Reloader:
             last = now
 
     def _reload(self, now):
-        touched = sorted({path.name for path in now.keys() | self._seen.keys() if now.get(path) != self._seen.get(path)})
+        touched = sorted(
+            {path.name for path in now.keys() | self._seen.keys() if now.get(path) != self._seen.get(path)}
+        )
         self._seen = now
         old = self._parts
         try:
@@ -91,7 +93,11 @@ class Reloader:
         except ConfigError as error:
             log.error("Config rejected: %s", " ".join(str(error).split()))
             return
-        changed = [*changed_keys(old.config, config), *(name for name in touched if name not in (config.path.name, ".env")), *waiting]
+        changed = [
+            *changed_keys(old.config, config),
+            *(name for name in touched if name not in (config.path.name, ".env")),
+            *waiting,
+        ]
         with self._lock:
             self._parts = new
             self._in_flight[new] = 0
@@ -131,7 +137,11 @@ def changed_keys(old, new, key=""):
     if old == new:
         return
     if dataclasses.is_dataclass(old) and type(old) is type(new):
-        pairs = {field.name: (getattr(old, field.name), getattr(new, field.name)) for field in dataclasses.fields(old) if field.init}
+        pairs = {
+            field.name: (getattr(old, field.name), getattr(new, field.name))
+            for field in dataclasses.fields(old)
+            if field.init
+        }
     elif isinstance(old, dict) and isinstance(new, dict):
         yield from (f"{key}.{name}" for name in [*old, *new] if name not in old or name not in new)
         pairs = {name: (old[name], new[name]) for name in old if name in new}
@@ -152,13 +162,21 @@ def as_running(config, running, engines):
     providers = dict(config.providers)
     for name, model in _engines(config).items():
         if name not in engines:
-            providers[name] = settings.altered(providers[name], disabled="its engine starts with the next start of Headstart")
+            providers[name] = settings.altered(
+                providers[name], disabled="its engine starts with the next start of Headstart"
+            )
             waiting.append(f"providers.{name}")
         elif model != engines[name]:
             providers[name] = settings.altered(providers[name], model=engines[name])
             waiting.append(f"providers.{name}.model")
-    return settings.altered(config, server=settings.altered(config.server, **kept), providers=providers), waiting
+    return settings.altered(
+        config, server=settings.altered(config.server, **kept), providers=providers
+    ), waiting
 
 
 def _engines(config):
-    return {name: provider.model for name, provider in config.providers.items() if provider.kind == "mlx" and not provider.disabled}
+    return {
+        name: provider.model
+        for name, provider in config.providers.items()
+        if provider.is_embedded and not provider.disabled
+    }

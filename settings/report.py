@@ -33,7 +33,9 @@ def _section(config, section, key, indent):
     for field in dataclasses.fields(section):
         if field.init:
             here = f"{key}.{field.name}" if key else field.name
-            yield from _entry(config, field, getattr(section, field.name), here, f"{indent}{field.name}:", indent + "  ")
+            yield from _entry(
+                config, field, getattr(section, field.name), here, f"{indent}{field.name}:", indent + "  "
+            )
 
 
 def _entry(config, field, value, key, opening, indent):
@@ -64,7 +66,9 @@ def _shown(config, field, value, key):
         return [_shown(config, field, item, f"{key}[{i}]") for i, item in enumerate(value)]
     if value in ("", None) or isinstance(value, bool):
         return value
-    is_secret = field.metadata["secret"] and not field.name.endswith("url")  # of an address only the credentials are
+    is_secret = field.metadata["secret"] and not field.name.endswith(
+        "url"
+    )  # of an address only the credentials are
     sounds_secret = settings.looks_secret(key.rpartition(".")[2]) and isinstance(value, str)
     origin = config.origins.get(key)
     if is_secret or sounds_secret or (origin and any(map(settings.looks_secret, origin.variables))):
@@ -76,7 +80,11 @@ def _origin(config, key):
     """Where a value came from, in words. A list in one line came from wherever its items did."""
     if key not in config.origins:
         return "default"
-    below = [origin for other, origin in config.origins.items() if other == key or other.startswith((f"{key}[", f"{key}."))]
+    below = [
+        origin
+        for other, origin in config.origins.items()
+        if other == key or other.startswith((f"{key}[", f"{key}."))
+    ]
     told = [variable for origin in below for variable in origin.variables]
     line = config.origins[key].line
     return ", ".join([*dict.fromkeys(told), *([f"{config.path.name}:{line}"] if line else [])])

@@ -38,7 +38,11 @@ def _section(cls, sections):
     """The schema of a class of settings. sections: where those of the classes it uses are put."""
     hints = typing.get_type_hints(cls)
     fields = [field for field in dataclasses.fields(cls) if field.init]
-    required = [field.name for field in fields if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+    required = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
     return {
         "type": "object",
         "properties": {field.name: _property(field, hints[field.name], sections) for field in fields},
@@ -68,7 +72,11 @@ def _type(hint, limits, sections):
         return {"$ref": f"#/$defs/{hint.__name__}"}
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is dict:
-        names = {"propertyNames": {"enum": list(limits["names"])}, "required": list(limits["names"])} if limits["names"] else {}
+        names = (
+            {"propertyNames": {"enum": list(limits["names"])}, "required": list(limits["names"])}
+            if limits["names"]
+            else {}
+        )
         return {"type": "object", **names, "additionalProperties": _type(args[1], _NO_LIMITS, sections)}
     if origin is list:
         return {"type": "array", "items": _type(args[0], _NO_LIMITS, sections)}
@@ -94,7 +102,10 @@ def _or_null(told):
     if "anyOf" in told:
         return {"anyOf": [*told["anyOf"], {"type": "null"}]}
     if "type" in told:
-        return {**told, "type": [*([told["type"]] if isinstance(told["type"], str) else told["type"]), "null"]}
+        return {
+            **told,
+            "type": [*([told["type"]] if isinstance(told["type"], str) else told["type"]), "null"],
+        }
     return {"anyOf": [told, {"type": "null"}]}
 
 

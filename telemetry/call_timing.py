@@ -30,9 +30,18 @@ class Timing:
     def ended(self):
         seconds = time.monotonic() - self._started
         ttft = f" ttft={self._ttft_s:.3f}" if self._ttft_s is not None else ""
-        print(f"LLM end {self._call} seconds={seconds:.3f} chars_in={self._chars_in} chars_out={self.chars_out}{ttft}", file=sys.stderr, flush=True)
+        print(
+            f"LLM end {self._call} seconds={seconds:.3f} chars_in={self._chars_in} chars_out={self.chars_out}{ttft}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def clock_for(provider, model, payload):
     """A Timing for a call that begins now, None unless LLM_TIMING=1. payload: the request's body, bytes of JSON (ASCII, so bytes are characters)."""
     return Timing(provider, model, len(payload)) if _WANTED else None
+
+
+def ms_since(started):
+    """Whole milliseconds of monotonic time since `started`."""
+    return round((time.monotonic() - started) * 1000)

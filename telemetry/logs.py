@@ -40,7 +40,10 @@ class _Discreet:
     def formatException(self, exc_info):
         parts, error = [], exc_info[1]
         while error is not None:
-            parts.append(f"Traceback of {type(error).__name__}:\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip())
+            parts.append(
+                f"Traceback of {type(error).__name__}:\n"
+                + "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            )
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\nwhile handling\n".join(parts)
 
@@ -92,13 +95,21 @@ def set_up(config):
     """
     file = config.resolve(config.log.file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = RotatingFile(file, maxBytes=int(config.log.max_mb * 1e6), backupCount=config.log.backups, encoding="utf-8", errors="replace")
+    text = RotatingFile(
+        file,
+        maxBytes=int(config.log.max_mb * 1e6),
+        backupCount=config.log.backups,
+        encoding="utf-8",
+        errors="replace",
+    )
     text.setFormatter(TextFormatter())
     handlers = [text]
     if os.environ.get("LOG_FORMAT") == "json":
         stdout = logging.StreamHandler(sys.stdout)
         renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
-        stdout.setFormatter(JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=renamed))
+        stdout.setFormatter(
+            JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=renamed)
+        )
         handlers.append(stdout)
     # What no line of ours names need not be looked up for each (logging's documentation, "Optimization").
     logging._srcfile = None

@@ -10,17 +10,27 @@ class Metrics:
     def __init__(self):
         self._registry = CollectorRegistry()
         make = {"registry": self._registry, "namespace": "headstart"}
-        self.requests = Counter("requests_total", "Requests that ended", ("route", "decision", "provider", "status"), **make)
-        self.speculations = Counter("speculations_total", "Speculative primary calls by how they ended", ("outcome",), **make)
+        self.requests = Counter(
+            "requests_total", "Requests that ended", ("route", "decision", "provider", "status"), **make
+        )
+        self.speculations = Counter(
+            "speculations_total", "Speculative primary calls by how they ended", ("outcome",), **make
+        )
         self.in_flight = Gauge("requests_in_flight", "Requests accepted and not finished", **make)
         self.total = Histogram("request_seconds", "Arrival to end", ("route",), buckets=_SECONDS, **make)
-        self.ttft = Histogram("ttft_seconds", "Arrival to the first byte of content sent", ("route",), buckets=_SECONDS, **make)
-        self.classification = Histogram("classification_seconds", "Time to a decision", buckets=_SECONDS, **make)
+        self.ttft = Histogram(
+            "ttft_seconds", "Arrival to the first byte of content sent", ("route",), buckets=_SECONDS, **make
+        )
+        self.classification = Histogram(
+            "classification_seconds", "Time to a decision", buckets=_SECONDS, **make
+        )
 
     def settled(self, exchange):
         """Count a request that has ended."""
         route = exchange.route or "none"
-        self.requests.labels(route, exchange.decision or "none", exchange.provider or "none", str(exchange.status)).inc()
+        self.requests.labels(
+            route, exchange.decision or "none", exchange.provider or "none", str(exchange.status)
+        ).inc()
         if exchange.speculation_outcome != "off":
             self.speculations.labels(exchange.speculation_outcome).inc()
         self.total.labels(route).observe(exchange.total_ms / 1000)

@@ -23,7 +23,15 @@ def prepared():
 
 @pytest.fixture(scope="session")
 def upstreams():
-    made = {name: FakeUpstream(model) for name, model in (("primary", "p-model"), ("backup", "b-model"), ("cloud", "c-model"), ("judge", "j-model"))}
+    made = {
+        name: FakeUpstream(model)
+        for name, model in (
+            ("primary", "p-model"),
+            ("backup", "b-model"),
+            ("cloud", "c-model"),
+            ("judge", "j-model"),
+        )
+    }
     yield made
     for upstream in made.values():
         upstream.close()
@@ -31,7 +39,11 @@ def upstreams():
 
 @pytest.fixture(scope="session")
 def running(upstreams, tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams)).wait_until_up().wait_until_known()
+    server = (
+        Server(tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams))
+        .wait_until_up()
+        .wait_until_known()
+    )
     yield server
     server.stop()
 

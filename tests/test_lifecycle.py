@@ -81,7 +81,11 @@ def test_the_first_chat_is_answered_by_the_real_model(default):
     assert reply.status_code == 200
     assert answer["choices"][0]["message"]["content"].strip()
     assert answer["usage"]["completion_tokens"] > 0
-    assert (reply.headers["X-Provider"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == ("local", "primary", "adopted")
+    assert (reply.headers["X-Provider"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == (
+        "local",
+        "primary",
+        "adopted",
+    )
 
 
 def test_a_streamed_chat_is_answered_by_the_real_model(default):
@@ -90,12 +94,21 @@ def test_a_streamed_chat_is_answered_by_the_real_model(default):
     assert streamed_text(reply).strip()
     events = sse_events(reply)
     assert events[-1] == "[DONE]"
-    assert [choice["finish_reason"] for event in events[:-1] for choice in event["choices"] if choice["finish_reason"]] in (
+    assert [
+        choice["finish_reason"]
+        for event in events[:-1]
+        for choice in event["choices"]
+        if choice["finish_reason"]
+    ] in (
         ["length"],
         ["stop"],
     )
     line = default.request_line(reply.headers["X-Session-Id"])
-    assert (line["decision"], line["provider"], line["status"]) == (reply.headers["X-Decision"], "local", "200")
+    assert (line["decision"], line["provider"], line["status"]) == (
+        reply.headers["X-Decision"],
+        "local",
+        "200",
+    )
 
 
 def test_the_real_classifier_and_the_real_model_are_healthy(default):
@@ -140,7 +153,10 @@ def test_ctrl_c_takes_supervisor_and_engine_along_and_leaves_no_file(default):
 def test_a_stop_while_the_engine_is_still_starting_is_clean(prepared, tmp_path):
     server = default_server(tmp_path)
     try:
-        await_that(lambda: any("engine.serve" in command_of(pid) for pid in server.descendants()), "no engine was started")
+        await_that(
+            lambda: any("engine.serve" in command_of(pid) for pid in server.descendants()),
+            "no engine was started",
+        )
         children = server.descendants()
 
         server.process.send_signal(signal.SIGTERM)
@@ -173,7 +189,9 @@ def command_of(pid):
 
 
 def worker_of(server):
-    await_that(lambda: any("gunicorn" in command_of(pid) for pid in server.descendants()), "there is no worker")
+    await_that(
+        lambda: any("gunicorn" in command_of(pid) for pid in server.descendants()), "there is no worker"
+    )
     return next(pid for pid in server.descendants() if "gunicorn" in command_of(pid))
 
 
@@ -194,7 +212,9 @@ def scripted(upstreams, judge, tmp_path):
 
 def stream_of(server):
     """A stream that has begun: (session, iterator over what comes)."""
-    reply = requests.post(server.url + "/v1/chat/completions", json={**HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S)
+    reply = requests.post(
+        server.url + "/v1/chat/completions", json={**HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S
+    )
     chunks = reply.iter_content(None)
     next(chunks)
     return reply.headers["X-Session-Id"], chunks
@@ -228,7 +248,11 @@ def refuses_new(server):
     await_that(refused, "it still takes connections")
 
 
-@pytest.mark.parametrize("script", [[("forever", 0.005)], [("token", "first"), ("stall",)]], ids=["a stream that never ends", "a silent one"])
+@pytest.mark.parametrize(
+    "script",
+    [[("forever", 0.005)], [("token", "first"), ("stall",)]],
+    ids=["a stream that never ends", "a silent one"],
+)
 def test_ctrl_c_hangs_up_what_is_in_flight_and_writes_it_down(scripted, primary, script):
     primary.runs(*script)
     session, chunks = stream_of(scripted)
@@ -302,7 +326,12 @@ class OnTerminal(Server):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
             cwd=ROOT,
-            env={**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), "TMPDIR": str(self.folder)},
+            env={
+                **os.environ,
+                "PORT": str(self.port),
+                "HEADSTART_CONFIG": str(self.folder / "config.yaml"),
+                "TMPDIR": str(self.folder),
+            },
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -366,7 +395,12 @@ def test_under_nohup_a_terminal_may_close(on_terminal):
 
 def test_a_port_that_is_taken_stops_the_start(scripted, tmp_path_factory):
     folder = tmp_path_factory.mktemp("second")
-    second = Server(folder, yaml.safe_load((scripted.folder / "config.yaml").read_text()), PORT=str(scripted.port), TMPDIR=str(folder))
+    second = Server(
+        folder,
+        yaml.safe_load((scripted.folder / "config.yaml").read_text()),
+        PORT=str(scripted.port),
+        TMPDIR=str(folder),
+    )
 
     printed = second.process.communicate(timeout=HANG_GUARD_S)[0]
 

@@ -21,7 +21,11 @@ STRANGERS = "stranger_test"  # by an author who saw none of the rows that are tr
 SEED = 1
 ROWS_PER_SOURCE_AND_LABEL = 220  # more of one manner adds time and no accuracy
 REPEATED_PER_SOURCE_AND_LABEL, REPEATED_OF_WRITTEN = 80, 0.08  # of what the second step reads once more
-HARD_BY_SOURCE = ("arena-hard-v2", "olympiadbench", "wildchat-hard-ru")  # whose COMPLEX rows it reads all, as no author draws that border as they do
+HARD_BY_SOURCE = (
+    "arena-hard-v2",
+    "olympiadbench",
+    "wildchat-hard-ru",
+)  # whose COMPLEX rows it reads all, as no author draws that border as they do
 REST_PER_SOURCE_AND_LABEL = 40
 DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
 
@@ -43,7 +47,9 @@ def pool(*, doubtful: bool = False) -> list[Row]:
     with gzip.open(DATA_DIR / "pool.jsonl.gz", "rt", encoding="utf-8") as file:
         stored = [json.loads(line) for line in file]
     return [
-        Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row)) for row in stored if row["label"] != "META" and row["id"] not in left_out
+        Row(row["label"], row["source"].split(":")[0], row["source"], _turns(row))
+        for row in stored
+        if row["label"] != "META" and row["id"] not in left_out
     ]
 
 
@@ -62,7 +68,9 @@ def by_author(name: str) -> list[Row]:
 
 def written() -> list[Row]:
     """The rows of the row writers, each once."""
-    single = [row for module in (rows_fresh, rows_hard, rows_everyday, rows_languages) for row in module.rows()]
+    single = [
+        row for module in (rows_fresh, rows_hard, rows_everyday, rows_languages) for row in module.rows()
+    ]
     rows = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in single]
     rows += [Row(label, WRITTEN, kind, tuple(turns)) for label, kind, turns in rows_dialogue.follow_ups()]
     return list({row.turns: row for row in rows}.values())
@@ -76,7 +84,14 @@ def disguised(rows: list[Row], seed: int) -> list[Row]:
     for row in rows:
         share = DISGUISED_OF_WRITTEN if row.source == WRITTEN else DISGUISED_OF_POOL
         if rng.random() < share:
-            coats.append(Row(row.label, row.source, row.kind, tuple(rows_dialogue.disguised(list(row.turns), others, rng))))
+            coats.append(
+                Row(
+                    row.label,
+                    row.source,
+                    row.kind,
+                    tuple(rows_dialogue.disguised(list(row.turns), others, rng)),
+                )
+            )
     return coats
 
 
@@ -100,19 +115,27 @@ def first_step() -> list[Row]:
 def second_step(authors: Sequence[str] = AUTHORS) -> list[Row]:
     """What is read last and so remembered best: the authors' rows, and some of the first step's so that those are not forgotten."""
     by_hand = [row for name in authors for row in by_author(name)]
-    imported = [row for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL) if not row.source.startswith("template")]
+    imported = [
+        row for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL) if not row.source.startswith("template")
+    ]
     grammatical = random.Random(SEED).sample(written(), round(REPEATED_OF_WRITTEN * len(written())))
     texts = [row.turns[0][1] for row in by_hand if len(row.turns) == 1]
     pasted = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in rows_pasted.rows(texts)]
     repeated = sample(imported, REPEATED_PER_SOURCE_AND_LABEL)
-    repeated += [row for row in imported if row.source in HARD_BY_SOURCE and row.label == "COMPLEX" and row not in repeated]
+    repeated += [
+        row
+        for row in imported
+        if row.source in HARD_BY_SOURCE and row.label == "COMPLEX" and row not in repeated
+    ]
     return by_hand + repeated + grammatical + pasted
 
 
 def rest_of_pool() -> list[Row]:
     """Imported rows that are never trained on, doubtful ones included: at most REST_PER_SOURCE_AND_LABEL of what was not drawn from each source."""
     drawn = {row.turns for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL)}
-    rest = [row for row in pool(doubtful=True) if row.turns not in drawn and not row.source.startswith("template")]
+    rest = [
+        row for row in pool(doubtful=True) if row.turns not in drawn and not row.source.startswith("template")
+    ]
     return sample(rest, REST_PER_SOURCE_AND_LABEL)
 
 

@@ -42,14 +42,22 @@ def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = 10) ->
     """Expected calibration error of the winning label's share."""
     confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
     slots = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[slots == slot].mean() - right[slots == slot].mean()) * (slots == slot).mean() for slot in set(slots.tolist())]
+    gaps = [
+        abs(confidence[slots == slot].mean() - right[slots == slot].mean()) * (slots == slot).mean()
+        for slot in set(slots.tolist())
+    ]
     return float(sum(gaps))
 
 
 def confusion(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts, (true label, label read)."""
     said = shares.argmax(axis=1)
-    return np.array([[int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))] for true in range(len(LABELS))])
+    return np.array(
+        [
+            [int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))]
+            for true in range(len(LABELS))
+        ]
+    )
 
 
 def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -60,7 +68,9 @@ def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": counts.trace() / len(labels),
         "macro-F1": float((2 * recall * precision / np.maximum(recall + precision, 1e-9)).mean()),
-        "traffic-weighted (80/10/10)": float(sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS))),
+        "traffic-weighted (80/10/10)": float(
+            sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS))
+        ),
         "needless escalations per 100 MODERATE": 100 * (1 - recall[0]),
         **{f"recall {label}": recall[place] for place, label in enumerate(LABELS)},
         "expected calibration error": calibration_error(shares, labels),
@@ -70,29 +80,42 @@ def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def report(shares: np.ndarray, labels: np.ndarray, groupings: dict[str, Sequence[str]]) -> str:
     """The table: each figure with its 95 % interval (rows drawn anew RESAMPLES times), confusions, and accuracy by group of each grouping."""
     rng = np.random.default_rng(1)
-    drawn = [figures(shares[rows], labels[rows]) for rows in rng.integers(0, len(labels), (RESAMPLES, len(labels)))]
+    drawn = [
+        figures(shares[rows], labels[rows]) for rows in rng.integers(0, len(labels), (RESAMPLES, len(labels)))
+    ]
     lines = [f"{len(labels)} rows"]
     for name, value in figures(shares, labels).items():
         low, high = np.percentile([other[name] for other in drawn], [2.5, 97.5])
         lines.append(f"{name:40}{value:8.3f}   {low:.3f} - {high:.3f}")
     lines += ["", f"{'':40}read as " + " ".join(f"{label:>9}" for label in LABELS)]
-    lines += [f"{label:>40}        " + " ".join(f"{count:9}" for count in row) for label, row in zip(LABELS, confusion(shares, labels), strict=True)]
+    lines += [
+        f"{label:>40}        " + " ".join(f"{count:9}" for count in row)
+        for label, row in zip(LABELS, confusion(shares, labels), strict=True)
+    ]
     right = shares.argmax(axis=1) == labels
     for title, groups in groupings.items():
         lines += ["", f"{title:40}{'rows':>8}{'accuracy':>10}   95 % interval"]
         for group in sorted(set(groups)):
             of_group = right[np.array(groups) == group]
             low, high = interval(int(of_group.sum()), len(of_group))
-            lines.append(f"{group or 'not noted':40}{len(of_group):8}{of_group.mean():10.3f}   {low:.3f} - {high:.3f}")
+            lines.append(
+                f"{group or 'not noted':40}{len(of_group):8}{of_group.mean():10.3f}   {low:.3f} - {high:.3f}"
+            )
     return "\n".join(lines)
 
 
 def groupings(rows: list[data.Row]) -> dict[str, list[str]]:
     """Rows by where they come from, by what they stand for and by language."""
-    return {"source": [row.source for row in rows], "kind": [row.kind for row in rows], "language": [row.language for row in rows]}
+    return {
+        "source": [row.source for row in rows],
+        "kind": [row.kind for row in rows],
+        "language": [row.language for row in rows],
+    }
 
 
-def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict:
+def fit_mixture(
+    by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> dict:
     """How much each reader counts and a bias per label, by gradient descent on the weighted likelihood: one temperature for each reader."""
     meaning, letter, bias = 1.0, 0.3, np.zeros(len(LABELS))
     wanted, share = np.eye(len(LABELS))[labels], (weights / weights.sum())[:, None]
@@ -101,7 +124,11 @@ def fit_mixture(by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarra
         meaning -= 0.05 * (error * by_meaning).sum()
         letter = max(0.0, letter - 0.05 * (error * by_letter).sum())
         bias -= 0.3 * error.sum(axis=0)
-    return {"meaning": round(float(meaning), 4), "letter": round(float(letter), 4), "bias": [round(float(value), 4) for value in bias - bias.mean()]}
+    return {
+        "meaning": round(float(meaning), 4),
+        "letter": round(float(letter), 4),
+        "bias": [round(float(value), 4) for value in bias - bias.mean()],
+    }
 
 
 def leave_authors_out(encoder) -> None:
@@ -109,7 +136,9 @@ def leave_authors_out(encoder) -> None:
     first, rows, said = data.first_step(), [], []
     begun = begin(first, encoder, bar)
     for half in HALVES:
-        trained = finish(begun, first, data.second_step([name for name in data.AUTHORS if name not in half]), encoder, bar)
+        trained = finish(
+            begun, first, data.second_step([name for name in data.AUTHORS if name not in half]), encoder, bar
+        )
         unseen = [row for name in half for row in data.by_author(name)]
         rows += unseen
         said.append(trained.logits(Features.of(unseen, encoder.token_ids)))
@@ -118,8 +147,17 @@ def leave_authors_out(encoder) -> None:
     foreign = np.array([is_foreign(Reading.of(list(row.turns))) for row in rows])
     mixtures, shares = {}, np.zeros(by_meaning.shape)
     for script, which in zip(SCRIPTS, (~foreign, foreign), strict=True):
-        mixtures[script] = mixture = fit_mixture(by_meaning[which], by_letter[which], labels[which], row_weights(np.array(rows, object)[which].tolist()))
-        shares[which] = softmax(mixture["meaning"] * by_meaning[which] + mixture["letter"] * by_letter[which] + np.array(mixture["bias"]))
+        mixtures[script] = mixture = fit_mixture(
+            by_meaning[which],
+            by_letter[which],
+            labels[which],
+            row_weights(np.array(rows, object)[which].tolist()),
+        )
+        shares[which] = softmax(
+            mixture["meaning"] * by_meaning[which]
+            + mixture["letter"] * by_letter[which]
+            + np.array(mixture["bias"])
+        )
     print(f"{report(shares, labels, groupings(rows))}\n\n{json.dumps(mixtures)}")
 
 
@@ -127,7 +165,9 @@ def leave_sources_out(encoder) -> None:
     """Train the published encoder on the authors' rows alone, and print how the pool fares, doubtful labels included."""
     known = [row for name in data.AUTHORS for row in data.by_author(name)]
     unseen = data.sample(data.pool(doubtful=True), data.ROWS_PER_SOURCE_AND_LABEL)
-    trained = finish(untrained(Features.of(known, encoder.token_ids).shapes, encoder), [], known, encoder, bar)
+    trained = finish(
+        untrained(Features.of(known, encoder.token_ids).shapes, encoder), [], known, encoder, bar
+    )
     features = Features.of(unseen, encoder.token_ids)
     by_meaning, _ = trained.logits(features)
     print(report(softmax(by_meaning), features.labels, {"source": [row.source for row in unseen]}))
@@ -155,7 +195,10 @@ def judge(model: RouterModel, name: str, list_wrong: bool) -> np.ndarray:
 def latency(model: RouterModel) -> None:
     """Print how long one classification takes, whole, for conversations of three lengths."""
     sentence = "could you tell me how the old harbour of the town was built and who paid for it"
-    asked = {"30 tokens": [("user", f"{sentence} {sentence}"[:150])], "200 tokens": [("user", f"{sentence}. " * 11)]}
+    asked = {
+        "30 tokens": [("user", f"{sentence} {sentence}"[:150])],
+        "200 tokens": [("user", f"{sentence}. " * 11)],
+    }
     asked["2,000 tokens"] = [(("user", "assistant")[turn % 2], f"{sentence}. " * 22) for turn in range(5)]
     for name, turns in asked.items():
         took_ms = []
@@ -169,9 +212,21 @@ def latency(model: RouterModel) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description="Judge the routing classifier.")
-    options.add_argument("--leave-out", choices=("authors", "sources"), help="train without some of the rows and judge on those")
-    options.add_argument("--wrong", action="store_true", help="list the rows of the development and held-out files that are decided wrongly")
-    options.add_argument("--latency", action="store_true", help="time single classifications instead; run it on a quiet machine")
+    options.add_argument(
+        "--leave-out",
+        choices=("authors", "sources"),
+        help="train without some of the rows and judge on those",
+    )
+    options.add_argument(
+        "--wrong",
+        action="store_true",
+        help="list the rows of the development and held-out files that are decided wrongly",
+    )
+    options.add_argument(
+        "--latency",
+        action="store_true",
+        help="time single classifications instead; run it on a quiet machine",
+    )
     chosen = options.parse_args()
     blas.load()
     if chosen.leave_out:
@@ -185,8 +240,16 @@ def main() -> None:
         latency(model)
         return
     counts = [judge(model, name, chosen.wrong and name != data.STRANGERS) for name in JUDGING]
-    PICTURE.write_text(picture.confusion(counts[-1].tolist(), LABELS, f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as"))
-    print(f"confusions of {data.STRANGERS} drawn in {PICTURE.relative_to(Path.cwd()) if PICTURE.is_relative_to(Path.cwd()) else PICTURE}")
+    PICTURE.write_text(
+        picture.confusion(
+            counts[-1].tolist(),
+            LABELS,
+            f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as",
+        )
+    )
+    print(
+        f"confusions of {data.STRANGERS} drawn in {PICTURE.relative_to(Path.cwd()) if PICTURE.is_relative_to(Path.cwd()) else PICTURE}"
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,10 @@ class Sparse:
         return np.add.reduceat(matrix[self._buckets] * self._weights[:, None], self._starts, axis=0)
 
     def transposed_times(self, rows: np.ndarray) -> np.ndarray:
-        columns = [np.bincount(self._buckets, self._weights * column[self._row], minlength=LEXICAL_BUCKETS) for column in rows.T]
+        columns = [
+            np.bincount(self._buckets, self._weights * column[self._row], minlength=LEXICAL_BUCKETS)
+            for column in rows.T
+        ]
         return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -32,7 +35,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def train(features: Features, labels: np.ndarray, weights: np.ndarray, progress) -> tuple[np.ndarray, np.ndarray]:
+def train(
+    features: Features, labels: np.ndarray, weights: np.ndarray, progress
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights (LEXICAL_BUCKETS, labels) and bias of the lexical reader, by Adam on all rows at once.
 
     labels: indices into LABELS; weights: how much each row counts. progress: called with (round, of how many, loss).

@@ -18,7 +18,9 @@ LEVELS, SPREADS_KEPT = 7, 3.2  # logits move by less than 0.05, and no decision 
 
 def few_levels(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A matrix as whole numbers from -LEVELS to LEVELS and a scale per column; what lies far out is cut."""
-    scales = np.maximum(np.minimum(np.abs(change).max(axis=0), SPREADS_KEPT * change.std(axis=0)), 1e-12) / LEVELS
+    scales = (
+        np.maximum(np.minimum(np.abs(change).max(axis=0), SPREADS_KEPT * change.std(axis=0)), 1e-12) / LEVELS
+    )
     return np.clip(np.round(change / scales), -LEVELS, LEVELS).astype(np.int8), scales.astype(np.float32)
 
 
@@ -31,7 +33,10 @@ def write(folder: Path, trained, base: dict, calibration: dict) -> None:
         "head.bias": trained.tuned.head_bias,
         "lexical.weight": trained.lexical_weight.astype(np.float16),
         "lexical.bias": trained.lexical_bias,
-        **{f"mix.{part}": np.array([calibration[script][part] for script in SCRIPTS], np.float32) for part in ("meaning", "letter", "bias")},
+        **{
+            f"mix.{part}": np.array([calibration[script][part] for script in SCRIPTS], np.float32)
+            for part in ("meaning", "letter", "bias")
+        },
     }
     for name, array in trained.tuned.weights.items():
         change = np.array(array) - np.array(base[name])

@@ -14,7 +14,9 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title: str
         f'<text x="{LEFT}" y="22" font-weight="bold">{title}</text>',
     ]
     for across, label in enumerate(labels):
-        parts.append(f'<text x="{LEFT + CELL * (across + 0.5)}" y="{TOP - 10}" text-anchor="middle">{label}</text>')
+        parts.append(
+            f'<text x="{LEFT + CELL * (across + 0.5)}" y="{TOP - 10}" text-anchor="middle">{label}</text>'
+        )
     for down, (label, row) in enumerate(zip(labels, counts, strict=True)):
         middle = TOP + CELL * (down + 0.5)
         parts.append(f'<text x="{LEFT - 10}" y="{middle + 5}" text-anchor="end">{label}</text>')
@@ -22,7 +24,13 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title: str
             share = count / max(1, sum(row))
             hue = "46,125,50" if across == down else "198,40,40"
             left, ink = LEFT + CELL * across, "white" if share > 0.5 else "black"
-            parts.append(f'<rect x="{left}" y="{TOP + CELL * down}" width="{CELL}" height="{CELL}" fill="rgba({hue},{share:.3f})" stroke="#999"/>')
-            parts.append(f'<text x="{left + CELL / 2}" y="{middle}" text-anchor="middle" fill="{ink}">{count}</text>')
-            parts.append(f'<text x="{left + CELL / 2}" y="{middle + 20}" text-anchor="middle" fill="{ink}" font-size="12">{100 * share:.1f} %</text>')
+            parts.append(
+                f'<rect x="{left}" y="{TOP + CELL * down}" width="{CELL}" height="{CELL}" fill="rgba({hue},{share:.3f})" stroke="#999"/>'
+            )
+            parts.append(
+                f'<text x="{left + CELL / 2}" y="{middle}" text-anchor="middle" fill="{ink}">{count}</text>'
+            )
+            parts.append(
+                f'<text x="{left + CELL / 2}" y="{middle + 20}" text-anchor="middle" fill="{ink}" font-size="12">{100 * share:.1f} %</text>'
+            )
     return "\n".join([*parts, "</svg>", ""])

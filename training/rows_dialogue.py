@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (one request a line)
 """Rows whose need comes from the turns before, and ways to disguise any row: unrelated history, orders to the router, voices, typing noise.
 
 A follow-up is labelled by what it asks for in the light of the conversation: "and tomorrow?" after weather is ENRICH, "thanks" after a proof is MODERATE,
@@ -491,7 +490,10 @@ def disguised(turns: Turns, others: list[Turns], rng: random.Random) -> Turns:
         text = mistyped(text, rng)
     elif not before:
         other = rng.choice(others)
-        before = [*other, ("assistant", rng.choice(("Sure! ", "Here you go. ", "Of course. ", "")) + rng.choice(ANSWERS))]
+        before = [
+            *other,
+            ("assistant", rng.choice(("Sure! ", "Here you go. ", "Of course. ", "")) + rng.choice(ANSWERS)),
+        ]
     return [*before, (role, text)]
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (one request a line)
 """Rows of everyday requests (MODERATE) in many voices: chat, instructions, exam questions, puzzles, role-play, writing, small office work.
 
 They exist so that the model learns what most traffic looks like; nothing in this file is ENRICH or COMPLEX.
@@ -190,6 +189,10 @@ umm can you like tell me a bit about {topic} and maybe why people care
 def rows() -> Iterator[tuple[str, str, str]]:
     """(label, kind, text), the same every time."""
     rng = random.Random(13)
-    for kind, block, times in (("instruction", MODERATE_INSTRUCTIONS, 8), ("exam", MODERATE_EXAMS, 4), ("office", MODERATE_OFFICE, 5)):
+    for kind, block, times in (
+        ("instruction", MODERATE_INSTRUCTIONS, 8),
+        ("exam", MODERATE_EXAMS, 4),
+        ("office", MODERATE_OFFICE, 5),
+    ):
         for text in sentences(block, LISTS, rng, times):
             yield "MODERATE", kind, text

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (one request a line)
 """Rows across the border between what changes (ENRICH) and what is settled (MODERATE).
 
 Contrast sets: the same offices, records, products, places and words such as "latest" on both sides. Labels follow from the block a line stands in.

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (one request a line)
 """Rows across the border between what a local 30B model does well (MODERATE) and what needs a frontier model (COMPLEX).
 
 Contrast sets: the same subjects at textbook and at research level, everyday code with frightening words against truly hard code, and length on both sides.
@@ -411,4 +410,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
         for wish in rng.sample(EASY_VERBS, 9):
             [wish_text] = sentences(wish, {}, rng)
             passage = text * rng.choice((1, 1, 2, 4))
-            yield "MODERATE", "long-easy", f"{wish_text}\n\n{passage}" if rng.random() < 0.6 else f"{passage}\n\n{wish_text}"
+            yield (
+                "MODERATE",
+                "long-easy",
+                f"{wish_text}\n\n{passage}" if rng.random() < 0.6 else f"{passage}\n\n{wish_text}",
+            )

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (one request a line)
 """Rows in fourteen languages other than English, the three labels in each, written in the language and not translated word by word.
 
 The same borders as in English: what changes against what is settled, everyday against research level, false friends ("die neueste Datei im Ordner").

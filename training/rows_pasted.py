@@ -81,5 +81,9 @@ def rows(texts: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         paste = rng.choice(("\n", "\n\n", " ")).join(rng.sample(list(texts), rng.randint(1, MOST_TEXTS)))
         if rng.random() < 0.25:
             paste = f'"{paste}"'
-        wish = f"{rng.choice(BEFORE)}{rng.choice((' ', chr(10), chr(10) * 2))}{paste}" if rng.random() < 0.7 else f"{paste}\n\n{rng.choice(BEHIND)}"
+        wish = (
+            f"{rng.choice(BEFORE)}{rng.choice((' ', chr(10), chr(10) * 2))}{paste}"
+            if rng.random() < 0.7
+            else f"{paste}\n\n{rng.choice(BEHIND)}"
+        )
         yield "MODERATE", "pasted", wish

@@ -26,7 +26,11 @@ PRIOR = {"MODERATE": 0.5, "COMPLEX": 0.25, "ENRICH": 0.25}
 TEMPER = 0.4  # a source with ten times the rows gets four times the weight
 HAND_SHARE = 0.5  # of the second step's weight, for the authors' rows
 NOISY_SOURCES = {"nq-open": 0.5, "hwu64": 0.8}  # a tenth of their labels or more are wrong
-NOISY_AT_FIRST = {"arena-hard-v2": 0.6, "wildchat-hard-ru": 0.6, **NOISY_SOURCES}  # these too; but then they must hold their own against the authors
+NOISY_AT_FIRST = {
+    "arena-hard-v2": 0.6,
+    "wildchat-hard-ru": 0.6,
+    **NOISY_SOURCES,
+}  # these too; but then they must hold their own against the authors
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,12 @@ def row_weights(rows: list[data.Row], noisy: dict[str, float] = NOISY_AT_FIRST) 
     """
     manners = [(row.kind if row.source == data.WRITTEN else row.source, row.label) for row in rows]
     counts, by_hand = Counter(manners), np.array([row.source in data.AUTHORS for row in rows])
-    weights = np.array([counts[manner] ** -TEMPER * noisy.get(row.source, 1.0) for row, manner in zip(rows, manners, strict=True)])
+    weights = np.array(
+        [
+            counts[manner] ** -TEMPER * noisy.get(row.source, 1.0)
+            for row, manner in zip(rows, manners, strict=True)
+        ]
+    )
     if by_hand.any() and not by_hand.all():
         weights[by_hand] = HAND_SHARE / by_hand.sum()
         weights[~by_hand] *= (1 - HAND_SHARE) / weights[~by_hand].sum()
@@ -116,7 +125,10 @@ def untrained(shapes: np.ndarray, encoder) -> Begun:
     """The published encoder, and the scaling that suits some rows' raw shapes."""
     from training import tuning
 
-    return Begun(tuning.Tuned.untrained(encoder.weights, shapes.shape[1]), Scaling(shapes.mean(axis=0), (shapes.std(axis=0) + 1e-6) / SHAPE_SHARE))
+    return Begun(
+        tuning.Tuned.untrained(encoder.weights, shapes.shape[1]),
+        Scaling(shapes.mean(axis=0), (shapes.std(axis=0) + 1e-6) / SHAPE_SHARE),
+    )
 
 
 def finish(begun: Begun, first: list[data.Row], second: list[data.Row], encoder, progress) -> Trained:
@@ -129,13 +141,24 @@ def finish(begun: Begun, first: list[data.Row], second: list[data.Row], encoder,
     of_first = [lexical_features(Reading.of(list(row.turns))) for row in first]
     labels = np.array([LABELS.index(row.label) for row in first + second])
     halves = np.concatenate([row_weights(first) / len(first), weights / len(second)]) if first else weights
-    return Trained(tuned, begun.scaling, *lexical.train(of_first + features.lexical, labels, halves, progress("lexical")))
+    return Trained(
+        tuned, begun.scaling, *lexical.train(of_first + features.lexical, labels, halves, progress("lexical"))
+    )
 
 
 def _tuned(begun: Begun, features: Features, weights: np.ndarray, pace, progress):
     from training import tuning
 
-    return tuning.train(begun.tuned, features.sequences, begun.scaling.of(features.shapes), features.labels, weights, pace, SEED, progress)
+    return tuning.train(
+        begun.tuned,
+        features.sequences,
+        begun.scaling.of(features.shapes),
+        features.labels,
+        weights,
+        pace,
+        SEED,
+        progress,
+    )
 
 
 def bar(title: str):
@@ -146,14 +169,26 @@ def bar(title: str):
         left_s = (time.monotonic() - started) / step * (steps - step)
         filled = 30 * step // steps
         end = "\n" if step == steps else ""
-        print(f"\r{title:8} [{'#' * filled:30}] {step}/{steps}  loss {loss:.3f}  {left_s:4.0f} s left ", end=end, file=sys.stderr, flush=True)
+        print(
+            f"\r{title:8} [{'#' * filled:30}] {step}/{steps}  loss {loss:.3f}  {left_s:4.0f} s left ",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
     return show
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="Train the routing classifier and write its weights (under half an hour on two cores).")
-    options.add_argument("--out", type=Path, default=WEIGHTS_DIR, help="folder for router.npz and router.json (default: weights/)")
+    options = argparse.ArgumentParser(
+        description="Train the routing classifier and write its weights (under half an hour on two cores)."
+    )
+    options.add_argument(
+        "--out",
+        type=Path,
+        default=WEIGHTS_DIR,
+        help="folder for router.npz and router.json (default: weights/)",
+    )
     out = options.parse_args().out
     blas.load()
     from engine.encoder import FOLDER, Encoder

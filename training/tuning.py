@@ -71,7 +71,16 @@ def batches(lengths: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
     return [found[number] for number in rng.permutation(len(found))]
 
 
-def train(start: Tuned, sequences: Sequences, shapes: np.ndarray, labels: np.ndarray, weights: np.ndarray, pace: Pace, seed: int, progress) -> Tuned:
+def train(
+    start: Tuned,
+    sequences: Sequences,
+    shapes: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    pace: Pace,
+    seed: int,
+    progress,
+) -> Tuned:
     """Tune a copy of `start` on token sequences and their shapes.
 
     labels: indices into LABELS; weights: how much each row counts. progress: called with (step, of how many, loss).
@@ -83,16 +92,22 @@ def train(start: Tuned, sequences: Sequences, shapes: np.ndarray, labels: np.nda
         "head": {"weight": mx.array(start.head_weight), "bias": mx.array(start.head_bias)},
     }
     rates = {"body": pace.body, "head": pace.head}
-    steppers = {part: optimizers.AdamW(rate, betas=[0.9, 0.98], weight_decay=0.01) for part, rate in rates.items()}
+    steppers = {
+        part: optimizers.AdamW(rate, betas=[0.9, 0.98], weight_decay=0.01) for part, rate in rates.items()
+    }
     frozen = {name: start.weights[name] for name in FROZEN}
-    wanted = np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(LABELS)
+    wanted = np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(
+        LABELS
+    )
     plan = [batch for _ in range(pace.epochs) for batch in batches(lengths, rng)]
 
     def loss(parts, batch):
         pooled = pooled_pair({**frozen, **parts["body"]}, [sequences[row] for row in batch])
         inputs = mx.concatenate([pooled, mx.array(shapes[batch])], axis=1)
         logits = inputs @ parts["head"]["weight"] + parts["head"]["bias"]
-        likelihood = (mx.array(wanted[batch]) * (logits - mx.logsumexp(logits, axis=1, keepdims=True))).sum(axis=1)
+        likelihood = (mx.array(wanted[batch]) * (logits - mx.logsumexp(logits, axis=1, keepdims=True))).sum(
+            axis=1
+        )
         return -(mx.array(weights[batch]) * likelihood).sum() / len(batch)
 
     loss_and_gradients = mx.value_and_grad(loss)
@@ -107,4 +122,6 @@ def train(start: Tuned, sequences: Sequences, shapes: np.ndarray, labels: np.nda
         mx.eval(parts, [stepper.state for stepper in steppers.values()], value)
         smooth_loss = value.item() if smooth_loss is None else 0.98 * smooth_loss + 0.02 * value.item()
         progress(number + 1, len(plan), smooth_loss)
-    return Tuned({**frozen, **parts["body"]}, np.array(parts["head"]["weight"]), np.array(parts["head"]["bias"]))
+    return Tuned(
+        {**frozen, **parts["body"]}, np.array(parts["head"]["weight"]), np.array(parts["head"]["bias"])
+    )

@@ -59,7 +59,9 @@ class _Ticket:
 class Admission:
     """One provider's door. Shared by all threads."""
 
-    def __init__(self, provider, *, max_concurrent=None, max_queued=32, queue_timeout_s=30.0, clock=time.monotonic):
+    def __init__(
+        self, provider, *, max_concurrent=None, max_queued=32, queue_timeout_s=30.0, clock=time.monotonic
+    ):
         """provider: its name, for messages. max_concurrent: calls at once, None for any number. max_queued: 0 for no queue at all."""
         self.provider = provider
         self._max_concurrent = max_concurrent
@@ -86,11 +88,11 @@ class Admission:
         with self._lock:
             return self._slot()
 
-    def enter(self, priority=CHAT, on_hang_up=None, timeout_s=None):
+    def enter(self, priority=CHAT, on_cancel=None, timeout_s=None):
         """Wait for a place and return its Slot.
 
-        priority: CHAT or META. on_hang_up: takes a callback and has it called when the client goes, at once if it has gone already (an exchange's
-        `on_hang_up`); None when nobody can hang up. timeout_s: how long this caller waits, None for the provider's `queue_timeout_s`.
+        priority: CHAT or META. on_cancel: takes a callback and has it called when the client goes, at once if it has gone already (an exchange's
+        `on_cancel`); None when nobody can hang up. timeout_s: how long this caller waits, None for the provider's `queue_timeout_s`.
         Raises Overloaded when the queue is full or the wait is over, Cancelled when the client went meanwhile.
         """
         arrived_at = self._clock()
@@ -101,19 +103,23 @@ class Admission:
                 return slot
             ticket = self._queued(priority)
         try:
-            if on_hang_up is not None:
-                on_hang_up(lambda: self._hang_up(ticket))
+            if on_cancel is not None:
+                on_cancel(lambda: self._hang_up(ticket))
             ticket.settled.wait(timeout_s)
             fate = self._taken(ticket)
-        except BaseException:  # a signal, or whatever the caller's on_hang_up may raise: a slot granted meanwhile must not be lost
+        except BaseException:  # a signal, or whatever the caller's on_cancel may raise: a slot granted meanwhile must not be lost
             self._hang_up(ticket)
             raise
         if fate == _HUNG_UP:
             raise Cancelled("hung up")
         if fate == _DISPLACED:
-            raise Overloaded(f"the queue of provider '{self.provider}' is full and chat goes first", code="provider_busy")
+            raise Overloaded(
+                f"the queue of provider '{self.provider}' is full and chat goes first", code="provider_busy"
+            )
         if fate == _TOO_LATE:
-            raise Overloaded(f"provider '{self.provider}' had no place within {timeout_s:g} s", code="provider_busy")
+            raise Overloaded(
+                f"provider '{self.provider}' had no place within {timeout_s:g} s", code="provider_busy"
+            )
         return Slot(self, round((self._clock() - arrived_at) * 1000))
 
     def _taken(self, ticket):
@@ -148,7 +154,10 @@ class Admission:
     def _queued(self, priority):
         if sum(map(len, self._queues.values())) >= self._max_queued:
             if priority != CHAT or not self._queues[META]:
-                raise Overloaded(f"provider '{self.provider}' is busy and its queue is full ({self._max_queued})", code="provider_busy")
+                raise Overloaded(
+                    f"provider '{self.provider}' is busy and its queue is full ({self._max_queued})",
+                    code="provider_busy",
+                )
             self._settle(self._queues[META].pop(), _DISPLACED)
         ticket = _Ticket(priority)
         self._queues[priority].append(ticket)

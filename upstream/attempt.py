@@ -15,7 +15,7 @@ from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamErr
 from providers import MAX_ERROR_BYTES
 from telemetry import call_timing as timing
 from upstream.breaker import parse_retry_after
-from upstream.connection import Line, read_some, set_silence
+from upstream.connection import CancelToken, read_some, set_silence
 from wire import openai_chat, sse
 from wire import usage as usages
 from wire.native import NATIVE
@@ -44,7 +44,7 @@ class Attempt:
         self._timeouts = provider.timeouts(rule)
         self._decoder = NATIVE[native.api].decoder(int(time.time())) if self.native else provider.decoder()
         self.sent_body = None  # what went out, a dict, once it has
-        self.line = Line()
+        self.cancel_token = CancelToken()
         self.started_at = time.monotonic()
         self.head_at = None  # when the first content arrived; None before
         self.ended_at = None
@@ -63,7 +63,9 @@ class Attempt:
         self._response = None
         self._parser = sse.Parser()
         self._runs_elsewhere = False
-        self._reading = threading.Lock()  # held by whoever reads the response, so that nobody closes it under them
+        self._reading = (
+            threading.Lock()
+        )  # held by whoever reads the response, so that nobody closes it under them
 
     # Before the head.
 
@@ -83,14 +85,14 @@ class Attempt:
             self._settled.wait()
         else:
             self._reach_head()
-        if self.line.was_cut:
+        if self.cancel_token.cancelled:
             raise Cancelled("hung up")
         if self.failure:
             raise self.failure
 
     def cancel(self):
         """Hang up, from any thread. The upstream sees it at once; whoever waits for the head is let go with Cancelled."""
-        self.line.cut()
+        self.cancel_token.cancel()
         self._settled.set()
         self._close_unread()
         self._end()
@@ -122,7 +124,7 @@ class Attempt:
 
     @property
     def failed(self):
-        return self._settled.is_set() and self.failure is not None and not self.line.was_cut
+        return self._settled.is_set() and self.failure is not None and not self.cancel_token.cancelled
 
     def _reach_head(self):
         try:
@@ -138,33 +140,41 @@ class Attempt:
             self.failure.__cause__ = error
         finally:
             self._settled.set()
-            if self.line.was_cut:
+            if self.cancel_token.cancelled:
                 self._close_unread()
 
     def _open(self):
-        if self.line.was_cut:
+        if self.cancel_token.cancelled:
             raise Cancelled("hung up")
         provider, native = self.provider, self.native
-        self.sent_body = provider.native_body(native.body, self._rule) if native else provider.body(self.client_body, self._rule)
+        self.sent_body = (
+            provider.native_body(native.body, self._rule)
+            if native
+            else provider.body(self.client_body, self._rule)
+        )
         payload = openai_chat.dumps(self.sent_body)
         self._timing = timing.clock_for(provider.name, self.model, payload)
-        self.url = provider.url(self.path, self.line)
+        self.url = provider.url(self.path, self.cancel_token)
         limits = {"connect_s": self._timeouts.connect_s, "read_s": self._left(self._head_s)}
-        self._response = provider.upstream.call(self.line, "POST", self.url, payload, **limits, headers=native and native.headers)
+        self._response = provider.upstream.call(
+            self.cancel_token, "POST", self.url, payload, **limits, headers=native and native.headers
+        )
         self.status = self._response.status_code
         if self.status >= 300:
             raise self._refusal()
 
     def _refusal(self):
         body = b""
-        while len(body) < MAX_ERROR_BYTES and (more := read_some(self._response, self.line)):
+        while len(body) < MAX_ERROR_BYTES and (more := read_some(self._response, self.cancel_token)):
             body += more
         try:
             told = openai_chat.error_of(openai_chat.json.loads(body))
         except ValueError:
             told = None
         retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
-        return UpstreamStatus(self.status if self.status >= 400 else 502, told or {}, self.provider.name, retry_after_s)
+        return UpstreamStatus(
+            self.status if self.status >= 400 else 502, told or {}, self.provider.name, retry_after_s
+        )
 
     def _read_to_head(self):
         if "json" in self._response.headers.get("Content-Type", ""):
@@ -178,7 +188,9 @@ class Attempt:
                 raise StreamBroken("it ended its answer without any content")
             for event, chunk in self._decoded(events):
                 self._buffered.append((event, chunk))
-                if self.head_at is None and ((chunk and openai_chat.has_content(chunk)) or event.is_done):  # an empty answer is an answer
+                if self.head_at is None and (
+                    (chunk and openai_chat.has_content(chunk)) or event.is_done
+                ):  # an empty answer is an answer
                     self.head_at = time.monotonic()
             if self.head_at is not None:
                 return
@@ -188,7 +200,7 @@ class Attempt:
         if self.native:
             raise StreamBroken("it did not stream its answer")
         body = b""
-        while more := read_some(self._response, self.line):
+        while more := read_some(self._response, self.cancel_token):
             body += more
         try:
             answer = openai_chat.parse_chunk(body)
@@ -249,7 +261,7 @@ class Attempt:
         deadline = time.monotonic() + DRAIN_S
         try:
             set_silence(self._response, DRAIN_S)
-            while read_some(self._response, self.line):
+            while read_some(self._response, self.cancel_token):
                 if time.monotonic() > deadline:
                     return self._response.close()
         except UpstreamError:
@@ -257,7 +269,7 @@ class Attempt:
 
     def _read(self):
         """The next events, None at the end of the stream."""
-        data = read_some(self._response, self.line)
+        data = read_some(self._response, self.cancel_token)
         if data:
             try:
                 return self._parser.feed(data)
@@ -312,10 +324,19 @@ class Attempt:
         told = usages.parse_usage(self.usage)
         if told:
             return told
-        if self.sent_body is None or self.line.connected_at is None or (self.status or 200) >= 300:
+        if self.sent_body is None or self.cancel_token.connected_at is None or (self.status or 200) >= 300:
             return usages.Usage()
-        counted, begun = usages.estimate_usage(self.sent_body, self._pieces), usages.parse_usage(self._decoder.usage)
-        return dataclasses.replace(begun, output_tokens=max(begun.output_tokens, counted.output_tokens), estimated=True) if begun else counted
+        counted, begun = (
+            usages.estimate_usage(self.sent_body, self._pieces),
+            usages.parse_usage(self._decoder.usage),
+        )
+        return (
+            dataclasses.replace(
+                begun, output_tokens=max(begun.output_tokens, counted.output_tokens), estimated=True
+            )
+            if begun
+            else counted
+        )
 
     @property
     def content(self):

@@ -42,8 +42,8 @@ class Policy:
 class Permit:
     """Leave to make one call. The first of `succeeded`, `failed` and `dropped` counts; leaving the `with` block without any is `dropped`."""
 
-    def __init__(self, breaker, *, thorough, is_probe):
-        self.thorough = thorough
+    def __init__(self, breaker, *, deep, is_probe):
+        self.deep = deep
         self.is_probe = is_probe
         self._breaker = breaker
         self._reported = False
@@ -79,12 +79,14 @@ class Breaker:
     def __init__(self, provider, policy=Policy(), clock=time.monotonic):
         """provider: its name, for the log. clock: monotonic seconds."""
         self.provider = provider
-        self.succeeded_at = None  # by the clock, when a call or a thorough probe last did
+        self.succeeded_at = None  # by the clock, when a call or a deep probe last did
         self._policy = policy
         self._clock = clock
         self._lock = threading.Lock()
         self._state = CLOSED
-        self._reason = None  # why it is not closed; our words, never the provider's, which may quote a request
+        self._reason = (
+            None  # why it is not closed; our words, never the provider's, which may quote a request
+        )
         self._failures = 0  # in a row
         self._connect_failures = 0  # in a row
         self._openings = 0  # since a call last succeeded
@@ -106,17 +108,21 @@ class Breaker:
     def begin(self):
         """A Permit for a call, None when the provider is to be left alone. After a rest only the first caller gets one, until it has reported."""
         with self._lock:
-            return self._permit(thorough=True, is_probe=False) if self._lets_through(self._until) else None
+            return self._permit(deep=True, is_probe=False) if self._lets_through(self._until) else None
 
-    def begin_probe(self, thorough):
+    def begin_probe(self, deep):
         """A Permit for a background probe, None when the provider rests or is being tried already.
 
-        thorough: whether the probe has the provider do what a call would. Such a probe need not wait for the end of a back-off; one that only knocks
+        deep: whether the probe has the provider do what a call would. Such a probe need not wait for the end of a back-off; one that only knocks
         may end a back-off early only where nobody had answered, since a server can list its models and still fail at every completion.
         """
         with self._lock:
-            early = not self._firm and (thorough or self._unreachable)
-            return self._permit(thorough=thorough, is_probe=True) if self._lets_through(0.0 if early else self._until) else None
+            early = not self._firm and (deep or self._unreachable)
+            return (
+                self._permit(deep=deep, is_probe=True)
+                if self._lets_through(0.0 if early else self._until)
+                else None
+            )
 
     def rest(self, seconds, reason):
         """Open for that long, as the provider asked."""
@@ -128,7 +134,7 @@ class Breaker:
         with self._lock:
             self._rest(math.inf, f"misconfigured: {reason}")
 
-    def rest_left_s(self):
+    def cooldown_left_s(self):
         """Seconds until a call may try again, 0.0 when one may now; infinite when misconfigured."""
         with self._lock:
             return 0.0 if self._state == CLOSED else max(0.0, self._until - self._clock())
@@ -148,22 +154,22 @@ class Breaker:
     def _lets_through(self, until):
         return self._state == CLOSED or (self._probe is None and self._clock() >= until)
 
-    def _permit(self, *, thorough, is_probe):
-        permit = Permit(self, thorough=thorough, is_probe=is_probe)
+    def _permit(self, *, deep, is_probe):
+        permit = Permit(self, deep=deep, is_probe=is_probe)
         if self._state != CLOSED:
             self._probe = permit
             self._enter(HALF_OPEN, self._reason)
         return permit
 
     def _succeeded(self, permit):
-        if permit.thorough:
+        if permit.deep:
             self.succeeded_at = self._clock()
         if self._state != CLOSED and self._probe is not permit:
             return  # begun before it opened: old news
         self._connect_failures = 0
-        if permit.thorough:
+        if permit.deep:
             self._openings = 0
-        if permit.thorough or self._state != CLOSED:
+        if permit.deep or self._state != CLOSED:
             self._failures = 0
         self._probe = None
         self._enter(CLOSED, None)
@@ -182,15 +188,21 @@ class Breaker:
         if retry_after_s:
             asked_s = min(retry_after_s, self._policy.longest_asked_rest_s)
             return self._rest(asked_s, f"{reason}, asked for {asked_s:g} s of rest")
-        enough = self._failures >= self._policy.failures or self._connect_failures >= self._policy.connect_failures
+        enough = (
+            self._failures >= self._policy.failures or self._connect_failures >= self._policy.connect_failures
+        )
         # A knock met with silence is one failure like a call's; what a probe finds out otherwise is certain.
-        down = permit.is_probe and (permit.thorough or not isinstance(error, HeadTimeout))
+        down = permit.is_probe and (permit.deep or not isinstance(error, HeadTimeout))
         if self._probe is permit and self._clock() < self._until:
-            return self._open(self._until, reason, firm=False)  # tried before its rest was over, which goes on as it was
+            return self._open(
+                self._until, reason, firm=False
+            )  # tried before its rest was over, which goes on as it was
         if fresh and (enough or down or self._probe is permit):
             self._openings += 1
-            back_off_s = min(self._policy.first_rest_s * 2 ** min(self._openings - 1, 20), self._policy.longest_rest_s)
-            self._unreachable = isinstance(error, ConnectFailed) or not permit.thorough
+            back_off_s = min(
+                self._policy.first_rest_s * 2 ** min(self._openings - 1, 20), self._policy.longest_rest_s
+            )
+            self._unreachable = isinstance(error, ConnectFailed) or not permit.deep
             self._open(self._clock() + back_off_s, reason, firm=False)
 
     def _dropped(self, permit):
@@ -211,13 +223,19 @@ class Breaker:
             return
         self._state, self._reason = state, reason
         level = logging.WARNING if state == OPEN else logging.INFO
-        log.log(level, "Breaker:", extra=fields(provider=self.provider, state=state, failures=self._failures, reason=reason))
+        log.log(
+            level,
+            "Breaker:",
+            extra=fields(provider=self.provider, state=state, failures=self._failures, reason=reason),
+        )
 
 
 def _reason(error):
     if isinstance(error, UpstreamStatus):
         return f"answered {error.status}"
-    return "broke off its answer" if isinstance(error, StreamBroken) else error.message  # the others' messages are ours
+    return (
+        "broke off its answer" if isinstance(error, StreamBroken) else error.message
+    )  # the others' messages are ours
 
 
 def parse_retry_after(value, now):

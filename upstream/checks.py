@@ -6,15 +6,15 @@ stuck. The others are asked for their `health_path`, or for the list of their mo
 When to ask, and what the answer means for the chains, is `probes.py`'s and `breaker.py`'s.
 """
 
-import ipaddress
 import json
 import socket
 import threading
 from urllib.parse import urlsplit
 
 from errors import Cancelled, ConnectFailed, HeadTimeout, UpstreamError, UpstreamStatus
+from settings.addresses import is_public
 from upstream.attempt import Attempt
-from upstream.connection import Line, read_some
+from upstream.connection import CancelToken, read_some
 
 CHECK_S = 5.0  # for an answer that needs no model; a token has the provider's own `timeouts.first_byte_s`, as a call's would
 MAX_JSON_BYTES = 1 << 20
@@ -25,14 +25,14 @@ class Check:
 
     def __init__(self, provider):
         self._provider = provider
-        self._embedded = provider.settings.kind == "mlx"
+        self._embedded = provider.settings.is_embedded
         self._asks_for_tokens = True if self._embedded else None  # None: to be found out from the server
         self._lock = threading.Lock()
         self._cut = None
         self._over = False
 
     @property
-    def is_thorough(self):
+    def is_deep(self):
         """Whether it has the provider do what a call would, as far as is known; False before an Ollama has been recognised."""
         return bool(self._asks_for_tokens)
 
@@ -42,14 +42,14 @@ class Check:
         wanted: somebody has a reason to know. An Ollama that has put its model away, which it does after OLLAMA_KEEP_ALIVE, loads it again only
         then, and not each minute, which would keep another model from its place.
         """
-        line = Line()
-        self._may_be_cut_by(line.cut)
+        cancel_token = CancelToken()
+        self._may_be_cut_by(cancel_token.cancel)
         # A server that drips its answer, byte by byte, is within every single time limit and would be listened to for ever.
-        patience = threading.Timer(CHECK_S, line.cut)
+        patience = threading.Timer(CHECK_S, cancel_token.cancel)
         patience.daemon = True
         patience.start()
         try:
-            self._ask(wanted, line)
+            self._ask(wanted, cancel_token)
         except Cancelled:
             if self._over:
                 raise
@@ -57,13 +57,13 @@ class Check:
         finally:
             patience.cancel()
 
-    def _ask(self, wanted, line):
+    def _ask(self, wanted, cancel_token):
         if self._asks_for_tokens is None:
-            self._asks_for_tokens = _is_ollama_at_home(self._provider, line)
-        if self._asks_for_tokens and (wanted or self._embedded or _is_loaded(self._provider, line)):
+            self._asks_for_tokens = _is_ollama_at_home(self._provider, cancel_token)
+        if self._asks_for_tokens and (wanted or self._embedded or _is_loaded(self._provider, cancel_token)):
             self._ask_for_a_token()
         else:
-            self._knock(line)
+            self._knock(cancel_token)
 
     def hang_up(self):
         """End the question under way and refuse all others, from any thread."""
@@ -74,7 +74,11 @@ class Check:
             cut()
 
     def _ask_for_a_token(self):
-        attempt = Attempt(self._provider, "/chat/completions", {"messages": [{"role": "user", "content": "ok"}], "max_tokens": 1})
+        attempt = Attempt(
+            self._provider,
+            "/chat/completions",
+            {"messages": [{"role": "user", "content": "ok"}], "max_tokens": 1},
+        )
         self._may_be_cut_by(attempt.cancel)
         try:
             attempt.head()
@@ -87,16 +91,18 @@ class Check:
         finally:
             attempt.cancel()
 
-    def _knock(self, line):
+    def _knock(self, cancel_token):
         try:
-            self._provider.check(line, CHECK_S)
+            self._provider.check(cancel_token, CHECK_S)
         except UpstreamStatus as error:
             has_no_list = error.status in (404, 405) and not self._provider.settings.health_path
             if has_no_list or error.status == 429:
                 return  # it is there, and that is all a knock can tell
             if error.may_go_on:
                 raise
-            raise UpstreamError(f"answered {error.status}") from error  # a client's mistake, were it a client's request
+            raise UpstreamError(
+                f"answered {error.status}"
+            ) from error  # a client's mistake, were it a client's request
 
     def _may_be_cut_by(self, cut):
         with self._lock:
@@ -106,7 +112,7 @@ class Check:
             cut()
 
 
-def _is_ollama_at_home(provider, line):
+def _is_ollama_at_home(provider, cancel_token):
     """Whether a provider is an Ollama that may be asked for a token; None when it can't tell just now.
 
     It is one when it tells its version (docs.ollama.com/api-reference/get-version). It may be when it has no public address, its model is not one of
@@ -114,17 +120,22 @@ def _is_ollama_at_home(provider, line):
     """
     settings = provider.settings
     is_paid = settings.prices and (settings.prices.input or settings.prices.output)
-    if settings.kind != "openai" or settings.health_path or is_paid or settings.model.endswith((":cloud", "-cloud")):
+    if (
+        settings.kind != "openai"
+        or settings.health_path
+        or is_paid
+        or settings.model.endswith((":cloud", "-cloud"))
+    ):
         return False
     if not _is_at_home(urlsplit(settings.base_url).hostname):
         return False
-    status, told = _native(provider, "/api/version", line)
+    status, told = _native(provider, "/api/version", cancel_token)
     return None if status >= 500 else isinstance(told.get("version"), str)
 
 
-def _is_loaded(provider, line):
+def _is_loaded(provider, cancel_token):
     """Whether an Ollama has the provider's model in memory; True where it does not say (docs.ollama.com/api/ps)."""
-    _, told = _native(provider, "/api/ps", line)
+    _, told = _native(provider, "/api/ps", cancel_token)
     if not isinstance(told.get("models"), list):
         return True
     names = {model.get("model") for model in told["models"] if isinstance(model, dict)}
@@ -137,16 +148,16 @@ def _is_at_home(host):
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConnectFailed("its name could not be resolved") from error
-    return not any(ipaddress.ip_address(address[0]).is_global for *_, address in found)
+    return not any(is_public(address[0]) for *_, address in found)
 
 
-def _native(provider, path, line):
+def _native(provider, path, cancel_token):
     """What an endpoint of Ollama's own API tells: (status, dict), the dict empty where there is no such endpoint."""
     root = provider.settings.base_url.rstrip("/").removesuffix("/v1")
-    response = provider.upstream.call(line, "GET", root + path, connect_s=CHECK_S, read_s=CHECK_S)
+    response = provider.upstream.call(cancel_token, "GET", root + path, connect_s=CHECK_S, read_s=CHECK_S)
     try:
         body = b""
-        while len(body) < MAX_JSON_BYTES and (more := read_some(response, line)):
+        while len(body) < MAX_JSON_BYTES and (more := read_some(response, cancel_token)):
             body += more
         told = json.loads(body)
     except ValueError:

@@ -24,58 +24,62 @@ from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
 
 READ_BYTES = 65536  # one read takes what has arrived, up to this
 POOL_SIZE = 128  # idle connections kept per provider; as many as there can be streams
-_calling = threading.local()  # .line: the Line for which this thread is just now calling, .read_s: the silence that call allows
+_calling = (
+    threading.local()
+)  # .cancel_token: the Line for which this thread is just now calling, .read_s: the silence that call allows
 
 
-class Line:
+class CancelToken:
     """One call's hold on the connection it uses, from the first dial to the last byte.
 
-    `cut()` may come from any thread, at any time and more than once; `was_cut` then tells our own hang-up from the upstream's failure.
+    `cancel()` may come from any thread, at any time and more than once; `cancelled` then tells our own hang-up from the upstream's failure.
     """
 
     def __init__(self):
-        self._cut = threading.Event()
+        self._event = threading.Event()
         self.reused = False  # the connection had served another call before
         self.connected_at = None  # monotonic, when the connection was ready to take the request
         self._connection = None
 
     @property
-    def was_cut(self):
-        return self._cut.is_set()
+    def cancelled(self):
+        return self._event.is_set()
 
     def wait(self, timeout_s):
-        """Wait until the line is cut, at most timeout_s; returns whether it was."""
-        return self._cut.wait(timeout_s)
+        """Wait until the cancel_token is cut, at most timeout_s; returns whether it was."""
+        return self._event.wait(timeout_s)
 
     def take(self, connection):
         """Called by the connection when this call begins to use it. Raises Cancelled if the call is already off."""
-        with connection.lever_lock:
-            connection.line = self
+        with connection.handle_lock:
+            connection.cancel_token = self
             self._connection = connection
-        if self.was_cut:
-            self.cut()
+        if self.cancelled:
+            self.cancel()
             raise Cancelled("hung up")
 
-    def cut(self):
+    def cancel(self):
         """Hang up: shut the socket down, both ways. The upstream sees it at once, and so does the thread that blocks on it."""
-        self._cut.set()
+        self._event.set()
         connection = self._connection
         if connection is None:
             return
-        with connection.lever_lock:
-            if connection.line is self:  # else the connection went back to the pool and serves somebody else
-                connection.pull_lever()
+        with connection.handle_lock:
+            if (
+                connection.cancel_token is self
+            ):  # else the connection went back to the pool and serves somebody else
+                connection.shutdown_socket()
 
 
-class _Lever:
+class _Cancellable:
     """What a connection needs so that a Line can cut it; mixed into urllib3's two connection classes."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.lever_lock = threading.Lock()
-        self.line = None
+        self.handle_lock = threading.Lock()
+        self.cancel_token = None
         self.answering = None  # the socket an answer is read from, also when this connection has let go of it
-        self._lever = None
+        self._handle = None
         self._handing_over = False
 
     def _new_conn(self):
@@ -89,7 +93,9 @@ class _Lever:
             try:
                 return self._dial(socket.socket(family, kind, protocol), address)
             except TimeoutError as error:
-                last = ConnectTimeoutError(self, f"connection to {self.host} timed out (connect timeout={self.timeout})")
+                last = ConnectTimeoutError(
+                    self, f"connection to {self.host} timed out (connect timeout={self.timeout})"
+                )
                 last.__cause__ = error
             except OSError as error:
                 last = NewConnectionError(self, str(error))
@@ -101,14 +107,16 @@ class _Lever:
             for option in self.socket_options or ():
                 sock.setsockopt(*option)
             # A handle of its own: the TLS layer takes the first one away, and a closing answer closes it under us.
-            with self.lever_lock:
+            with self.handle_lock:
                 self._let_go()
-                self._lever = sock.dup()
-            _calling.line.take(self)
+                self._handle = sock.dup()
+            _calling.cancel_token.take(self)
             sock.settimeout(self.timeout)
             sock.connect(address)
-            if self.line.was_cut:
-                raise Cancelled("hung up")  # a socket shut down while connecting looks connected, and a TLS layer over it is never closed
+            if self.cancel_token.cancelled:
+                raise Cancelled(
+                    "hung up"
+                )  # a socket shut down while connecting looks connected, and a TLS layer over it is never closed
             return sock
         except BaseException:
             sock.close()
@@ -116,19 +124,21 @@ class _Lever:
 
     def connect(self):
         super().connect()
-        if self.line.was_cut:
+        if self.cancel_token.cancelled:
             raise Cancelled("hung up")  # a TLS handshake may have ended before it noticed
-        self.line.connected_at = time.monotonic()
-        self.sock.settimeout(_calling.read_s)  # else a large body would have to be sent within the time for connecting
+        self.cancel_token.connected_at = time.monotonic()
+        self.sock.settimeout(
+            _calling.read_s
+        )  # else a large body would have to be sent within the time for connecting
 
     def request(self, *args, **kwargs):
-        line = _calling.line
+        cancel_token = _calling.cancel_token
         if self.sock is not None:
             self.timeout = _calling.read_s
-        line.reused = self.sock is not None and self.line is not line
-        line.take(self)
-        if line.reused:
-            line.connected_at = time.monotonic()
+        cancel_token.reused = self.sock is not None and self.cancel_token is not cancel_token
+        cancel_token.take(self)
+        if cancel_token.reused:
+            cancel_token.connected_at = time.monotonic()
         return super().request(*args, **kwargs)
 
     def getresponse(self):
@@ -142,37 +152,37 @@ class _Lever:
             self._handing_over = False
 
     def rest(self):
-        """Called when an answer has been read to its end: from here on its line has no hold on us."""
-        with self.lever_lock:
-            self.line = None
+        """Called when an answer has been read to its end: from here on its cancel_token has no hold on us."""
+        with self.handle_lock:
+            self.cancel_token = None
             if self.sock is None:
                 self._let_go()
 
     def close(self):
         if not self._handing_over:
-            with self.lever_lock:
+            with self.handle_lock:
                 self._let_go()
         super().close()
 
-    def pull_lever(self):
-        if self._lever is not None:
+    def shutdown_socket(self):
+        if self._handle is not None:
             try:
-                self._lever.shutdown(socket.SHUT_RDWR)
+                self._handle.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # the other side was quicker
 
     def _let_go(self):
         self.answering = None
-        if self._lever is not None:
-            self._lever.close()
-            self._lever = None
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
 
 
-class _PlainConnection(_Lever, HTTPConnection):
+class _PlainConnection(_Cancellable, HTTPConnection):
     pass
 
 
-class _TlsConnection(_Lever, HTTPSConnection):
+class _TlsConnection(_Cancellable, HTTPSConnection):
     pass
 
 
@@ -210,13 +220,20 @@ class _Adapter(HTTPAdapter):
         origin = request.url.split("/", 3)[2]
         pool = self._settled.get(origin)
         if pool is None:
-            pool = self._settled[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool = self._settled[origin] = super().get_connection_with_tls_context(
+                request, verify, proxies, cert
+            )
         return pool
 
     def build_response(self, req, resp):
         """requests also collects cookies and guesses an encoding; nobody here asks for either."""
         response = requests.Response()
-        response.status_code, response.headers, response.raw, response.request = resp.status, resp.headers, resp, req
+        response.status_code, response.headers, response.raw, response.request = (
+            resp.status,
+            resp.headers,
+            resp,
+            req,
+        )
         return response
 
     def proxy_manager_for(self, proxy, **kwargs):
@@ -230,39 +247,62 @@ class Upstream:
 
     def __init__(self, headers):
         """headers: sent with every request (authorization among them); never logged."""
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "headstart", **headers}
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "headstart",
+            **headers,
+        }
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=POOL_SIZE)
         # requests' own per-call look-ups (environment, .netrc) cost more than the call on loopback; once is enough.
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._proxies = {}
 
-    def call(self, line, method, url, body=None, *, connect_s, read_s, headers=None):
+    def call(self, cancel_token, method, url, body=None, *, connect_s, read_s, headers=None):
         """Send one request and return its `requests.Response` as soon as the headers are there.
 
-        line: the Line by which another thread may hang up. body: bytes or None. headers: besides those that every request carries.
+        cancel_token: the Line by which another thread may hang up. body: bytes or None. headers: besides those that every request carries.
         connect_s: until the connection stands, in seconds. read_s: the time for sending the request, and then the longest silence
         (between bytes, not for the whole answer).
-        Raises Cancelled after `line.cut()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
+        Raises Cancelled after `cancel_token.cancel()`, ConnectFailed if the request was surely not received, HeadTimeout if no headers
         came within read_s, StreamBroken if the connection ended first.
         """
         request = requests.PreparedRequest()
         request.method, request.url, request.body = method, url, body
-        request.headers = requests.structures.CaseInsensitiveDict(self._headers if not headers else {**headers, **self._headers})
+        request.headers = requests.structures.CaseInsensitiveDict(
+            self._headers if not headers else {**headers, **self._headers}
+        )
         if body is not None:
             request.headers["Content-Length"] = str(len(body))
         for last_try in (False, True):
-            _calling.line, _calling.read_s = line, read_s
+            _calling.cancel_token, _calling.read_s = cancel_token, read_s
             try:
-                return self._adapter.send(request, stream=True, timeout=(connect_s, read_s), verify=self._verify, proxies=self._proxy_for(url))
+                return self._adapter.send(
+                    request,
+                    stream=True,
+                    timeout=(connect_s, read_s),
+                    verify=self._verify,
+                    proxies=self._proxy_for(url),
+                )
             except requests.exceptions.ConnectionError as error:
                 # A kept-alive connection that the server closed just as we took it: it saw nothing, so ask again on a fresh one.
-                if not last_try and line.reused and not line.was_cut and _closed_unanswered(error):
+                if (
+                    not last_try
+                    and cancel_token.reused
+                    and not cancel_token.cancelled
+                    and _closed_unanswered(error)
+                ):
                     continue
-                raise _ours(error, line) from error
-            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                raise _ours(error, line) from error
+                raise _ours(error, cancel_token) from error
+            except (
+                requests.exceptions.RequestException,
+                urllib3.exceptions.HTTPError,
+                OSError,
+                ValueError,
+            ) as error:
+                raise _ours(error, cancel_token) from error
             finally:
-                _calling.line = None
+                _calling.cancel_token = None
 
     def _proxy_for(self, url):
         origin = url.split("/", 3)[2]
@@ -273,17 +313,17 @@ class Upstream:
         return self._proxies[origin]
 
 
-def read_some(response, line):
+def read_some(response, cancel_token):
     """The next bytes of an answer as they arrive, b"" at its end.
 
-    Raises Cancelled after `line.cut()`, HeadTimeout when nothing came within the socket's timeout, StreamBroken when the
+    Raises Cancelled after `cancel_token.cancel()`, HeadTimeout when nothing came within the socket's timeout, StreamBroken when the
     connection ended too early.
     """
     try:
         data = response.raw.read1(READ_BYTES, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _ours(error, line) from error
-    if not data and line.was_cut:
+        raise _ours(error, cancel_token) from error
+    if not data and cancel_token.cancelled:
         raise Cancelled("hung up")  # an answer without a length just ends when its socket is shut down
     return data
 
@@ -295,24 +335,34 @@ def set_silence(response, silence_s):
         connection.answering.settimeout(silence_s)
 
 
-def _ours(error, line):
+def _ours(error, cancel_token):
     """One of errors.py for an exception of requests, urllib3 or the socket: by type, never by text."""
-    if line.was_cut:
+    if cancel_token.cancelled:
         return Cancelled("hung up")
     causes = list(_causes(error))
     if any(isinstance(cause, Cancelled) for cause in causes):
         return Cancelled("hung up")
     if any(isinstance(cause, NameResolutionError) for cause in causes):
         return ConnectFailed("its name could not be resolved")
-    if any(isinstance(cause, ConnectTimeoutError) and not isinstance(cause, NewConnectionError) for cause in causes):
+    if any(
+        isinstance(cause, ConnectTimeoutError) and not isinstance(cause, NewConnectionError)
+        for cause in causes
+    ):
         return ConnectFailed("no connection in time")  # urllib3 has refusals among its time-outs
-    if any(isinstance(cause, (urllib3.exceptions.SSLError, requests.exceptions.SSLError)) for cause in causes):
+    if any(
+        isinstance(cause, (urllib3.exceptions.SSLError, requests.exceptions.SSLError)) for cause in causes
+    ):
         return ConnectFailed("the TLS handshake failed")
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return ConnectFailed("connection refused")
     if any(isinstance(cause, (NewConnectionError, requests.exceptions.ProxyError)) for cause in causes):
         return ConnectFailed("no connection")
-    if any(isinstance(cause, (urllib3.exceptions.ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError)) for cause in causes):
+    if any(
+        isinstance(
+            cause, (urllib3.exceptions.ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError)
+        )
+        for cause in causes
+    ):
         return HeadTimeout("it stayed silent too long")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, ValueError)):
         return ConnectFailed("its address or headers are not usable")
@@ -320,7 +370,9 @@ def _ours(error, line):
 
 
 def _closed_unanswered(error):
-    return any(isinstance(cause, (ConnectionResetError, BrokenPipeError)) for cause in _causes(error))  # RemoteDisconnected is a reset
+    return any(
+        isinstance(cause, (ConnectionResetError, BrokenPipeError)) for cause in _causes(error)
+    )  # RemoteDisconnected is a reset
 
 
 def _causes(error):

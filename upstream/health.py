@@ -12,14 +12,14 @@ from concurrent.futures import Future
 
 import requests
 
-import providers
 from errors import ConfigError
 from settings import model as settings
+from telemetry.call_timing import ms_since
 from telemetry.logs import fields
-from upstream.connection import Line
+from upstream.connection import CancelToken
 
 CHECK_S = 5.0  # how long a backend has when it is asked anew, or for the first time
-GLANCE_S = 0.012  # how long it has otherwise; a server nearby that is well, or refuses, answers within it
+REFRESH_S = 0.012  # how long it has otherwise; a server nearby that is well, or refuses, answers within it
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +40,19 @@ class Health:
         """
         started = time.monotonic()
         classifier = self._classifier.begin()
-        told = self._probes.fresh(CHECK_S) if fresh else self._probes.glance(GLANCE_S)
+        told = self._probes.fresh(CHECK_S) if fresh else self._probes.refresh(REFRESH_S)
         if any(one["available"] is None for one in told.values()):
             told = self._probes.fresh(max(0.0, started + CHECK_S - time.monotonic()))
         report = {
             "status": None,
             "duration_ms": None,
-            "providers": {name: _told(provider, told.get(name)) for name, provider in self._providers.items()},
-            "classifier": classifier(started + (CHECK_S if fresh else GLANCE_S), started + CHECK_S),
+            "providers": {
+                name: _told(provider, told.get(name)) for name, provider in self._providers.items()
+            },
+            "classifier": classifier(started + (CHECK_S if fresh else REFRESH_S), started + CHECK_S),
         }
         report["status"] = self._status(report)
-        report["duration_ms"] = providers.ms_since(started)
+        report["duration_ms"] = ms_since(started)
         log.info("Health check:", extra=fields(status=report["status"], duration_ms=report["duration_ms"]))
         return report
 
@@ -68,7 +70,12 @@ def _told(provider, known):
         return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
     status = "healthy" if known["available"] else "unhealthy"
     error = None if known["available"] else known["reason"] or "it has not answered yet"
-    return {"status": status, "latency_ms": known["latency_ms"], "error": error, **{key: value for key, value in known.items() if key != "latency_ms"}}
+    return {
+        "status": status,
+        "latency_ms": known["latency_ms"],
+        "error": error,
+        **{key: value for key, value in known.items() if key != "latency_ms"},
+    }
 
 
 class _Asked:
@@ -88,26 +95,34 @@ class _Asked:
         """
         with self._lock:
             if self._running is None:
-                self._running = (Future(), Line())
+                self._running = (Future(), CancelToken())
                 threading.Thread(target=self._ask, args=self._running, name="health", daemon=True).start()
-            future, line = self._running
+            future, cancel_token = self._running
 
         def answer(soon, at_last):
             try:
                 return future.result(max(0.0, (soon if self._last else at_last) - time.monotonic()))
             except TimeoutError:
                 if self._last is None:
-                    line.cut()
-                return self._last or {"status": "unhealthy", "latency_ms": round(CHECK_S * 1000), "error": f"no answer within {CHECK_S:g} s"}
+                    cancel_token.cancel()
+                return self._last or {
+                    "status": "unhealthy",
+                    "latency_ms": round(CHECK_S * 1000),
+                    "error": f"no answer within {CHECK_S:g} s",
+                }
 
         return answer
 
-    def _ask(self, future, line):
+    def _ask(self, future, cancel_token):
         try:
-            told = self._classifier.health(CHECK_S, line)
+            told = self._classifier.health(CHECK_S, cancel_token)
         except Exception as error:  # the edge of a thread
             log.exception("Health check failed")
-            told = {"status": "unhealthy", "latency_ms": None, "error": f"{type(error).__name__} while asking"}
+            told = {
+                "status": "unhealthy",
+                "latency_ms": None,
+                "error": f"{type(error).__name__} while asking",
+            }
         with self._lock:
             self._last, self._running = told, None
         future.set_result(told)

@@ -16,7 +16,9 @@ from errors import Cancelled, HeadTimeout, ProxyError
 from upstream.checks import Check
 
 PERIOD_S = 60.0
-SILENT_S = 2.0  # a probe without an answer for so long is told as trouble, unless calls keep the provider busy
+SILENT_S = (
+    2.0  # a probe without an answer for so long is told as trouble, unless calls keep the provider busy
+)
 PAUSE_S = 1.0  # between two probes, however many calls fail
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,9 @@ class _Result:
 class Probes:
     """What is known of each provider's health. To be built after the fork and started once."""
 
-    def __init__(self, providers, breakers, period_s=PERIOD_S, clock=time.monotonic, *, busy=lambda name: False):
+    def __init__(
+        self, providers, breakers, period_s=PERIOD_S, clock=time.monotonic, *, busy=lambda name: False
+    ):
         """providers, breakers: by name; disabled providers are left alone. busy: whether calls of ours are under way at the provider of that name."""
         self._probers = {
             name: _Prober(provider, breakers[name], period_s, clock, lambda name=name: busy(name))
@@ -61,7 +65,7 @@ class Probes:
         """
         return {name: prober.told() for name, prober in self._probers.items()}
 
-    def glance(self, timeout_s):
+    def refresh(self, timeout_s):
         """Ask everybody now and return the snapshot after timeout_s at the latest; who has not answered by then stands in it as known before."""
         asked = {name: prober.ask() for name, prober in self._probers.items()}
         self._late(asked, timeout_s)
@@ -83,7 +87,11 @@ class Probes:
     def _late(self, asked, timeout_s):
         """Wait for everybody who was asked; the names of those who have not answered within timeout_s."""
         deadline = time.monotonic() + timeout_s
-        return [name for name, prober in self._probers.items() if not prober.wait_answered(asked[name], deadline - time.monotonic())]
+        return [
+            name
+            for name, prober in self._probers.items()
+            if not prober.wait_answered(asked[name], deadline - time.monotonic())
+        ]
 
 
 class _Prober:
@@ -110,7 +118,10 @@ class _Prober:
         if available and not self._result.last_check and self._breaker.succeeded_at is None:
             available = None  # nobody has tried it yet
         elif available and (trouble := self._trouble or self._silence()):
-            available, told["reason"] = False, trouble  # the breaker waits for more before it opens; who asks how things are need not
+            available, told["reason"] = (
+                False,
+                trouble,
+            )  # the breaker waits for more before it opens; who asks how things are need not
         return {"available": available, **vars(self._result), **told}
 
     def _silence(self):
@@ -150,7 +161,10 @@ class _Prober:
                     self._changed.wait(left_s)
                 if self._stopped:
                     return
-                asked, wanted = self._asked, self._soon or self._asked > self._answered or not self._result.last_check
+                asked, wanted = (
+                    self._asked,
+                    self._soon or self._asked > self._answered or not self._result.last_check,
+                )
                 self._soon = False
             try:
                 self.probe(wanted or not self._breaker.available)
@@ -166,19 +180,19 @@ class _Prober:
             return 0.0
         pause_s = PAUSE_S if self._soon else self._period_s
         if not self._breaker.available:
-            pause_s = min(pause_s, max(PAUSE_S, self._breaker.rest_left_s()))
+            pause_s = min(pause_s, max(PAUSE_S, self._breaker.cooldown_left_s()))
         return self._ended_at + pause_s - self._clock()
 
     def probe(self, wanted):
         """Ask now, on this thread. wanted: somebody has a reason to know; else it is just time again."""
-        if not wanted and self._check.is_thorough:
+        if not wanted and self._check.is_deep:
             succeeded_at = self._breaker.succeeded_at
             if succeeded_at is not None and self._clock() - succeeded_at < self._period_s:
                 self._result = _Result(_now(), self._result.latency_ms)
                 return
             if self.busy():
                 return
-        permit = self._breaker.begin_probe(self._check.is_thorough)
+        permit = self._breaker.begin_probe(self._check.is_deep)
         if permit is None:
             return
         started = self._begun_at = self._clock()

@@ -2,3 +2,7 @@
 
 What may not come in here: sockets, threads, clocks, configuration, logging, Flask.
 """
+
+from typing import Any
+
+JsonObject = dict[str, Any]

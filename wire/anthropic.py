@@ -64,10 +64,31 @@ _TRANSLATED_IN_CHAT = (
     "messages", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p", "tools", "tool_choice", "parallel_tool_calls",
     "user", "safety_identifier", "reasoning_effort", "response_format",
 )  # fmt: skip
-_TRANSLATED_IN_MESSAGES = ("messages", "system", "stop_sequences", "tools", "tool_choice", "metadata", "output_config")
+_TRANSLATED_IN_MESSAGES = (
+    "messages",
+    "system",
+    "stop_sequences",
+    "tools",
+    "tool_choice",
+    "metadata",
+    "output_config",
+)
 
-EFFORT_OF_REASONING = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-REASONING_OF_EFFORT = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}  # beyond high, few servers know the words
+EFFORT_OF_REASONING = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+REASONING_OF_EFFORT = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}  # beyond high, few servers know the words
 STATUS_OF_ERROR = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -92,7 +113,11 @@ UNSIGNED = "headstart.unsigned"
 def error_body(message, status, request_id=None):
     """An error in this API's envelope. status: the HTTP status, which tells the type. request_id: what the owner can find it by."""
     type = _ERROR_OF_STATUS.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": type, "message": message}, **({"request_id": request_id} if request_id else {})}
+    return {
+        "type": "error",
+        "error": {"type": type, "message": message},
+        **({"request_id": request_id} if request_id else {}),
+    }
 
 
 # Our chat request to a provider of this kind.
@@ -134,7 +159,11 @@ def _present(body):
 def _refuse_unless_harmless(asked, harmless):
     for name, values in harmless.items():
         if name in asked and asked[name] not in values:
-            raise BadRequest(f"'{name}' has no counterpart in the API that answers this model; leave it out", param=name, code="unsupported_parameter")
+            raise BadRequest(
+                f"'{name}' has no counterpart in the API that answers this model; leave it out",
+                param=name,
+                code="unsupported_parameter",
+            )
 
 
 def _turns_of(messages):
@@ -149,9 +178,15 @@ def _turns_of(messages):
             system += _blocks_of(message.get("content"), f"{where}.content")
             continue
         if role == "function":
-            raise BadRequest(f"'{where}.role' is 'function', which only 'tool' can say to this model", param=f"{where}.role", code="unsupported_value")
+            raise BadRequest(
+                f"'{where}.role' is 'function', which only 'tool' can say to this model",
+                param=f"{where}.role",
+                code="unsupported_value",
+            )
         speaker = "assistant" if role == "assistant" else "user"
-        blocks = {"assistant": _assistant_blocks, "tool": _tool_result, "user": _user_blocks}[role](message, where)
+        blocks = {"assistant": _assistant_blocks, "tool": _tool_result, "user": _user_blocks}[role](
+            message, where
+        )
         if turns and turns[-1]["role"] == speaker:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -169,8 +204,14 @@ def _user_blocks(message, where):
 
 def _assistant_blocks(message, where):
     if message.get("audio"):
-        raise BadRequest(f"'{where}.audio' cannot be sent to this model", param=f"{where}.audio", code="unsupported_value")
-    blocks = [block for block in _list_in(message, "thinking_blocks", where) if isinstance(block, dict) and block.get("type") in _THINKING]
+        raise BadRequest(
+            f"'{where}.audio' cannot be sent to this model", param=f"{where}.audio", code="unsupported_value"
+        )
+    blocks = [
+        block
+        for block in _list_in(message, "thinking_blocks", where)
+        if isinstance(block, dict) and block.get("type") in _THINKING
+    ]
     blocks += _blocks_of(message.get("content"), f"{where}.content")
     if isinstance(message.get("refusal"), str):
         blocks += _blocks_of(message["refusal"], f"{where}.refusal")
@@ -195,14 +236,25 @@ def _tool_use(call, where):
         arguments = parse_arguments(function.get("arguments"))
     except ValueError as error:
         raise BadRequest(f"'{told}' must be a JSON object in a string: {error}", param=told) from error
-    return {"type": "tool_use", "id": _tool_id(call.get("id"), f"{where}.id"), "name": function["name"], "input": arguments}
+    return {
+        "type": "tool_use",
+        "id": _tool_id(call.get("id"), f"{where}.id"),
+        "name": function["name"],
+        "input": arguments,
+    }
 
 
 def _tool_result(message, where):
     content = message.get("content")
     if not isinstance(content, str):
         content = _blocks_of(content, f"{where}.content")
-    return [{"type": "tool_result", "tool_use_id": _tool_id(message.get("tool_call_id"), f"{where}.tool_call_id"), "content": content}]
+    return [
+        {
+            "type": "tool_result",
+            "tool_use_id": _tool_id(message.get("tool_call_id"), f"{where}.tool_call_id"),
+            "content": content,
+        }
+    ]
 
 
 def _tool_id(id, where):
@@ -247,7 +299,9 @@ def _blocks_of(content, where):
         block = _block_of(part, f"{where}[{j}]")
         if block["type"] == "text" and not block["text"].strip():
             continue
-        blocks.append({**block, "cache_control": part["cache_control"]} if part.get("cache_control") else block)
+        blocks.append(
+            {**block, "cache_control": part["cache_control"]} if part.get("cache_control") else block
+        )
     return blocks
 
 
@@ -257,16 +311,29 @@ def _block_of(part, where):
         return {"type": "text", "text": part[kind]}
     if kind == "image_url":
         image = part.get("image_url")
-        return {"type": "image", "source": _image_source(image.get("url") if isinstance(image, dict) else image, f"{where}.image_url.url")}
+        return {
+            "type": "image",
+            "source": _image_source(
+                image.get("url") if isinstance(image, dict) else image, f"{where}.image_url.url"
+            ),
+        }
     if kind == "file" and isinstance(part.get("file"), dict):
         return _document(part["file"], f"{where}.file")
-    raise BadRequest(f"'{where}' is of type '{kind}', which this model cannot be sent", param=f"{where}.type", code="unsupported_value")
+    raise BadRequest(
+        f"'{where}' is of type '{kind}', which this model cannot be sent",
+        param=f"{where}.type",
+        code="unsupported_value",
+    )
 
 
 def _image_source(url, where):
     if isinstance(url, str) and url.startswith("data:"):
         media_type, data = _data_url(url, where)
-        return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
+        return {
+            "type": "base64",
+            "media_type": "image/jpeg" if media_type == "image/jpg" else media_type,
+            "data": data,
+        }
     if isinstance(url, str) and url.startswith(("https://", "http://")):
         return {"type": "url", "url": url}
     raise BadRequest(f"'{where}' must be a data: URL or a web address", param=where)
@@ -275,7 +342,11 @@ def _image_source(url, where):
 def _document(file, where):
     data = file.get("file_data")
     if not isinstance(data, str):
-        raise BadRequest(f"'{where}' must carry its 'file_data'; this model knows no stored files of OpenAI", param=where, code="unsupported_value")
+        raise BadRequest(
+            f"'{where}' must carry its 'file_data'; this model knows no stored files of OpenAI",
+            param=where,
+            code="unsupported_value",
+        )
     media_type, data = _data_url(data, f"{where}.file_data")
     document = {"type": "document", "source": {"type": "base64", "media_type": media_type, "data": data}}
     return {**document, "title": file["filename"]} if file.get("filename") else document
@@ -294,7 +365,10 @@ def _stop_sequences(stop):
     stops = [stop] if isinstance(stop, str) else stop
     for text in stops if isinstance(stops, list) else [None]:
         if not isinstance(text, str) or not text.strip():
-            raise BadRequest("'stop' must be a text or a list of texts, each with more than white space for this model", param="stop")
+            raise BadRequest(
+                "'stop' must be a text or a list of texts, each with more than white space for this model",
+                param="stop",
+            )
     return stops
 
 
@@ -312,13 +386,17 @@ def _tools_of(asked):
 def _tool_of(tool, where):
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise BadRequest(f"'{where}' must be an object with a named function; this model knows no other tools", param=where)
+        raise BadRequest(
+            f"'{where}' must be an object with a named function; this model knows no other tools", param=where
+        )
     made = {"name": function["name"]}
     if function.get("description"):
         made["description"] = function["description"]
     schema = function.get("parameters") or {"properties": {}}
     if not isinstance(schema, dict):
-        raise BadRequest(f"'{where}.function.parameters' must be an object", param=f"{where}.function.parameters")
+        raise BadRequest(
+            f"'{where}.function.parameters' must be an object", param=f"{where}.function.parameters"
+        )
     made["input_schema"] = {"type": "object", **schema}
     if function.get("strict"):
         made["strict"] = True
@@ -350,7 +428,10 @@ def _effort_and_format_of(asked, output_config):
         switched_off = {"thinking": {"type": "disabled"}}
     elif effort is not None:
         if not isinstance(effort, str) or effort not in EFFORT_OF_REASONING:
-            raise BadRequest(f"'reasoning_effort' must be none or one of {', '.join(EFFORT_OF_REASONING)}", param="reasoning_effort")
+            raise BadRequest(
+                f"'reasoning_effort' must be none or one of {', '.join(EFFORT_OF_REASONING)}",
+                param="reasoning_effort",
+            )
         config["effort"] = EFFORT_OF_REASONING[effort]
     form = asked.get("response_format")
     if form is not None and form != {"type": "text"}:
@@ -408,7 +489,9 @@ def _check_envelope(body, limited):
         if body.get(name) is not None and not isinstance(body[name], kind):
             raise BadRequest(f"'{name}' must be {told}", param=name)
     limit = body.get("max_tokens")
-    if (limited or limit is not None) and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+    if (limited or limit is not None) and (
+        not isinstance(limit, int) or isinstance(limit, bool) or limit < 1
+    ):
         raise BadRequest("'max_tokens' must be a whole number of at least 1", param="max_tokens")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -416,7 +499,9 @@ def _check_envelope(body, limited):
     for i, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("user", "assistant", "system"):
-            raise BadRequest(f"'messages[{i}].role' must be user, assistant or system", param=f"messages[{i}].role")
+            raise BadRequest(
+                f"'messages[{i}].role' must be user, assistant or system", param=f"messages[{i}].role"
+            )
         _check_blocks(message.get("content"), f"messages[{i}].content")
     if body.get("system") is not None:
         _check_blocks(body["system"], "system")
@@ -450,8 +535,12 @@ def check_messages(body, *, limited=True):
 def words_of(body):
     """A chat request that holds no more than the words of a Messages request, to decide by where chat completions cannot say it all."""
     held = ([{"role": "system", "content": body["system"]}] if body.get("system") else []) + body["messages"]
-    messages = [{"role": message["role"], "content": openai_chat.text_of(message["content"])} for message in held]
-    return {name: body[name] for name in ("model", "stream", "max_tokens") if body.get(name) is not None} | {"messages": messages}
+    messages = [
+        {"role": message["role"], "content": openai_chat.text_of(message["content"])} for message in held
+    ]
+    return {name: body[name] for name in ("model", "stream", "max_tokens") if body.get(name) is not None} | {
+        "messages": messages
+    }
 
 
 def with_system(body, text):
@@ -466,7 +555,12 @@ def without_unsigned_thinking(body):
     """A Messages request without the thinking that no server of this API signed: it came from another model, and this API refuses to read it."""
     if not any(map(_has_unsigned, body["messages"])):
         return body
-    return {**body, "messages": [_signed_only(message) if _has_unsigned(message) else message for message in body["messages"]]}
+    return {
+        **body,
+        "messages": [
+            _signed_only(message) if _has_unsigned(message) else message for message in body["messages"]
+        ],
+    }
 
 
 def _has_unsigned(message):
@@ -479,7 +573,10 @@ def _is_unsigned(block):
 
 def _signed_only(message):
     left = [block for block in message["content"] if not _is_unsigned(block)]
-    return {**message, "content": left or [{"type": "text", "text": "(no answer)"}]}  # no message may be empty
+    return {
+        **message,
+        "content": left or [{"type": "text", "text": "(no answer)"}],
+    }  # no message may be empty
 
 
 def _check_content(content, where, role):
@@ -498,12 +595,18 @@ def _check_block(block, where, role):
         raise BadRequest(f"'{where}' must be an object with a 'type'", param=where)
     if kind not in _BLOCKS_OF_ROLE[role]:
         known = ", ".join(_BLOCKS_OF_ROLE[role])
-        raise BadRequest(f"'{where}' is of type '{kind[:60]}'; here it can be {known}", param=f"{where}.type", code="unsupported_value")
+        raise BadRequest(
+            f"'{where}' is of type '{kind[:60]}'; here it can be {known}",
+            param=f"{where}.type",
+            code="unsupported_value",
+        )
     for name, type in _BLOCK_FIELDS[kind].items():
         if not isinstance(block.get(name), type):
             raise BadRequest(f"'{where}.{name}' must be {_KINDS[type]}", param=f"{where}.{name}")
     if kind in ("tool_result", "search_result") and block.get("content") is not None:
-        _check_content(block["content"], f"{where}.content", "tool_result" if kind == "tool_result" else "system")
+        _check_content(
+            block["content"], f"{where}.content", "tool_result" if kind == "tool_result" else "system"
+        )
 
 
 def _check_tool(tool, where):
@@ -584,7 +687,9 @@ def _chat_messages(message, where):
     role, content = message["role"], message["content"]
     if isinstance(content, str) or role == "system":
         return [{"role": role, "content": _joined_text(content)}]
-    return [_assistant_message(content)] if role == "assistant" else _user_messages(content, f"{where}.content")
+    return (
+        [_assistant_message(content)] if role == "assistant" else _user_messages(content, f"{where}.content")
+    )
 
 
 def _assistant_message(blocks):
@@ -592,7 +697,12 @@ def _assistant_message(blocks):
     message = {"role": "assistant", "content": "".join(block["text"] for block in of["text"])}
     if of["thinking"]:
         message["reasoning_content"] = "".join(block["thinking"] for block in of["thinking"])
-    signed = [block for block in blocks if block["type"] in _THINKING and (block.get("data") or (block.get("signature") and not _is_unsigned(block)))]
+    signed = [
+        block
+        for block in blocks
+        if block["type"] in _THINKING
+        and (block.get("data") or (block.get("signature") and not _is_unsigned(block)))
+    ]
     if signed:
         message["thinking_blocks"] = signed
     if of["tool_use"]:
@@ -604,7 +714,11 @@ def _assistant_message(blocks):
 def _call_of(block):
     # The model reads this string, so it holds letters and not their escapes.
     arguments = json.dumps(block["input"], ensure_ascii=False, separators=(",", ":"))
-    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+    return {
+        "id": block["id"],
+        "type": "function",
+        "function": {"name": block["name"], "arguments": arguments},
+    }
 
 
 def _user_messages(blocks, where):
@@ -628,9 +742,15 @@ def _tool_message(block, where):
     """(the tool's message, the parts that its text cannot hold)."""
     content, shown = block.get("content") or "", []
     if not isinstance(content, str):
-        parts = [part for k, inner in enumerate(content) for part in _parts_of(inner, f"{where}.content[{k}]")]
+        parts = [
+            part for k, inner in enumerate(content) for part in _parts_of(inner, f"{where}.content[{k}]")
+        ]
         content, shown = openai_chat.text_of(parts), [part for part in parts if part["type"] != "text"]
-    return {"role": "tool", "tool_call_id": block["tool_use_id"], "content": ("Error: " if block.get("is_error") else "") + content}, shown
+    return {
+        "role": "tool",
+        "tool_call_id": block["tool_use_id"],
+        "content": ("Error: " if block.get("is_error") else "") + content,
+    }, shown
 
 
 def _parts_of(block, where):
@@ -644,7 +764,9 @@ def _parts_of(block, where):
         return [{"type": "image_url", "image_url": {"url": _url_of(source, f"{where}.source")}}]
     if block["type"] == "document" and source.get("type") == "base64":
         data = _url_of(source, f"{where}.source")
-        return [{"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": data}}]
+        return [
+            {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": data}}
+        ]
     if block["type"] == "document" and source.get("type") in ("text", "content"):
         return _document_parts(block, where)
     told = f"'{where}.source' is of type '{source.get('type')}', which chat completions cannot carry"
@@ -658,8 +780,16 @@ def _document_parts(block, where):
     content = source.get(told)
     _check_content(content, f"{where}.source.{told}", "tool_result")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    head = [{"type": "text", "text": text} for text in (block.get("title"), block.get("context")) if isinstance(text, str) and text]
-    parts = [part for k, inner in enumerate(head + blocks) for part in _parts_of(inner, f"{where}.source.{told}[{k}]")]
+    head = [
+        {"type": "text", "text": text}
+        for text in (block.get("title"), block.get("context"))
+        if isinstance(text, str) and text
+    ]
+    parts = [
+        part
+        for k, inner in enumerate(head + blocks)
+        for part in _parts_of(inner, f"{where}.source.{told}[{k}]")
+    ]
     if all(part["type"] == "text" for part in parts):
         return [{"type": "text", "text": openai_chat.text_of(parts)}]
     return parts
@@ -670,7 +800,9 @@ def _url_of(source, where):
     for name in fields:
         if not isinstance(source.get(name), str):
             raise BadRequest(f"'{where}.{name}' must be a string", param=f"{where}.{name}")
-    return source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
+    return (
+        source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
+    )
 
 
 def _function_of(tool):
@@ -686,8 +818,13 @@ def _choice_of(choice):
     elif isinstance(kind, str) and kind in kinds:
         made = kinds[kind]
     else:
-        raise BadRequest("'tool_choice.type' must be auto, any, none, or tool with a name", param="tool_choice.type")
-    return {"tool_choice": made, **({"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {})}
+        raise BadRequest(
+            "'tool_choice.type' must be auto, any, none, or tool with a name", param="tool_choice.type"
+        )
+    return {
+        "tool_choice": made,
+        **({"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {}),
+    }
 
 
 def _reasoning_and_format_of(config):
@@ -695,10 +832,23 @@ def _reasoning_and_format_of(config):
     effort, form = config.get("effort"), config.get("format")
     if effort is not None:
         if not isinstance(effort, str) or effort not in REASONING_OF_EFFORT:
-            raise BadRequest(f"'output_config.effort' must be one of {', '.join(REASONING_OF_EFFORT)}", param="output_config.effort")
+            raise BadRequest(
+                f"'output_config.effort' must be one of {', '.join(REASONING_OF_EFFORT)}",
+                param="output_config.effort",
+            )
         made["reasoning_effort"] = REASONING_OF_EFFORT[effort]
     if form is not None:
-        if not isinstance(form, dict) or form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
-            raise BadRequest("'output_config.format' must be of type json_schema with a schema", param="output_config.format")
-        made["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": form["schema"], "strict": True}}
+        if (
+            not isinstance(form, dict)
+            or form.get("type") != "json_schema"
+            or not isinstance(form.get("schema"), dict)
+        ):
+            raise BadRequest(
+                "'output_config.format' must be of type json_schema with a schema",
+                param="output_config.format",
+            )
+        made["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": form["schema"], "strict": True},
+        }
     return made

@@ -22,7 +22,13 @@ FINISH_OF_STOP = {
     "pause_turn": "length",  # its own tools' loop reached its limit: like there, the answer goes on only if asked to
     "refusal": "content_filter",
 }
-STOP_OF_FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
+STOP_OF_FINISH = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
 
 
 class ChunkStream:
@@ -69,7 +75,11 @@ class ChunkStream:
             return [{**self._top, "choices": [], "usage": self.usage}] if self.usage else []
         if kind == "error":
             error = event["error"]
-            return [openai_chat.error_body(str(error.get("message")), error["type"], code=STATUS_OF_ERROR.get(error["type"]))]
+            return [
+                openai_chat.error_body(
+                    str(error.get("message")), error["type"], code=STATUS_OF_ERROR.get(error["type"])
+                )
+            ]
         return []
 
     def _block(self, index, block):
@@ -83,7 +93,12 @@ class ChunkStream:
             return []
         at = len(self._calls)
         self._calls[index] = [at, block.get("input") or {}]
-        call = {"index": at, "id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": ""}}
+        call = {
+            "index": at,
+            "id": block["id"],
+            "type": "function",
+            "function": {"name": block["name"], "arguments": ""},
+        }
         return [self._chunk({"tool_calls": [call]})]
 
     def _piece(self, index, delta):
@@ -103,14 +118,18 @@ class ChunkStream:
 
     def _block_end(self, index):
         call, thinking = self._calls.get(index), self._thinking.get(index)
-        if call and call[1] is not None:  # no piece came: it was whole from the start, or a tool without arguments
+        if (
+            call and call[1] is not None
+        ):  # no piece came: it was whole from the start, or a tool without arguments
             return self._arguments(index, openai_chat.arguments_text(call[1]))
         if thinking and (thinking.get("signature") or thinking.get("data")):
             return [self._chunk({"thinking_blocks": [thinking]})]
         return []
 
     def _arguments(self, index, piece):
-        return [self._chunk({"tool_calls": [{"index": self._calls[index][0], "function": {"arguments": piece}}]})]
+        return [
+            self._chunk({"tool_calls": [{"index": self._calls[index][0], "function": {"arguments": piece}}]})
+        ]
 
     def _said(self, field, text):
         return [self._chunk({field: text})] if text else []
@@ -120,7 +139,9 @@ class ChunkStream:
         if not reason:
             return []
         explanation = (delta.get("stop_details") or {}).get("explanation")
-        chunk = self._chunk({"refusal": explanation} if explanation else {}, FINISH_OF_STOP.get(reason, "stop"))
+        chunk = self._chunk(
+            {"refusal": explanation} if explanation else {}, FINISH_OF_STOP.get(reason, "stop")
+        )
         if delta.get("stop_sequence") is not None:
             chunk["choices"][0]["stop_reason"] = delta["stop_sequence"]  # where vLLM tells it
         return [chunk]
@@ -137,9 +158,16 @@ class ChunkStream:
         told = self._told
         if not told:
             return None
-        read, written = count_of(told, "cache_read_input_tokens"), count_of(told, "cache_creation_input_tokens")
+        read, written = (
+            count_of(told, "cache_read_input_tokens"),
+            count_of(told, "cache_creation_input_tokens"),
+        )
         prompt, completion = count_of(told, "input_tokens") + read + written, count_of(told, "output_tokens")
-        usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        }
         usage["prompt_tokens_details"] = {"cached_tokens": read, "cache_write_tokens": written}
         details = object_of(told.get("output_tokens_details"))
         if details.get("thinking_tokens") is not None:
@@ -183,7 +211,9 @@ def _answer_of(completion, model, message_id):
     text = openai_chat.text_of(message.get("content"))
     content = [*content, {"type": "text", "text": text}] if text else [*content]
     calls = message.get("tool_calls") or []
-    content += [_tool_use(call, f"toolu_{message_id}_{i}", finish == "length") for i, call in enumerate(calls)]
+    content += [
+        _tool_use(call, f"toolu_{message_id}_{i}", finish == "length") for i, call in enumerate(calls)
+    ]
     return {
         "id": message_id,
         "type": "message",
@@ -205,9 +235,16 @@ def _tool_use(call, own_id, cut_off):
         arguments = parse_arguments(function.get("arguments"))
     except ValueError as error:
         if not cut_off:
-            raise UpstreamError(f"the model called the tool '{function.get('name')}' with something that is no JSON object") from error
+            raise UpstreamError(
+                f"the model called the tool '{function.get('name')}' with something that is no JSON object"
+            ) from error
         arguments = {}
-    return {"type": "tool_use", "id": call.get("id") or own_id, "name": function.get("name") or "", "input": arguments}
+    return {
+        "type": "tool_use",
+        "id": call.get("id") or own_id,
+        "name": function.get("name") or "",
+        "input": arguments,
+    }
 
 
 def _stop_of(finish_reason, stop_sequence, refusal, calls_tools):
@@ -259,7 +296,11 @@ class Decoder:
         if event.data is None:
             return [(event, None)]
         chunks = self._stream.chunks_of(json.loads(event.data))
-        pairs = [(sse.Event(sse.event(data), data), chunk) for chunk in chunks for data in (openai_chat.dumps(chunk),)]
+        pairs = [
+            (sse.Event(sse.event(data), data), chunk)
+            for chunk in chunks
+            for data in (openai_chat.dumps(chunk),)
+        ]
         return [*pairs, (sse.Event(sse.DONE, b"[DONE]"), None)] if self._stream.ended else pairs
 
 
@@ -292,7 +333,10 @@ class NativeDecoder:
             self._message.add(data)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError("not an event of the Messages API") from error
-        pairs = [(event, chunks[0] if chunks else None), *((sse.Event(b"", None), chunk) for chunk in chunks[1:])]
+        pairs = [
+            (event, chunks[0] if chunks else None),
+            *((sse.Event(b"", None), chunk) for chunk in chunks[1:]),
+        ]
         return [*pairs, (sse.Event(b"", b"[DONE]"), None)] if self._stream.ended else pairs
 
 
@@ -315,7 +359,12 @@ class MessageAssembly:
             self.answer["content"][event["index"]]["input"] = _input_of(self._inputs[event["index"]])
         elif kind == "message_delta":
             rest = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
-            self.answer = {**self.answer, **event["delta"], **rest, "usage": {**self.answer.get("usage", {}), **(event.get("usage") or {})}}
+            self.answer = {
+                **self.answer,
+                **event["delta"],
+                **rest,
+                "usage": {**self.answer.get("usage", {}), **(event.get("usage") or {})},
+            }
 
     def _add_piece(self, index, delta):
         block = self.answer["content"][index]
@@ -392,7 +441,14 @@ class EventStream:
             return b""
         self._started = True
         ended = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
-        message = {"id": self._id, "type": "message", "role": "assistant", "model": self._model, "content": [], **ended}
+        message = {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": [],
+            **ended,
+        }
         return sse_event({"type": "message_start", "message": {**message, "usage": usage_of(self.usage)}})
 
     def _pass_on(self, choice, delta):
@@ -403,7 +459,9 @@ class EventStream:
         for block in delta.get("thinking_blocks") or ():
             sent += self._signed(block)
         if text := openai_chat.text_of(delta.get("content")):
-            sent += self._begin("text", {"type": "text", "text": ""}) + self._piece({"type": "text_delta", "text": text})
+            sent += self._begin("text", {"type": "text", "text": ""}) + self._piece(
+                {"type": "text_delta", "text": text}
+            )
         for call in delta.get("tool_calls") or ():
             sent += self._call(call)
         self._refusal += delta.get("refusal") or ""
@@ -419,7 +477,9 @@ class EventStream:
             return b""
         begun = self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
         self._open = "signed thinking"
-        return begun + self._piece({"type": "signature_delta", "signature": block["signature"]}) + self._close()
+        return (
+            begun + self._piece({"type": "signature_delta", "signature": block["signature"]}) + self._close()
+        )
 
     def _call(self, call):
         """A piece of a tool call. Some servers give no index, some give every call the same one; a new id is a new call."""
@@ -431,10 +491,20 @@ class EventStream:
         sent = b""
         if index not in self._calls or (id and id != self._calls[index]):
             self._calls[index] = id or f"toolu_{self._id}_{len(self._calls)}"
-            sent += self._close() + self._begin(index, {"type": "tool_use", "id": self._calls[index], "name": function.get("name") or "", "input": {}})
+            sent += self._close() + self._begin(
+                index,
+                {
+                    "type": "tool_use",
+                    "id": self._calls[index],
+                    "name": function.get("name") or "",
+                    "input": {},
+                },
+            )
         elif arguments and self._open != index:
             raise StreamBroken("the provider mixes the pieces of several tool calls")
-        return sent + self._piece({"type": "input_json_delta", "partial_json": arguments}) if arguments else sent
+        return (
+            sent + self._piece({"type": "input_json_delta", "partial_json": arguments}) if arguments else sent
+        )
 
     def _begin(self, kind, block):
         if self._open == kind:
@@ -442,7 +512,9 @@ class EventStream:
         closed = self._close()
         self._open = kind
         self._blocks += 1
-        return closed + sse_event({"type": "content_block_start", "index": self._blocks - 1, "content_block": block})
+        return closed + sse_event(
+            {"type": "content_block_start", "index": self._blocks - 1, "content_block": block}
+        )
 
     def _piece(self, delta):
         return sse_event({"type": "content_block_delta", "index": self._blocks - 1, "delta": delta})
@@ -450,6 +522,10 @@ class EventStream:
     def _close(self):
         if self._open is None:
             return b""
-        signed = self._piece({"type": "signature_delta", "signature": UNSIGNED}) if self._open == "thinking" else b""
+        signed = (
+            self._piece({"type": "signature_delta", "signature": UNSIGNED})
+            if self._open == "thinking"
+            else b""
+        )
         self._open = None
         return signed + sse_event({"type": "content_block_stop", "index": self._blocks - 1})

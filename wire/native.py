@@ -70,5 +70,7 @@ class NativeFormat:
 
 NATIVE = {
     "messages": NativeFormat("/messages", anthropic.with_system, anthropic_stream.NativeDecoder, PassThrough),
-    "responses": NativeFormat("/responses", responses.with_system, responses_stream.NativeDecoder, responses_stream.NativeStream),
+    "responses": NativeFormat(
+        "/responses", responses.with_system, responses_stream.NativeDecoder, responses_stream.NativeStream
+    ),
 }

@@ -37,10 +37,29 @@ _HARMLESS = {
     "height": (0,),
     "steps": (0,),
 }
-HARMLESS_IN_CHAT = {**_HARMLESS, "prompt": ("",), "suffix": ("",), "system": ("",), "raw": (False,), "images": ([],)}
+HARMLESS_IN_CHAT = {
+    **_HARMLESS,
+    "prompt": ("",),
+    "suffix": ("",),
+    "system": ("",),
+    "raw": (False,),
+    "images": ([],),
+}
 HARMLESS_IN_GENERATE = {**_HARMLESS, "messages": ([],), "tools": ([],)}
-HARMLESS_IN_COMPLETION = {**HARMLESS_IN_GENERATE, "system": ("",), "images": ([],), "think": (False,)}  # a prompt that no template shapes
-HARMLESS_OPTIONS = {"mirostat": (0,), "tfs_z": (1,), "typical_p": (1,), "n": (1,), "vocab_only": (False,), "embedding_only": (False,)}
+HARMLESS_IN_COMPLETION = {
+    **HARMLESS_IN_GENERATE,
+    "system": ("",),
+    "images": ([],),
+    "think": (False,),
+}  # a prompt that no template shapes
+HARMLESS_OPTIONS = {
+    "mirostat": (0,),
+    "tfs_z": (1,),
+    "typical_p": (1,),
+    "n": (1,),
+    "vocab_only": (False,),
+    "embedding_only": (False,),
+}
 
 # What is left out, and why nobody is misled by that.
 ADVISORY = {
@@ -57,13 +76,41 @@ ADVISORY_OPTIONS = {
     "mirostat_tau": "of mirostat, which is refused",
     "mirostat_eta": "of mirostat, which is refused",
     **dict.fromkeys(
-        ("num_batch", "num_gpu", "main_gpu", "num_thread", "numa", "low_vram", "f16_kv", "logits_all", "use_mmap", "use_mlock", "use_imagegen_runner"),
+        (
+            "num_batch",
+            "num_gpu",
+            "main_gpu",
+            "num_thread",
+            "numa",
+            "low_vram",
+            "f16_kv",
+            "logits_all",
+            "use_mmap",
+            "use_mlock",
+            "use_imagegen_runner",
+        ),
         "how the model is loaded and computed; here those are its server's settings",
     ),
 }
-ADVISORY_IN_EMBED = {**ADVISORY, "options": "how models are loaded, and how answers are sampled, of which there are none"}
+ADVISORY_IN_EMBED = {
+    **ADVISORY,
+    "options": "how models are loaded, and how answers are sampled, of which there are none",
+}
 
-_TRANSLATED = ("messages", "tools", "prompt", "suffix", "system", "raw", "images", "format", "options", "think", "logprobs", "top_logprobs")
+_TRANSLATED = (
+    "messages",
+    "tools",
+    "prompt",
+    "suffix",
+    "system",
+    "raw",
+    "images",
+    "format",
+    "options",
+    "think",
+    "logprobs",
+    "top_logprobs",
+)
 _NUMBERS = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -73,12 +120,35 @@ _NUMBERS = {
     "frequency_penalty": "frequency_penalty",
 }
 _WHOLE_NUMBERS = ("top_k", "seed", "num_predict", "repeat_last_n")
-_NO_OPTIONS = ("model", "messages", "prompt", "suffix", "stream", "stream_options", "tools")  # would replace the request's own
-_SPECIAL = {"images": ("user",), "thinking": ("assistant",), "tool_calls": ("assistant",), "tool_name": ("tool",)}  # field of a message -> roles
-_IMAGES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"BM", "image/bmp"))
+_NO_OPTIONS = (
+    "model",
+    "messages",
+    "prompt",
+    "suffix",
+    "stream",
+    "stream_options",
+    "tools",
+)  # would replace the request's own
+_SPECIAL = {
+    "images": ("user",),
+    "thinking": ("assistant",),
+    "tool_calls": ("assistant",),
+    "tool_name": ("tool",),
+}  # field of a message -> roles
+_IMAGES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+)
 _NOT_ZERO = re.compile(r"[1-9]")
 
-_STRING, _BOOLEAN, _LIST, _OBJECT = ((str,), "a string"), ((bool,), "true or false"), ((list,), "a list"), ((dict,), "an object")
+_STRING, _BOOLEAN, _LIST, _OBJECT = (
+    ((str,), "a string"),
+    ((bool,), "true or false"),
+    ((list,), "a list"),
+    ((dict,), "an object"),
+)
 _FIELDS = {
     "stream": _BOOLEAN,
     "raw": _BOOLEAN,
@@ -139,14 +209,21 @@ def check_generate(body):
     _check_envelope(body)
     _check_images(body.get("images"), "images")
     if body.get("raw") and (body.get("system") or body.get("template") or body.get("context")):
-        raise BadRequest("'raw' means that the prompt is sent as it is; it goes with no system, template or context", param="raw")
+        raise BadRequest(
+            "'raw' means that the prompt is sent as it is; it goes with no system, template or context",
+            param="raw",
+        )
 
 
 def check_embed(body):
     """Check a request to /api/embed (`input`) or to the older /api/embeddings (`prompt`). Raises BadRequest naming the field."""
     _check_envelope(body)
     asked = body.get("input")
-    if asked is not None and not isinstance(asked, str) and not (isinstance(asked, list) and all(isinstance(text, str) for text in asked)):
+    if (
+        asked is not None
+        and not isinstance(asked, str)
+        and not (isinstance(asked, list) and all(isinstance(text, str) for text in asked))
+    ):
         raise BadRequest("'input' must be a string or a list of strings", param="input")
 
 
@@ -177,7 +254,11 @@ def _check_envelope(body):
             raise BadRequest(f"'{name}' must be {told}", param=name)
     if not 0 <= (body.get("top_logprobs") or 0) <= MAX_TOP_LOGPROBS:
         raise BadRequest(f"'top_logprobs' must be from 0 to {MAX_TOP_LOGPROBS}", param="top_logprobs")
-    if body.get("think") is not None and not isinstance(body["think"], bool) and body["think"] not in THINK_LEVELS:
+    if (
+        body.get("think") is not None
+        and not isinstance(body["think"], bool)
+        and body["think"] not in THINK_LEVELS
+    ):
         raise BadRequest(f"'think' must be true, false or one of {', '.join(THINK_LEVELS)}", param="think")
     if body.get("format") not in (None, "", "json") and not isinstance(body["format"], dict):
         raise BadRequest("'format' must be json or a JSON schema", param="format")
@@ -207,7 +288,9 @@ def _check_call(call, where):
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadRequest(f"'{where}' must be an object with a named function", param=where)
     if not isinstance(function.get("arguments"), dict | None):
-        raise BadRequest(f"'{where}.function.arguments' must be an object", param=f"{where}.function.arguments")
+        raise BadRequest(
+            f"'{where}.function.arguments' must be an object", param=f"{where}.function.arguments"
+        )
     if not isinstance(call.get("id"), str | None):
         raise BadRequest(f"'{where}.id' must be a string", param=f"{where}.id")
 
@@ -246,7 +329,11 @@ def chat_request_of(chat_body):
     A tool's result goes with the call that it names, else with the first one of that tool's name, else with the first that has none yet (Home Assistant
     names nothing, and LiteLLM a call that has no name). A result without a call, as is left when a client trims its history, gets an id of its own.
     """
-    return _request_of(chat_body, HARMLESS_IN_CHAT) | {"messages": _messages_of(chat_body["messages"])} | _thinking_of(chat_body)
+    return (
+        _request_of(chat_body, HARMLESS_IN_CHAT)
+        | {"messages": _messages_of(chat_body["messages"])}
+        | _thinking_of(chat_body)
+    )
 
 
 def chat_request_of_generate(generate_body):
@@ -270,8 +357,14 @@ def completion_request_of(generate_body):
 def embedding_request_of(embed_body):
     """The embeddings request for a checked request to /api/embed or /api/embeddings. Raises BadRequest naming what cannot be said."""
     asked = _present(embed_body)
-    request = {name: value for name, value in asked.items() if name not in ADVISORY_IN_EMBED and name != "prompt"}
-    return request | {"model": model_name(asked["model"]), "input": asked.get("input") or asked["prompt"], "encoding_format": "float"}
+    request = {
+        name: value for name, value in asked.items() if name not in ADVISORY_IN_EMBED and name != "prompt"
+    }
+    return request | {
+        "model": model_name(asked["model"]),
+        "input": asked.get("input") or asked["prompt"],
+        "encoding_format": "float",
+    }
 
 
 def _present(body):
@@ -292,8 +385,15 @@ def _request_of(body, harmless):
         request["response_format"] = {"type": "json_object"}
     elif asked.get("format"):
         # Not `strict`: OpenAI's takes only a part of JSON Schema, and the others hold an answer to any schema without the word.
-        request["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": asked["format"]}}
-    return request | _options_of(asked.get("options") or {}) | {"model": model_name(asked["model"]), "stream": streams(asked)}
+        request["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": asked["format"]},
+        }
+    return (
+        request
+        | _options_of(asked.get("options") or {})
+        | {"model": model_name(asked["model"]), "stream": streams(asked)}
+    )
 
 
 def _refuse_unless_harmless(asked, harmless, prefix=""):
@@ -371,7 +471,9 @@ class _Call(NamedTuple):
 
 def _messages_of(messages):
     told, waiting = [], []  # waiting: the _Calls that have no result yet
-    ids = (f"call{number:05d}" for number in itertools.count())  # letters and digits, nine in all: Mistral's templates refuse any other
+    ids = (
+        f"call{number:05d}" for number in itertools.count()
+    )  # letters and digits, nine in all: Mistral's templates refuse any other
     for i, message in enumerate(messages):
         role = message["role"].lower()
         made = _message_of(message, role, f"messages[{i}].")
@@ -381,28 +483,45 @@ def _messages_of(messages):
             made["tool_calls"] = [_call_of(call, ids) for call in message["tool_calls"]]
             made["content"] = made["content"] or None
             calls = zip(message["tool_calls"], made["tool_calls"], strict=True)
-            waiting = [_Call(call["id"], call["function"]["name"], has_own_id=bool(given.get("id"))) for given, call in calls]
+            waiting = [
+                _Call(call["id"], call["function"]["name"], has_own_id=bool(given.get("id")))
+                for given, call in calls
+            ]
         told.append(made)
     return told
 
 
 def _message_of(message, role, where):
     """A message without its tool calls. where: its place, with a point behind it."""
-    known = ("role", "content", "images", "thinking", "tool_calls", "tool_name", *(("name", "tool_call_id") if role == "tool" else ()))
+    known = (
+        "role",
+        "content",
+        "images",
+        "thinking",
+        "tool_calls",
+        "tool_name",
+        *(("name", "tool_call_id") if role == "tool" else ()),
+    )
     made = {"role": role, "content": message.get("content") or ""}
     made |= {name: value for name, value in message.items() if name not in known and value is not None}
     if message.get("thinking"):
         made["reasoning_content"] = message["thinking"]
     if message.get("images"):
         text = [{"type": "text", "text": made["content"]}] if made["content"] else []
-        made["content"] = text + [_image_part(image, f"{where}images[{j}]") for j, image in enumerate(message["images"])]
+        made["content"] = text + [
+            _image_part(image, f"{where}images[{j}]") for j, image in enumerate(message["images"])
+        ]
     return made
 
 
 def _call_of(call, ids):
     # The model reads this string, so it holds letters and not their escapes.
     arguments = json.dumps(call["function"].get("arguments") or {}, ensure_ascii=False, separators=(",", ":"))
-    return {"id": call.get("id") or next(ids), "type": "function", "function": {"name": call["function"]["name"], "arguments": arguments}}
+    return {
+        "id": call.get("id") or next(ids),
+        "type": "function",
+        "function": {"name": call["function"]["name"], "arguments": arguments},
+    }
 
 
 def _id_of_result(message, waiting):
@@ -412,7 +531,9 @@ def _id_of_result(message, waiting):
     """
     id, name = message.get("tool_call_id"), message.get("tool_name") or message.get("name")
     nameless = [call for call in waiting if not (id and call.has_own_id)]
-    found = next((call for call in waiting if call.id == id), None) or next((call for call in nameless if not name or call.name == name), None)
+    found = next((call for call in waiting if call.id == id), None) or next(
+        (call for call in nameless if not name or call.name == name), None
+    )
     if found is None:
         return id
     waiting.remove(found)
@@ -425,9 +546,17 @@ def _image_part(image, where):
         head = base64.b64decode(data[:16], validate=True)
     except ValueError:
         head = b""
-    media_type = "image/webp" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else next((type for magic, type in _IMAGES if head.startswith(magic)), None)
+    media_type = (
+        "image/webp"
+        if head[:4] == b"RIFF" and head[8:] == b"WEBP"
+        else next((type for magic, type in _IMAGES if head.startswith(magic)), None)
+    )
     if media_type is None:
-        raise BadRequest(f"'{where}' is no PNG, JPEG, GIF, WebP or BMP image in base64", param=where, code="unsupported_value")
+        raise BadRequest(
+            f"'{where}' is no PNG, JPEG, GIF, WebP or BMP image in base64",
+            param=where,
+            code="unsupported_value",
+        )
     return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
 
 
@@ -453,7 +582,9 @@ def _answer_of(completion, model, created_at, times, words):
         choice = openai_chat.first_choice(completion)
         text, thinking = words_in(choice)
         calls = calls_of((choice.get("message") or {}).get("tool_calls") or (), choice.get("finish_reason"))
-        answer = opening(model, created_at, words(text, thinking, calls), done=True) | ended(choice.get("finish_reason"), completion.get("usage"), times)
+        answer = opening(model, created_at, words(text, thinking, calls), done=True) | ended(
+            choice.get("finish_reason"), completion.get("usage"), times
+        )
         logprobs = logprobs_in(choice)
     except (KeyError, TypeError, AttributeError) as error:
         raise UpstreamError("the provider's answer is no completion") from error
@@ -466,8 +597,14 @@ def load_answer(body, created_at, words):
     created_at: seconds since 1970. words: `chat_words` or `generate_words`, by the endpoint.
     """
     keep_alive = body.get("keep_alive")
-    unloads = "0" in keep_alive and not _NOT_ZERO.search(keep_alive) if isinstance(keep_alive, str) else keep_alive == 0  # "0s" is none as well
-    return opening(body["model"], created_at, words(""), done=True) | {"done_reason": "unload" if unloads else "load"}
+    unloads = (
+        "0" in keep_alive and not _NOT_ZERO.search(keep_alive)
+        if isinstance(keep_alive, str)
+        else keep_alive == 0
+    )  # "0s" is none as well
+    return opening(body["model"], created_at, words(""), done=True) | {
+        "done_reason": "unload" if unloads else "load"
+    }
 
 
 def opening(model, created_at, words, *, done=False):
@@ -498,7 +635,11 @@ def _words(field, text, thinking, calls):
 def words_in(choice):
     """(text, thinking) of a completion's choice, whole or a piece of it. A refusal in words is text, since this API has no place for it."""
     said = choice.get("message") or choice.get("delta") or {}
-    text = choice.get("text") if isinstance(choice.get("text"), str) else openai_chat.text_of(said.get("content")) + (said.get("refusal") or "")
+    text = (
+        choice.get("text")
+        if isinstance(choice.get("text"), str)
+        else openai_chat.text_of(said.get("content")) + (said.get("refusal") or "")
+    )
     thinking = said.get("reasoning_content") or said.get("reasoning") or said.get("thinking")
     return text, thinking if isinstance(thinking, str) else ""
 
@@ -513,7 +654,9 @@ def calls_of(calls, finish_reason):
         except ValueError as error:
             if finish_reason == "length":
                 continue
-            raise UpstreamError(f"the model called the tool '{function.get('name')}' with something that is no JSON object") from error
+            raise UpstreamError(
+                f"the model called the tool '{function.get('name')}' with something that is no JSON object"
+            ) from error
         told = {"function": {"index": len(made), "name": function.get("name") or "", "arguments": arguments}}
         made.append({"id": call["id"], **told} if call.get("id") else told)
     return made
@@ -529,7 +672,9 @@ def logprobs_in(choice):
     made = []
     for token, logprob, top in zip(tokens, logprobs, tops, strict=False):
         alternatives = [{"token": other, "logprob": value} for other, value in (top or {}).items()]
-        made.append({"token": token, "logprob": logprob, **({"top_logprobs": alternatives} if alternatives else {})})
+        made.append(
+            {"token": token, "logprob": logprob, **({"top_logprobs": alternatives} if alternatives else {})}
+        )
     return made
 
 
@@ -540,7 +685,11 @@ def ended(finish_reason, usage, times):
     """
     usage = usage if isinstance(usage, dict) else {}
     reason = finish_reason if isinstance(finish_reason, str) else "stop"
-    told = {"done_reason": "stop" if reason in ("tool_calls", "function_call") else reason, "total_duration": _ns(times.total_ms), "load_duration": 0}
+    told = {
+        "done_reason": "stop" if reason in ("tool_calls", "function_call") else reason,
+        "total_duration": _ns(times.total_ms),
+        "load_duration": 0,
+    }
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if isinstance(prompt, int):
         told["prompt_eval_count"] = prompt
@@ -561,7 +710,9 @@ def _ns(ms):
 def vectors_of(answer):
     """(the vectors in order, the number of tokens or None) in a provider's answer to `embedding_request_of`. Raises UpstreamError when it is none."""
     try:
-        vectors = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item.get("index") or 0)]
+        vectors = [
+            item["embedding"] for item in sorted(answer["data"], key=lambda item: item.get("index") or 0)
+        ]
         tokens = (answer.get("usage") or {}).get("prompt_tokens")
     except (KeyError, TypeError, AttributeError) as error:
         raise UpstreamError("the provider's answer holds no embeddings") from error
@@ -624,11 +775,23 @@ def show(name, owner, modified_at, *, capabilities=("completion", "tools"), cont
 
 def _known(name, owner):
     told = tagged(name)
-    return {"name": told, "model": told, "digest": hashlib.sha256(told.encode()).hexdigest(), "details": _details(owner)}
+    return {
+        "name": told,
+        "model": told,
+        "digest": hashlib.sha256(told.encode()).hexdigest(),
+        "details": _details(owner),
+    }
 
 
 def _details(owner):
-    return {"parent_model": "", "format": "", "family": owner, "families": [owner], "parameter_size": "", "quantization_level": ""}
+    return {
+        "parent_model": "",
+        "format": "",
+        "family": owner,
+        "families": [owner],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
 
 
 def _modified(seconds):

@@ -65,7 +65,9 @@ class _Lines:
     def ending(self):
         """What is missing at a proper end: tool calls whose choice never ended, and the line that says why it is over and what was used."""
         sent, now = self._gathered(), self._clock()
-        over = ollama.ended(self._finish_reason, self.usage, ollama.Times(now.since_arrival_ms, self._ttft_ms))
+        over = ollama.ended(
+            self._finish_reason, self.usage, ollama.Times(now.since_arrival_ms, self._ttft_ms)
+        )
         return sent + _line(ollama.opening(self._model, now.unix_s, self._words(""), done=True) | over)
 
     def _sent_for(self, choice, has_content):
@@ -86,7 +88,9 @@ class _Lines:
         if not choices:
             return b""
         try:
-            return self._said("", calls=ollama.calls_of(choices[0]["message"]["tool_calls"], self._finish_reason))
+            return self._said(
+                "", calls=ollama.calls_of(choices[0]["message"]["tool_calls"], self._finish_reason)
+            )
         except UpstreamError as error:
             raise StreamBroken(error.message) from error
 

@@ -10,11 +10,33 @@ import json
 from errors import BadRequest
 from wire import sse
 
-BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")  # the codes of what is sound in another API but cannot be said in chat completions
+BEYOND_CHAT = (
+    "unsupported_value",
+    "unsupported_parameter",
+)  # the codes of what is sound in another API but cannot be said in chat completions
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_WHOLE = {"role", "id", "type", "name", "object", "index", "format", "signature"}  # sent once or repeated, never in pieces
+_WHOLE = {
+    "role",
+    "id",
+    "type",
+    "name",
+    "object",
+    "index",
+    "format",
+    "signature",
+}  # sent once or repeated, never in pieces
 _ENVELOPE = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
-_CONTENT_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls", "function_call", "refusal", "audio", "images")
+_CONTENT_KEYS = (
+    "content",
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "tool_calls",
+    "function_call",
+    "refusal",
+    "audio",
+    "images",
+)
 
 
 def dumps(value):
@@ -35,10 +57,15 @@ def error_of(payload):
         return None
     error = payload.get("error")
     if isinstance(error, dict):
-        return {"message": str(error.get("message") or "unknown error"), **{key: error.get(key) for key in ("type", "param", "code")}}
+        return {
+            "message": str(error.get("message") or "unknown error"),
+            **{key: error.get(key) for key in ("type", "param", "code")},
+        }
     if error:
         return {"message": str(error)}
-    if payload.get("object") == "error" or (payload.keys() & {"detail", "message"} and "choices" not in payload):
+    if payload.get("object") == "error" or (
+        payload.keys() & {"detail", "message"} and "choices" not in payload
+    ):
         told = payload.get("message") or payload.get("detail")
         return {"message": told if isinstance(told, str) else json.dumps(told)}
     return None
@@ -50,7 +77,9 @@ def text_of(content):
         return content
     if not isinstance(content, list):
         return ""
-    return "\n".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return "\n".join(
+        part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+    )
 
 
 def reasoning_in(delta):
@@ -61,7 +90,11 @@ def reasoning_in(delta):
 
 def arguments_text(arguments):
     """A tool's arguments as text, or a piece of it; some servers give them as an object."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if isinstance(arguments, dict) else arguments or ""
+    return (
+        json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+        if isinstance(arguments, dict)
+        else arguments or ""
+    )
 
 
 def object_of(value):
@@ -141,7 +174,11 @@ def checked_agent_chat(body):
         raise BadRequest("'model_class' must name a route", param="model_class")
     if body.get("messages") is None:
         if not isinstance(body.get("prompt"), str):
-            raise BadRequest("'messages', or a 'prompt' that is a string, is required", param="messages", code="missing_required_parameter")
+            raise BadRequest(
+                "'messages', or a 'prompt' that is a string, is required",
+                param="messages",
+                code="missing_required_parameter",
+            )
         body = {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
     return check_chat({key: value for key, value in body.items() if key != "prompt"})
 
@@ -162,7 +199,11 @@ def check_prompt(body, field):
 def _check_envelope(body):
     if not isinstance(body, dict):
         raise BadRequest(f"the request body must be a JSON object, not {_kind(body)}")
-    for field, type, name in (("model", str, "a string"), ("stream", bool, "true or false"), ("stream_options", dict, "an object")):
+    for field, type, name in (
+        ("model", str, "a string"),
+        ("stream", bool, "true or false"),
+        ("stream_options", dict, "an object"),
+    ):
         if body.get(field) is not None and not isinstance(body[field], type):
             raise BadRequest(f"'{field}' must be {name}, not {_kind(body[field])}", param=field)
 
@@ -180,18 +221,30 @@ def _check_message(message, where):
             _check_part(part, f"{where}.content[{j}]")
     elif not isinstance(content, str):
         found = "an empty list" if content == [] else _kind(content)
-        raise BadRequest(f"'{where}.content' must be a string or a list of parts, not {found}", param=f"{where}.content")
+        raise BadRequest(
+            f"'{where}.content' must be a string or a list of parts, not {found}", param=f"{where}.content"
+        )
 
 
 def _check_part(part, where):
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         raise BadRequest(f"'{where}' must be an object with a 'type'", param=where)
     if part["type"] == "text" and not isinstance(part.get("text"), str):
-        raise BadRequest(f"'{where}.text' must be a string, not {_kind(part.get('text'))}", param=f"{where}.text")
+        raise BadRequest(
+            f"'{where}.text' must be a string, not {_kind(part.get('text'))}", param=f"{where}.text"
+        )
 
 
 def _kind(value):
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    names = {
+        type(None): "null",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return names[type(value)]
 
 
@@ -246,9 +299,15 @@ class Assembly:
         for choice in choices:
             for call in choice.get("message", {}).get("tool_calls") or ():
                 call.pop("index", None)
-            choice["finish_reason"] = choice.get("finish_reason") or _ended(choice.get("message", {}).get("tool_calls"))
+            choice["finish_reason"] = choice.get("finish_reason") or _ended(
+                choice.get("message", {}).get("tool_calls")
+            )
         kind = self._top.get("object")
-        answer = {**self._top, "object": "chat.completion" if kind in (None, "chat.completion.chunk") else kind, "choices": choices}
+        answer = {
+            **self._top,
+            "object": "chat.completion" if kind in (None, "chat.completion.chunk") else kind,
+            "choices": choices,
+        }
         if not answer.get("usage"):
             answer.pop("usage", None)
         return answer
@@ -290,7 +349,11 @@ def _continued(items, item):
 
     Another id means another item, whatever the index says: Gemini numbers every parallel tool call 0.
     """
-    olds = [old for old in items if isinstance(old, dict) and ("index" not in item or old.get("index") == item["index"])]
+    olds = [
+        old
+        for old in items
+        if isinstance(old, dict) and ("index" not in item or old.get("index") == item["index"])
+    ]
     if not olds:
         return None
     last, name = olds[-1], item.get("id")
@@ -343,7 +406,9 @@ class Relay:
             return event.raw
         if chunk.keys() <= _ENVELOPE:
             return b""
-        return sse.event(dumps({key: value for key, value in chunk.items() if key != "usage"}))  # xAI's citations come with it
+        return sse.event(
+            dumps({key: value for key, value in chunk.items() if key != "usage"})
+        )  # xAI's citations come with it
 
     @property
     def finished(self):
@@ -352,7 +417,9 @@ class Relay:
 
     def ending(self):
         """What is missing at a proper end: a finish_reason for each choice that got none, and [DONE]."""
-        missing = [index for index, reason in self.finish_reasons.items() if not reason] or ([] if self.finish_reasons else [0])
+        missing = [index for index, reason in self.finish_reasons.items() if not reason] or (
+            [] if self.finish_reasons else [0]
+        )
         sent = b""
         for index in missing:
             reason = self.finish_reasons[index] = _ended(index in self._tool_callers)
@@ -370,10 +437,17 @@ def chunk_of(answer):
         message = choice.pop("message", None)
         if message is not None:
             calls = message.get("tool_calls")
-            choice["delta"] = {**message, **({"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {})}
+            choice["delta"] = {
+                **message,
+                **({"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {}),
+            }
         choices.append(choice)
     kind = answer.get("object")
-    return {**answer, "object": "chat.completion.chunk" if kind in (None, "chat.completion") else kind, "choices": choices}
+    return {
+        **answer,
+        "object": "chat.completion.chunk" if kind in (None, "chat.completion") else kind,
+        "choices": choices,
+    }
 
 
 def first_choice(chunk):

@@ -26,8 +26,14 @@ def search_result(answer):
             texts.append(part.get("text"))
             urls += [note.get("url") for note in _dicts(part, "annotations")]
     cited = answer.get("citations")
-    urls += [page.get("url") if isinstance(page, dict) else page for page in cited] if isinstance(cited, list) else []
-    return "\n".join(text for text in texts if isinstance(text, str)).strip(), list(dict.fromkeys(url for url in urls if isinstance(url, str)))
+    urls += (
+        [page.get("url") if isinstance(page, dict) else page for page in cited]
+        if isinstance(cited, list)
+        else []
+    )
+    return "\n".join(text for text in texts if isinstance(text, str)).strip(), list(
+        dict.fromkeys(url for url in urls if isinstance(url, str))
+    )
 
 
 def _dicts(holder, key):

@@ -2,7 +2,7 @@
 
 What one API says and the other says differently is translated; what would change the answer and cannot be said in chat completions is refused by
 name, with what to do instead; what only advises is left out, by the table below; what the API's documentation does not know is passed on as written,
-for the provider to judge. What is stored is not known here: `recollection.py` puts it in the place of what refers to it, and any reference left is refused.
+for the provider to judge. What is stored is not known here: `response_store.py` puts it in the place of what refers to it, and any reference left is refused.
 The answers are `responses_stream.py`'s.
 Reference: platform.openai.com/docs/api-reference/responses/create and the parameter types of OpenAI's Python SDK 3.52.
 """
@@ -15,10 +15,16 @@ from wire import openai_chat
 
 # What would change the answer and has no counterpart: the values that ask for nothing, and what to do instead of any other.
 REFUSED = {
-    "previous_response_id": ((), "it is not known here, or no longer; send the whole conversation as 'input'"),
+    "previous_response_id": (
+        (),
+        "it is not known here, or no longer; send the whole conversation as 'input'",
+    ),
     "conversation": ((), "no conversation is stored here; send it whole as 'input'"),
     "prompt": ((), "no prompt template is stored here; send its text as 'instructions' and 'input'"),
-    "background": ((False,), "nothing runs in the background here; leave it out and read the answer, or its stream"),
+    "background": (
+        (False,),
+        "nothing runs in the background here; leave it out and read the answer, or its stream",
+    ),
     "moderation": ((), "nothing moderates here; leave it out"),
     "truncation": (("disabled", "auto"), "it must be disabled or auto"),
     "messages": ((), "it belongs to /v1/chat/completions; here the conversation is called 'input'"),
@@ -27,7 +33,7 @@ REFUSED = {
 
 # What is left out, and why nobody is misled by that.
 ADVISORY = {
-    "store": "whether the answer may be referred to later, which is `recollection.py`'s",
+    "store": "whether the answer may be referred to later, which is `response_store.py`'s",
     "metadata": "labels of what is stored; the answer repeats them",
     "service_tier": "speed and price, of tiers that are not the same ones here",
     "access_programs": "about OpenAI's own accounts",
@@ -78,7 +84,11 @@ _FIELDS = {
 }
 _STORED = ("previous_response_id", "conversation", "prompt")  # what a request can ask about besides its input
 _ROLES = ("user", "assistant", "system", "developer")
-_TEXTS = ("input_text", "output_text", "text")  # clients mix up the first two, and bring the third from chat completions
+_TEXTS = (
+    "input_text",
+    "output_text",
+    "text",
+)  # clients mix up the first two, and bring the third from chat completions
 _DETAILS = {"original": "high"}  # what chat completions call differently
 
 
@@ -97,7 +107,11 @@ def check_request(body):
     items = body.get("input")
     if items in (None, []) and all(body.get(name) is None for name in _STORED):
         hint = "; 'messages' belongs to /v1/chat/completions" if body.get("messages") else ""
-        raise BadRequest(f"'input' must be a text or a list with at least one item{hint}", param="input", code="missing_required_parameter")
+        raise BadRequest(
+            f"'input' must be a text or a list with at least one item{hint}",
+            param="input",
+            code="missing_required_parameter",
+        )
     if items is not None and not isinstance(items, (str, list)):
         raise BadRequest("'input' must be a string or a list of items", param="input")
     for i, item in enumerate(items if isinstance(items, list) else ()):
@@ -111,7 +125,9 @@ def _check_kind(value, kind, where):
 
 def _check_item(item, where):
     if not isinstance(item, dict) or not isinstance(_kind_of(item), str):
-        raise BadRequest(f"'{where}' must be an object with a 'type', or a message with a 'role'", param=where)
+        raise BadRequest(
+            f"'{where}' must be an object with a 'type', or a message with a 'role'", param=where
+        )
     if _kind_of(item) != "message":
         return
     if item.get("role") not in _ROLES:
@@ -123,7 +139,9 @@ def _check_item(item, where):
         raise BadRequest(f"'{where}.content' must be a string or a list of parts", param=f"{where}.content")
     for j, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise BadRequest(f"'{where}.content[{j}]' must be an object with a 'type'", param=f"{where}.content[{j}]")
+            raise BadRequest(
+                f"'{where}.content[{j}]' must be an object with a 'type'", param=f"{where}.content[{j}]"
+            )
 
 
 def _kind_of(item):
@@ -137,7 +155,11 @@ def words_of(body):
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
     messages = [{"role": "system", "content": body["instructions"]}] if body.get("instructions") else []
-    messages += [{"role": item["role"], "content": openai_chat.text_of(item.get("content"))} for item in items if _kind_of(item) == "message"]
+    messages += [
+        {"role": item["role"], "content": openai_chat.text_of(item.get("content"))}
+        for item in items
+        if _kind_of(item) == "message"
+    ]
     told = {name: body[name] for name in ("model", "stream") if body.get(name) is not None}
     return {**told, "messages": messages or [{"role": "user", "content": ""}]}
 
@@ -158,7 +180,11 @@ def chat_request_of(body):
     asked = {name: value for name, value in body.items() if value is not None}
     for name, (harmless, advice) in REFUSED.items():
         if name in asked and asked[name] not in harmless:
-            raise BadRequest(f"'{name}' cannot be served for this model: {advice}", param=name, code="unsupported_parameter")
+            raise BadRequest(
+                f"'{name}' cannot be served for this model: {advice}",
+                param=name,
+                code="unsupported_parameter",
+            )
     dealt_with = {*_TRANSLATED, *REFUSED, *ADVISORY}
     chat = {name: value for name, value in asked.items() if name not in dealt_with}
     chat["messages"] = _messages_of(asked)
@@ -220,19 +246,34 @@ class _Messages:
             self._add_result(item, where)
         elif kind == "item_reference":
             raise _beyond(
-                where, "refers to an item that is not known here, or no longer; send the item itself, as clients do with `store: false`", f"{where}.type"
+                where,
+                "refers to an item that is not known here, or no longer; send the item itself, as clients do with `store: false`",
+                f"{where}.type",
             )
         else:
-            raise _beyond(where, f"is of type '{kind[:60]}', which only OpenAI's own servers understand; leave it out", f"{where}.type")
+            raise _beyond(
+                where,
+                f"is of type '{kind[:60]}', which only OpenAI's own servers understand; leave it out",
+                f"{where}.type",
+            )
 
     def _add_message(self, item, where):
         role, content = item["role"], item.get("content") or ""
         if role == "assistant":
             self._say(content, f"{where}.content")
         elif role == "user":
-            self._append({"role": "user", "content": content if isinstance(content, str) else _user_content(content, f"{where}.content")})
+            self._append(
+                {
+                    "role": "user",
+                    "content": content
+                    if isinstance(content, str)
+                    else _user_content(content, f"{where}.content"),
+                }
+            )
         else:
-            self._instruct(content if isinstance(content, str) else _joined_texts(content, f"{where}.content"))
+            self._instruct(
+                content if isinstance(content, str) else _joined_texts(content, f"{where}.content")
+            )
 
     def _append(self, message):
         self._end_results()
@@ -254,7 +295,9 @@ class _Messages:
 
     def _say(self, content, where):
         turn, said, refused = self._assistant(), [], []
-        for j, part in enumerate([{"type": "output_text", "text": content}] if isinstance(content, str) else content):
+        for j, part in enumerate(
+            [{"type": "output_text", "text": content}] if isinstance(content, str) else content
+        ):
             if part["type"] == "refusal":
                 _check_given(part, "refusal", str, f"{where}[{j}]")
                 refused.append(part["refusal"])
@@ -270,7 +313,9 @@ class _Messages:
             _check_kind(item.get(name), list, f"{where}.{name}")
             thought = thought or _thought_in(item.get(name) or [], f"{where}.{name}")
         if thought:
-            turn["reasoning_content"] = f"{turn['reasoning_content']}\n{thought}" if turn.get("reasoning_content") else thought
+            turn["reasoning_content"] = (
+                f"{turn['reasoning_content']}\n{thought}" if turn.get("reasoning_content") else thought
+            )
         signed = unsealed(item.get("encrypted_content"))
         if signed:
             turn["thinking_blocks"] = [*turn.get("thinking_blocks", []), *signed]
@@ -303,7 +348,11 @@ def _thought_in(parts, where):
 def _call_of(item, where):
     for name in ("call_id", "name", "arguments"):
         _check_given(item, name, str, where)
-    return {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
+    return {
+        "id": item["call_id"],
+        "type": "function",
+        "function": {"name": item["name"], "arguments": item["arguments"]},
+    }
 
 
 def _result_in(output, where):
@@ -344,13 +393,27 @@ def _part_of(part, where):
     if kind == "input_image":
         _check_given(part, "image_url", str, where)
         detail = part.get("detail")
-        return {"type": "image_url", "image_url": {"url": part["image_url"], **({"detail": _detail_of(detail, where)} if detail else {})}}
+        return {
+            "type": "image_url",
+            "image_url": {
+                "url": part["image_url"],
+                **({"detail": _detail_of(detail, where)} if detail else {}),
+            },
+        }
     if kind == "input_file":
         if part.get("file_url") and not part.get("file_data"):
-            raise _beyond(f"{where}.file_url", "cannot be fetched for this model; send what it holds as `file_data`")
+            raise _beyond(
+                f"{where}.file_url", "cannot be fetched for this model; send what it holds as `file_data`"
+            )
         _check_given(part, "file_data", str, where)
         _check_kind(part.get("filename"), str, f"{where}.filename")
-        return {"type": "file", "file": {**({"filename": part["filename"]} if part.get("filename") else {}), "file_data": part["file_data"]}}
+        return {
+            "type": "file",
+            "file": {
+                **({"filename": part["filename"]} if part.get("filename") else {}),
+                "file_data": part["file_data"],
+            },
+        }
     if kind == "input_audio":
         _check_given(part, "input_audio", dict, where)
         return {"type": "input_audio", "input_audio": part["input_audio"]}
@@ -397,7 +460,11 @@ def _tools_of(asked):
     if not tools:
         return {} if choice in (None, "auto", "none") else {"tool_choice": choice}
     told = {"tools": tools} if choice is None else {"tools": tools, "tool_choice": choice}
-    return told if asked.get("parallel_tool_calls") is None else {**told, "parallel_tool_calls": asked["parallel_tool_calls"]}
+    return (
+        told
+        if asked.get("parallel_tool_calls") is None
+        else {**told, "parallel_tool_calls": asked["parallel_tool_calls"]}
+    )
 
 
 def _tool_of(tool, where):
@@ -409,16 +476,27 @@ def _tool_of(tool, where):
     _check_given(tool, "name", str, where)
     for name, kind in (("description", str), ("parameters", dict), ("strict", bool)):
         _check_kind(tool.get(name), kind, f"{where}.{name}")
-    return {"type": "function", "function": {name: tool[name] for name in ("name", "description", "parameters", "strict") if tool.get(name) is not None}}
+    return {
+        "type": "function",
+        "function": {
+            name: tool[name]
+            for name in ("name", "description", "parameters", "strict")
+            if tool.get(name) is not None
+        },
+    }
 
 
 def _choice_of(choice):
     if choice is None or choice in ("auto", "none", "required"):
         return choice
     if not isinstance(choice, dict) or not isinstance(choice.get("type"), str):
-        raise BadRequest("'tool_choice' must be auto, none, required or an object with a 'type'", param="tool_choice")
+        raise BadRequest(
+            "'tool_choice' must be auto, none, required or an object with a 'type'", param="tool_choice"
+        )
     if choice["type"] != "function":
-        raise _beyond("tool_choice.type", f"is '{choice['type'][:60]}', a tool that only OpenAI's own servers know")
+        raise _beyond(
+            "tool_choice.type", f"is '{choice['type'][:60]}', a tool that only OpenAI's own servers know"
+        )
     _check_given(choice, "name", str, "tool_choice")
     return {"type": "function", "function": {"name": choice["name"]}}
 
@@ -451,10 +529,16 @@ def _text_of(text):
     elif form["type"] == "json_schema":
         _check_given(form, "name", str, "text.format")
         _check_given(form, "schema", dict, "text.format")
-        told = {name: form[name] for name in ("name", "description", "schema", "strict") if form.get(name) is not None}
+        told = {
+            name: form[name]
+            for name in ("name", "description", "schema", "strict")
+            if form.get(name) is not None
+        }
         made["response_format"] = {"type": "json_schema", "json_schema": told}
     elif form["type"] != "text":
-        raise _beyond("text.format.type", f"is '{form['type'][:60]}'; here it can be text, json_object or json_schema")
+        raise _beyond(
+            "text.format.type", f"is '{form['type'][:60]}'; here it can be text, json_object or json_schema"
+        )
     return made
 
 
@@ -463,7 +547,10 @@ def _logprobs_of(asked):
     for i, name in enumerate(included):
         _check_kind(name, str, f"include[{i}]")
         if name not in INCLUDED:
-            raise _beyond(f"include[{i}]", f"is '{str(name)[:60]}', of which this model's answers have nothing; leave it out")
+            raise _beyond(
+                f"include[{i}]",
+                f"is '{str(name)[:60]}', of which this model's answers have nothing; leave it out",
+            )
     if not count and "message.output_text.logprobs" not in included:
         return {}
     return {"logprobs": True} if count is None else {"logprobs": True, "top_logprobs": count}

@@ -16,8 +16,18 @@ from wire.responses import sealed
 
 INCOMPLETE_OF_FINISH = {"length": "max_output_tokens", "content_filter": "content_filter"}
 FINISH_OF_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
-STATUS_OF_ERROR = {"rate_limit_exceeded": 429, "insufficient_quota": 429, "invalid_request_error": 400, "invalid_prompt": 400, "context_length_exceeded": 400}
-_FAILURES = ("server_error", "rate_limit_exceeded", "invalid_prompt")  # codes that this API's failed response may have, as far as they occur here
+STATUS_OF_ERROR = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+}
+_FAILURES = (
+    "server_error",
+    "rate_limit_exceeded",
+    "invalid_prompt",
+)  # codes that this API's failed response may have, as far as they occur here
 
 # What a response says of a request that did not say otherwise: the API's own defaults.
 _DEFAULTS = {
@@ -130,7 +140,9 @@ class EventStream:
             return b""
         self._has_begun = True
         response = self._answer.response("in_progress")
-        return self._numbered({"type": f"response.{told}", "response": response} for told in ("created", "in_progress"))
+        return self._numbered(
+            {"type": f"response.{told}", "response": response} for told in ("created", "in_progress")
+        )
 
     def _numbered(self, events):
         sent = []
@@ -207,7 +219,10 @@ class _Answer:
         if not item[place]:
             return item
         part = item[place][-1]
-        return {**item, place: [*item[place][:-1], {**part, "refusal" if part["type"] == "refusal" else "text": text}]}
+        return {
+            **item,
+            place: [*item[place][:-1], {**part, "refusal" if part["type"] == "refusal" else "text": text}],
+        }
 
     # What a chunk adds to it.
 
@@ -246,7 +261,11 @@ class _Answer:
         yield from self._begin("reasoning", self._reasoning_item)
         if not self._item["summary"]:
             self._item["summary"].append({"type": "summary_text", "text": ""})
-            yield self._of_item("response.reasoning_summary_part.added", summary_index=0, part={"type": "summary_text", "text": ""})
+            yield self._of_item(
+                "response.reasoning_summary_part.added",
+                summary_index=0,
+                part={"type": "summary_text", "text": ""},
+            )
         self._grow(text)
         yield self._of_item("response.reasoning_summary_text.delta", summary_index=0, delta=text)
 
@@ -278,7 +297,9 @@ class _Answer:
                 "url": cited["url"],
             }
         )
-        yield self._of_part("response.output_text.annotation.added", annotation_index=len(notes) - 1, annotation=notes[-1])
+        yield self._of_part(
+            "response.output_text.annotation.added", annotation_index=len(notes) - 1, annotation=notes[-1]
+        )
 
     def _called(self, call):
         """A piece of a tool call. Some servers give no index, some give every call the same one; a new id is a new call."""
@@ -306,10 +327,23 @@ class _Answer:
         return {"id": self._name("rs"), "type": "reasoning", "status": "in_progress", "summary": []}
 
     def _message_item(self):
-        return {"id": self._name("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+        return {
+            "id": self._name("msg"),
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+        }
 
     def _call_item(self, call_id, name):
-        return {"id": self._name("fc"), "type": "function_call", "status": "in_progress", "call_id": call_id, "name": name, "arguments": ""}
+        return {
+            "id": self._name("fc"),
+            "type": "function_call",
+            "status": "in_progress",
+            "call_id": call_id,
+            "name": name,
+            "arguments": "",
+        }
 
     def _name(self, kind):
         return f"{kind}_{self._suffix}_{len(self._items)}"
@@ -383,7 +417,9 @@ class _Answer:
             yield self._of_item("response.function_call_arguments.delta", delta=arguments)
         self._item["arguments"] = arguments
         if not is_cut_off or _is_json(arguments):
-            yield self._of_item("response.function_call_arguments.done", name=self._item["name"], arguments=arguments)
+            yield self._of_item(
+                "response.function_call_arguments.done", name=self._item["name"], arguments=arguments
+            )
 
     def _grow(self, text):
         if not isinstance(text, str):
@@ -405,12 +441,18 @@ class _Answer:
 def _echo_of(request):
     """What a response repeats of its request."""
     asked = {name: value for name, value in request.items() if value is not None}
-    tools = [{"description": None, "parameters": None, "strict": None, **tool} for tool in asked.get("tools") or ()]
+    tools = [
+        {"description": None, "parameters": None, "strict": None, **tool} for tool in asked.get("tools") or ()
+    ]
     return {
         "model": asked.get("model") or "",
         **{name: asked.get(name, default) for name, default in _DEFAULTS.items()},
         "reasoning": {"effort": None, "summary": None, **asked.get("reasoning", {})},
-        "text": {"format": {"type": "text"}, "verbosity": "medium", **{name: value for name, value in asked.get("text", {}).items() if value is not None}},
+        "text": {
+            "format": {"type": "text"},
+            "verbosity": "medium",
+            **{name: value for name, value in asked.get("text", {}).items() if value is not None},
+        },
         "tools": tools,
     }
 
@@ -430,7 +472,11 @@ def _logprob(told):
 
 def _token(told):
     given = told.get("bytes")
-    return {"token": told["token"], "bytes": given if given is not None else list(told["token"].encode(errors="replace")), "logprob": told["logprob"]}
+    return {
+        "token": told["token"],
+        "bytes": given if given is not None else list(told["token"].encode(errors="replace")),
+        "logprob": told["logprob"],
+    }
 
 
 # A provider that speaks this API itself.
@@ -467,7 +513,10 @@ class NativeStream:
         """The events that end a stream which failed, as EventStream's."""
         failed = self._response and {**self._response, "status": "failed", "error": _failure(message, code)}
         events = _failure_events(failed, message, type, param, code)
-        return b"".join(_sse_event({"type": event["type"], "sequence_number": self._passed + i, **event}) for i, event in enumerate(events))
+        return b"".join(
+            _sse_event({"type": event["type"], "sequence_number": self._passed + i, **event})
+            for i, event in enumerate(events)
+        )
 
 
 class NativeDecoder:
@@ -532,7 +581,12 @@ class NativeDecoder:
             return {"index": self._calls[index], "function": {"arguments": arguments}}
         self._calls[index] = len(self._calls)
         function = {"name": item.get("name") or item["type"], "arguments": arguments}
-        return {"index": self._calls[index], "id": item.get("call_id") or item.get("id") or "", "type": "function", "function": function}
+        return {
+            "index": self._calls[index],
+            "id": item.get("call_id") or item.get("id") or "",
+            "type": "function",
+            "function": function,
+        }
 
     def _item_done(self, index, item):
         self._done[index] = item
@@ -553,12 +607,20 @@ class NativeDecoder:
             return {}
         self._told.add(index)
         if item["type"] == "message":
-            said = {name: _joined(item, "content", of) for name, of in (("content", "text"), ("refusal", "refusal"))}
+            said = {
+                name: _joined(item, "content", of)
+                for name, of in (("content", "text"), ("refusal", "refusal"))
+            }
         elif item["type"] == "reasoning":
             said = {"reasoning_content": _joined(item, "content", "text") or _joined(item, "summary", "text")}
         else:
-            has_begun, arguments = index in self._calls, openai_chat.arguments_text(item.get("arguments") or item.get("input"))
-            said = {"tool_calls": [self._call(index, item, arguments)] if arguments or not has_begun else None}
+            has_begun, arguments = (
+                index in self._calls,
+                openai_chat.arguments_text(item.get("arguments") or item.get("input")),
+            )
+            said = {
+                "tool_calls": [self._call(index, item, arguments)] if arguments or not has_begun else None
+            }
         return {name: value for name, value in said.items() if value}
 
     def _end(self, response, is_incomplete):
@@ -570,9 +632,15 @@ class NativeDecoder:
             for name, value in self._whole(index, item).items():
                 delta[name] = delta[name] + value if name in delta else value
         if is_incomplete:
-            finish = FINISH_OF_INCOMPLETE.get(object_of(response.get("incomplete_details")).get("reason"), "length")
+            finish = FINISH_OF_INCOMPLETE.get(
+                object_of(response.get("incomplete_details")).get("reason"), "length"
+            )
         else:
-            finish = "tool_calls" if any(item["type"] in ("function_call", "custom_tool_call") for item in output) else "stop"
+            finish = (
+                "tool_calls"
+                if any(item["type"] in ("function_call", "custom_tool_call") for item in output)
+                else "stop"
+            )
         self.usage = _chat_usage_of(response.get("usage"))
         chunk = self._chunk(delta, finish)
         return {**chunk, "usage": self.usage} if self.usage else chunk
@@ -599,8 +667,16 @@ def _error_told(error):
     """An error of this API as the arguments of `openai_chat.error_body`."""
     code, type = error.get("code"), error.get("type")
     type = "server_error" if type in (None, "error", "response.error") else type
-    status = next((STATUS_OF_ERROR[name] for name in (code, type) if isinstance(name, str) and name in STATUS_OF_ERROR), code)
-    return {"message": str(error.get("message") or "the provider failed"), "type": type, "param": error.get("param"), "code": status}
+    status = next(
+        (STATUS_OF_ERROR[name] for name in (code, type) if isinstance(name, str) and name in STATUS_OF_ERROR),
+        code,
+    )
+    return {
+        "message": str(error.get("message") or "the provider failed"),
+        "type": type,
+        "param": error.get("param"),
+        "code": status,
+    }
 
 
 def _chat_usage_of(usage):
@@ -608,5 +684,9 @@ def _chat_usage_of(usage):
     if not isinstance(usage, dict) or not usage:
         return None
     sides = {"input": "prompt", "output": "completion"}
-    renamed = {f"{side}_tokens{more}": f"{theirs}_tokens{more}" for side, theirs in sides.items() for more in ("", "_details")}
+    renamed = {
+        f"{side}_tokens{more}": f"{theirs}_tokens{more}"
+        for side, theirs in sides.items()
+        for more in ("", "_details")
+    }
     return {renamed.get(name, name): value for name, value in usage.items()}

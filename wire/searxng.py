@@ -46,14 +46,21 @@ def results_of(answer, count):
             break
         if isinstance(found, dict) and is_web_url(found.get("url")) and found["url"] not in results:
             published = _line(found, "publishedDate", 40)[:10]
-            results[found["url"]] = Result(found["url"], _line(found, "title", TITLE_CHARS), _line(found, "content", SNIPPET_CHARS), published)
+            results[found["url"]] = Result(
+                found["url"],
+                _line(found, "title", TITLE_CHARS),
+                _line(found, "content", SNIPPET_CHARS),
+                published,
+            )
     return list(results.values())
 
 
 def answers_of(answer):
     """What SearXNG answers by itself (a conversion, a definition), a line each; newer servers send objects, older ones texts."""
     told = ({"answer": said} if isinstance(said, str) else said for said in _list(answer, "answers"))
-    return [line for said in told if isinstance(said, dict) and (line := _line(said, "answer", SNIPPET_CHARS))]
+    return [
+        line for said in told if isinstance(said, dict) and (line := _line(said, "answer", SNIPPET_CHARS))
+    ]
 
 
 def context_of(answers, read):

@@ -6,7 +6,9 @@ Keeps the bytes of each event as received, so that what need not change is passe
 import re
 from typing import NamedTuple
 
-MAX_EVENT_BYTES = 64 * 1024 * 1024  # a stream that never ends an event must not fill the memory; images in answers are some MB
+MAX_EVENT_BYTES = (
+    64 * 1024 * 1024
+)  # a stream that never ends an event must not fill the memory; images in answers are some MB
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 DONE = b"data: [DONE]\n\n"
@@ -48,7 +50,9 @@ class Parser:
 
 
 def _event(raw):
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:  # nearly every event: one data line
+    if (
+        raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw
+    ):  # nearly every event: one data line
         return Event(raw, raw[6:-2] or None)
     data = [line[5:].removeprefix(b" ") for line in _LINE_END.split(raw) if line.startswith(b"data:")]
     return Event(raw, b"\n".join(data) or None)

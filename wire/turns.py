@@ -2,8 +2,14 @@
 
 RAG_START = "### Task: Respond to the user query using the provided context"
 RAG_END = "</context>"
-REMINDER_TAGS = ("<system-reminder>", "</system-reminder>")  # around what Claude Code adds of its own to a user's turn, in parts or messages by themselves
-FILES_TAGS = ("<attached_files>\n<file ", "</attached_files>")  # around the list of files that Open WebUI puts before the question
+REMINDER_TAGS = (
+    "<system-reminder>",
+    "</system-reminder>",
+)  # around what Claude Code adds of its own to a user's turn, in parts or messages by themselves
+FILES_TAGS = (
+    "<attached_files>\n<file ",
+    "</attached_files>",
+)  # around the list of files that Open WebUI puts before the question
 RAG_QUERY_TAGS = ("<user_query>", "</user_query>")  # around the question in Open WebUI's older templates
 SYSTEM_ROLES = ("system", "developer")
 RAG_HEAD_CHARS = 400  # of a turn that are searched for the template's first words
@@ -32,7 +38,11 @@ def text_of(content):
     """The text of a message's content: the string itself, or its text parts joined by a line end, reminders left out; "" for None."""
     if isinstance(content, str):
         return content
-    texts = (part["text"] for part in content or () if part.get("type") == "text" and isinstance(part.get("text"), str))
+    texts = (
+        part["text"]
+        for part in content or ()
+        if part.get("type") == "text" and isinstance(part.get("text"), str)
+    )
     return "\n".join(text for text in texts if not _is_reminder(text))
 
 
@@ -65,7 +75,10 @@ def _is_all_reminders(content):
     """Whether nobody said this: an agent put it beside the results of its tools."""
     if isinstance(content, str):
         return _is_reminder(content)
-    return bool(content) and all(part.get("type") == "text" and isinstance(part.get("text"), str) and _is_reminder(part["text"]) for part in content)
+    return bool(content) and all(
+        part.get("type") == "text" and isinstance(part.get("text"), str) and _is_reminder(part["text"])
+        for part in content
+    )
 
 
 def _is_reminder(text):

@@ -40,7 +40,10 @@ def parse_usage(usage):
     (docs.x.ai, "Consumption and rate limits"), and so does Gemini: so whatever of the total is not prompt has been produced. Anthropic's
     `input_tokens` are only those that touched no cache (docs.anthropic.com, "Prompt caching").
     """
-    if not isinstance(usage, dict) or not {"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"} & usage.keys():
+    if (
+        not isinstance(usage, dict)
+        or not {"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"} & usage.keys()
+    ):
         return None
     prompt = _first_dict(usage, "prompt_tokens_details", "input_tokens_details")
     completion = _first_dict(usage, "completion_tokens_details", "output_tokens_details")
@@ -53,7 +56,9 @@ def parse_usage(usage):
     reasoning = _count(completion.get("reasoning_tokens"))
     output = _count(usage.get("completion_tokens")) or _count(usage.get("output_tokens"))
     output = max(output, reasoning, _count(usage.get("total_tokens")) - input_tokens)
-    return Usage(input_tokens, cached, min(written, input_tokens - cached), output, reasoning, _charged_usd(usage))
+    return Usage(
+        input_tokens, cached, min(written, input_tokens - cached), output, reasoning, _charged_usd(usage)
+    )
 
 
 def estimate_usage(body, pieces):
@@ -62,7 +67,9 @@ def estimate_usage(body, pieces):
     body: the request as it was sent, a dict. pieces: content events that arrived, of about one token each.
     """
     other = body.get("prompt") or body.get("input")
-    texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or (other if isinstance(other, list) else [other])
+    texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or (
+        other if isinstance(other, list) else [other]
+    )
     chars = sum(len(text) for text in texts if isinstance(text, str))
     return Usage(input_tokens=math.ceil(chars / CHARS_PER_TOKEN), output_tokens=pieces, estimated=True)
 
@@ -70,11 +77,22 @@ def estimate_usage(body, pieces):
 def estimate_tokens(body):
     """About how many tokens a chat request is for whoever reads it: its words, its calls and tools as JSON, its pictures, and what a template adds."""
     messages = body["messages"]
-    told = [call for message in messages for call in message.get("tool_calls") or ()] + (body.get("tools") or [])
-    parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
+    told = [call for message in messages for call in message.get("tool_calls") or ()] + (
+        body.get("tools") or []
+    )
+    parts = [
+        part
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    ]
     pictures = sum(part.get("type") == "image_url" for part in parts)
     chars = sum(len(json.dumps(one, ensure_ascii=False)) for one in told)
-    added = math.ceil(chars / CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_PICTURE * pictures
+    added = (
+        math.ceil(chars / CHARS_PER_TOKEN)
+        + TOKENS_PER_MESSAGE * len(messages)
+        + TOKENS_PER_PICTURE * pictures
+    )
     return estimate_usage(body, 0).input_tokens + added
 
 
@@ -91,7 +109,12 @@ def _charged_usd(usage):
 
 
 def _is_amount(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 10**18
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value < 10**18
+    )
 
 
 def _count(value):

@@ -14,22 +14,67 @@ HTML_TYPES = ("text/html", "application/xhtml+xml")
 MIN_MAIN_CHARS = 200  # a marked main part with less is a shell that a script would fill
 MENU_CHARS = 40  # a line that is mostly links and shorter than this is a menu's; a headline is longer
 _UNSEEN = {"script", "style", "template"}
-_SKIPPED = {*_UNSEEN, "head", "noscript", "svg", "math", "iframe", "object", "canvas", "video", "audio", "nav", "header", "footer", "aside", "dialog"}
+_SKIPPED = {
+    *_UNSEEN,
+    "head",
+    "noscript",
+    "svg",
+    "math",
+    "iframe",
+    "object",
+    "canvas",
+    "video",
+    "audio",
+    "nav",
+    "header",
+    "footer",
+    "aside",
+    "dialog",
+}
 _SKIPPED |= {"button", "select", "textarea"}
-_INLINE = {*_UNSEEN, "a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s"}
+_INLINE = {
+    *_UNSEEN,
+    "a",
+    "abbr",
+    "b",
+    "bdi",
+    "bdo",
+    "cite",
+    "code",
+    "data",
+    "del",
+    "dfn",
+    "em",
+    "font",
+    "i",
+    "ins",
+    "kbd",
+    "label",
+    "mark",
+    "q",
+    "s",
+}
 _INLINE |= {"samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"}
 _CELLS = {"td", "th"}
 _CHARSET_PARAMETER = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.I)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]+)", re.I)
 # Encodings that pages have; Python knows others (idna, unicode_escape, utf-7) that nobody should decode a stranger's bytes with.
-_CHARSETS = re.compile(r"(utf|iso|iso8859|windows|cp|koi8|big5|gb|euc|shift|ms|x-sjis|sjis|us|ascii|latin|mac|tis|ks)[\w.:-]*", re.I)
+_CHARSETS = re.compile(
+    r"(utf|iso|iso8859|windows|cp|koi8|big5|gb|euc|shift|ms|x-sjis|sjis|us|ascii|latin|mac|tis|ks)[\w.:-]*",
+    re.I,
+)
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 def is_readable(content_type):
     """Whether a Content-Type header names something that is text; a missing one is taken for HTML."""
     kind = _kind(content_type)
-    return kind in HTML_TYPES or kind.startswith("text/") or kind == "application/json" or kind.endswith(("+json", "/xml", "+xml"))
+    return (
+        kind in HTML_TYPES
+        or kind.startswith("text/")
+        or kind == "application/json"
+        or kind.endswith(("+json", "/xml", "+xml"))
+    )
 
 
 def text_of(body, content_type, max_chars):
@@ -55,13 +100,19 @@ def decoded(body, content_type):
     charset = told[1] if told else meta[1].decode("ascii", "replace") if meta else ""
     if _CHARSETS.fullmatch(charset):
         # A label that old pages carry while they mean its superset (WHATWG Encoding, section 4.2).
-        charset = "windows-1252" if charset.lower() in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii") else charset
+        charset = (
+            "windows-1252"
+            if charset.lower() in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii")
+            else charset
+        )
         try:
             return body.decode(charset, "replace")
         except (LookupError, ValueError):
             pass  # an encoding nobody has
     try:
-        return codecs.getincrementaldecoder("utf-8")().decode(body)  # not final: the end may be cut within a character
+        return codecs.getincrementaldecoder("utf-8")().decode(
+            body
+        )  # not final: the end may be cut within a character
     except UnicodeDecodeError:
         return body.decode("windows-1252", "replace")
 

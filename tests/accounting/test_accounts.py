@@ -29,7 +29,9 @@ def test_an_adopted_speculation_is_one_row_that_tells_what_it_saved(headstart, p
     reply = headstart.chat("what is six times seven?")
 
     [row] = booked(headstart, reply.headers["X-Session-Id"], 1)
-    assert only(row, "route", "decision", "provider", "model", "outcome", "speculative", "estimated", "cost_usd") == {
+    assert only(
+        row, "route", "decision", "provider", "model", "outcome", "speculative", "estimated", "cost_usd"
+    ) == {
         "route": "primary",
         "decision": "MODERATE",
         "provider": "main",
@@ -50,7 +52,17 @@ def test_a_cancelled_speculation_is_booked_beside_the_answer(headstart, primary,
     reply = headstart.chat("x" * 400)
 
     rows = {row["provider"]: row for row in booked(headstart, reply.headers["X-Session-Id"], 2)}
-    assert only(rows["main"], "outcome", "speculative", "estimated", "input_tokens", "output_tokens", "saved_ms", "route", "decision") == {
+    assert only(
+        rows["main"],
+        "outcome",
+        "speculative",
+        "estimated",
+        "input_tokens",
+        "output_tokens",
+        "saved_ms",
+        "route",
+        "decision",
+    ) == {
         "outcome": "cancelled",
         "speculative": 1,
         "estimated": 1,
@@ -75,7 +87,11 @@ def test_a_refused_call_used_nothing_and_the_next_one_is_booked_as_well(headstar
     reply = headstart.chat("hello", model="primary")
 
     rows = {row["provider"]: row for row in booked(headstart, reply.headers["X-Session-Id"], 2)}
-    assert only(rows["main"], "outcome", "input_tokens", "cost_usd") == {"outcome": "failed", "input_tokens": 0, "cost_usd": 0.0}
+    assert only(rows["main"], "outcome", "input_tokens", "cost_usd") == {
+        "outcome": "failed",
+        "input_tokens": 0,
+        "cost_usd": 0.0,
+    }
     assert rows["backup"]["outcome"] == "answered"
 
 
@@ -85,7 +101,12 @@ def test_a_stream_that_breaks_off_is_booked_with_what_was_seen(headstart, cloud)
     reply = headstart.chat("x" * 40, model="c-model", stream=True)
 
     [row] = booked(headstart, reply.headers["X-Session-Id"], 1)
-    assert only(row, "outcome", "estimated", "input_tokens", "output_tokens") == {"outcome": "failed", "estimated": 1, "input_tokens": 10, "output_tokens": 3}
+    assert only(row, "outcome", "estimated", "input_tokens", "output_tokens") == {
+        "outcome": "failed",
+        "estimated": 1,
+        "input_tokens": 10,
+        "output_tokens": 3,
+    }
     assert row["cost_usd"] == pytest.approx(10 * 2e-6 + 3 * 1e-5)
 
 
@@ -93,7 +114,9 @@ def test_the_session_file_tells_the_cost_that_was_booked(headstart, cloud):
     reply = headstart.chat("hello", model="c-model")
 
     session = reply.headers["X-Session-Id"]
-    assert headstart.session(session)["cost_usd"] == pytest.approx(booked(headstart, session, 1)[0]["cost_usd"])
+    assert headstart.session(session)["cost_usd"] == pytest.approx(
+        booked(headstart, session, 1)[0]["cost_usd"]
+    )
 
 
 def test_costs_are_told_with_the_call_of_a_moment_ago(headstart, cloud):
@@ -124,7 +147,11 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
     reply = budgeted.chat("prove it")
 
     assert (reply.status_code, reply.json()["choices"][0]["message"]["content"]) == (200, "from home")
-    assert (reply.headers["X-Budget"], reply.headers["X-Provider"], reply.headers["X-Route"]) == ("exhausted", "main", "xai")
+    assert (reply.headers["X-Budget"], reply.headers["X-Provider"], reply.headers["X-Route"]) == (
+        "exhausted",
+        "main",
+        "xai",
+    )
     assert len(cloud.asked) == asked_before
     assert "X-Budget" not in spent.headers
     assert len(budgeted.log_lines("Budget exhausted: period=daily", 1)) == 1
@@ -137,7 +164,11 @@ def test_a_spent_budget_sends_legacy_completions_home_too(budgeted, primary, clo
 
     reply = budgeted.post("/v1/completions", {"model": "c-model", "prompt": "once upon"})
 
-    assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (200, "exhausted", "main")
+    assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (
+        200,
+        "exhausted",
+        "main",
+    )
     assert len(cloud.asked) == asked_before
 
 
@@ -162,7 +193,11 @@ def test_a_budget_stays_spent_after_a_restart(upstreams, tmp_path, primary, clou
     reply = second.chat("hello", model="c-model")
     second.stop()
 
-    assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (200, "exhausted", "main")
+    assert (reply.status_code, reply.headers["X-Budget"], reply.headers["X-Provider"]) == (
+        200,
+        "exhausted",
+        "main",
+    )
 
 
 def test_the_call_that_decides_is_booked_as_well(headstart, primary, judge):

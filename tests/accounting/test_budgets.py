@@ -203,12 +203,26 @@ def test_a_clock_that_was_a_day_ahead_and_is_set_right_loses_no_spending(budget_
 @pytest.mark.parametrize(
     ("timezone", "last_moment", "first_moment"),
     [
-        ("Europe/Berlin", datetime(2026, 3, 10, 22, 59, 59, tzinfo=UTC), datetime(2026, 3, 10, 23, tzinfo=UTC)),
-        ("America/New_York", datetime(2026, 3, 11, 3, 59, 59, tzinfo=UTC), datetime(2026, 3, 11, 4, tzinfo=UTC)),
-        ("Asia/Kolkata", datetime(2026, 3, 10, 18, 29, 59, tzinfo=UTC), datetime(2026, 3, 10, 18, 30, tzinfo=UTC)),
+        (
+            "Europe/Berlin",
+            datetime(2026, 3, 10, 22, 59, 59, tzinfo=UTC),
+            datetime(2026, 3, 10, 23, tzinfo=UTC),
+        ),
+        (
+            "America/New_York",
+            datetime(2026, 3, 11, 3, 59, 59, tzinfo=UTC),
+            datetime(2026, 3, 11, 4, tzinfo=UTC),
+        ),
+        (
+            "Asia/Kolkata",
+            datetime(2026, 3, 10, 18, 29, 59, tzinfo=UTC),
+            datetime(2026, 3, 10, 18, 30, tzinfo=UTC),
+        ),
     ],
 )
-def test_the_day_ends_at_midnight_of_the_configured_zone(budget_of, ledger, clock, timezone, last_moment, first_moment):
+def test_the_day_ends_at_midnight_of_the_configured_zone(
+    budget_of, ledger, clock, timezone, last_moment, first_moment
+):
     budget = budget_of(Limits(daily_usd=1.0), timezone)
     ledger.book(costing(1.0))
 
@@ -266,14 +280,24 @@ def test_exhaustion_and_reset_are_one_log_line_each(budget_of, ledger, clock, ca
     for _ in range(3):
         budget.exhausted()
 
-    lines = [(record.levelname, record.getMessage(), getattr(record, "fields", None)) for record in caplog.records if record.name == "budgets"]
+    lines = [
+        (record.levelname, record.getMessage(), getattr(record, "fields", None))
+        for record in caplog.records
+        if record.name == "budgets"
+    ]
     assert lines == [
-        ("WARNING", "Budget exhausted:", {"period": "daily", "spent_usd": 1.25, "limit_usd": 1.0, "until": "2026-03-10T23:00:00+00:00"}),
+        (
+            "WARNING",
+            "Budget exhausted:",
+            {"period": "daily", "spent_usd": 1.25, "limit_usd": 1.0, "until": "2026-03-10T23:00:00+00:00"},
+        ),
         ("WARNING", "Budget reset, there is money again", None),
     ]
 
 
-def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_booked_still_counts(tmp_path, budget_of, caplog):
+def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_booked_still_counts(
+    tmp_path, budget_of, caplog
+):
     ledger = Ledger(f"sqlite:///{tmp_path}/missing/ledger.db")
 
     budget = budget_of(Limits(daily_usd=1.0), over=ledger)
@@ -281,5 +305,7 @@ def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_booked_still_coun
     ledger.book(costing(1.0))
 
     assert (before, budget.exhausted()) == (False, True)
-    assert [record.getMessage() for record in caplog.records if record.name == "budgets"][:1] == ["Budget could not read the ledger"]
+    assert [record.getMessage() for record in caplog.records if record.name == "budgets"][:1] == [
+        "Budget could not read the ledger"
+    ]
     ledger.close()

@@ -16,7 +16,19 @@ from tests.support.postgres import Postgres
 from wire import usage as usages
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
-CALL = Call(NOW, "5e551011", "cloud", "c-model", "answered", 120, route="xai", input_tokens=1000, cached_tokens=0, output_tokens=100, cost_usd=0.25)
+CALL = Call(
+    NOW,
+    "5e551011",
+    "cloud",
+    "c-model",
+    "answered",
+    120,
+    route="xai",
+    input_tokens=1000,
+    cached_tokens=0,
+    output_tokens=100,
+    cost_usd=0.25,
+)
 LOCAL = replace(CALL, provider="local", model="builtin", route="primary", cost_usd=0.0)
 
 
@@ -29,7 +41,10 @@ class Prices:
     cached_input: float | None = None
 
 
-CLOUD = ("cloud", Provider(kind="openai", model="c-model", base_url="https://llm.example.com/v1", prices=Prices(2.0, 10.0)))
+CLOUD = (
+    "cloud",
+    Provider(kind="openai", model="c-model", base_url="https://llm.example.com/v1", prices=Prices(2.0, 10.0)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +91,22 @@ def test_an_empty_ledger_is_told_in_full(costs_of):
         "routes": [],
         "days": [],
         "all_cloud": {"provider": "cloud", "model": "c-model", "calls": 0, "cost_usd": 0.0},
-        "speculation": {"calls": 0, "adopted": 0, "cancelled": 0, "failed": 0, "wasted_tokens": 0, "wasted_usd": 0.0, "saved_ms": 0},
+        "speculation": {
+            "calls": 0,
+            "adopted": 0,
+            "cancelled": 0,
+            "failed": 0,
+            "wasted_tokens": 0,
+            "wasted_usd": 0.0,
+            "saved_ms": 0,
+        },
     }
 
 
 def test_sums_are_by_provider_model_and_route_dearest_first(costs_of):
-    report = costs_of(LOCAL, LOCAL, LOCAL, CALL, replace(CALL, cached_tokens=400, reasoning_tokens=60, estimated=True)).since("7d", NOW)
+    report = costs_of(
+        LOCAL, LOCAL, LOCAL, CALL, replace(CALL, cached_tokens=400, reasoning_tokens=60, estimated=True)
+    ).since("7d", NOW)
 
     assert report["total"] == {
         "calls": 5,
@@ -93,21 +118,34 @@ def test_sums_are_by_provider_model_and_route_dearest_first(costs_of):
         "output_tokens": 500,
         "reasoning_tokens": 60,
     }
-    assert [(sums["provider"], sums["calls"], sums["cost_usd"]) for sums in report["providers"]] == [("cloud", 2, 0.5), ("local", 3, 0.0)]
-    assert [(sums["model"], sums["output_tokens"]) for sums in report["models"]] == [("c-model", 200), ("builtin", 300)]
+    assert [(sums["provider"], sums["calls"], sums["cost_usd"]) for sums in report["providers"]] == [
+        ("cloud", 2, 0.5),
+        ("local", 3, 0.0),
+    ]
+    assert [(sums["model"], sums["output_tokens"]) for sums in report["models"]] == [
+        ("c-model", 200),
+        ("builtin", 300),
+    ]
     assert [(sums["route"], sums["calls"]) for sums in report["routes"]] == [("xai", 2), ("primary", 3)]
     json.dumps(report)
 
 
 def test_an_unknown_price_is_null_and_counted(costs_of):
-    report = costs_of(replace(CALL, provider="new", cost_usd=None), CALL, replace(CALL, cost_usd=None)).since("7d", NOW)
+    report = costs_of(replace(CALL, provider="new", cost_usd=None), CALL, replace(CALL, cost_usd=None)).since(
+        "7d", NOW
+    )
 
     assert (report["total"]["cost_usd"], report["total"]["unpriced_calls"]) == (0.25, 2)
-    assert [(sums["provider"], sums["cost_usd"], sums["unpriced_calls"]) for sums in report["providers"]] == [("cloud", 0.25, 1), ("new", None, 1)]
+    assert [(sums["provider"], sums["cost_usd"], sums["unpriced_calls"]) for sums in report["providers"]] == [
+        ("cloud", 0.25, 1),
+        ("new", None, 1),
+    ]
 
 
 def test_earlier_calls_are_left_out(costs_of):
-    report = costs_of(replace(CALL, at=NOW - timedelta(days=7, microseconds=1)), replace(CALL, at=NOW - timedelta(days=7))).since("7d", NOW)
+    report = costs_of(
+        replace(CALL, at=NOW - timedelta(days=7, microseconds=1)), replace(CALL, at=NOW - timedelta(days=7))
+    ).since("7d", NOW)
 
     assert report["total"]["calls"] == 1
 
@@ -119,7 +157,11 @@ def test_days_are_those_of_the_configured_zone_when_the_clocks_change(costs_of):
 
     report = costs_of(*booked, timezone="Europe/Berlin").since("7d", NOW)
 
-    assert [(sums["day"], sums["calls"]) for sums in report["days"]] == [("2026-03-28", 1), ("2026-03-29", 2), ("2026-03-30", 1)]
+    assert [(sums["day"], sums["calls"]) for sums in report["days"]] == [
+        ("2026-03-28", 1),
+        ("2026-03-29", 2),
+        ("2026-03-30", 1),
+    ]
 
 
 def test_days_add_up_to_the_total_where_the_first_is_cut(costs_of):
@@ -132,20 +174,40 @@ def test_days_add_up_to_the_total_where_the_first_is_cut(costs_of):
 
 
 def test_all_cloud_prices_every_answered_call_at_the_clouds_price(costs_of):
-    unanswered = [replace(LOCAL, outcome="cancelled"), replace(LOCAL, outcome="failed"), replace(LOCAL, input_tokens=None, output_tokens=None)]
+    unanswered = [
+        replace(LOCAL, outcome="cancelled"),
+        replace(LOCAL, outcome="failed"),
+        replace(LOCAL, input_tokens=None, output_tokens=None),
+    ]
 
-    report = costs_of(LOCAL, replace(LOCAL, input_tokens=3001, output_tokens=7), CALL, *unanswered).since("7d", NOW)
+    report = costs_of(LOCAL, replace(LOCAL, input_tokens=3001, output_tokens=7), CALL, *unanswered).since(
+        "7d", NOW
+    )
 
-    assert report["all_cloud"] == {"provider": "cloud", "model": "c-model", "calls": 3, "cost_usd": 0.003 + 0.006072 + 0.003}
+    assert report["all_cloud"] == {
+        "provider": "cloud",
+        "model": "c-model",
+        "calls": 3,
+        "cost_usd": 0.003 + 0.006072 + 0.003,
+    }
 
 
 def test_all_cloud_minds_the_steps_of_a_price(costs_of):
-    claude = ("claude", Provider(kind="openai", model="claude-sonnet-4-5", base_url="https://api.anthropic.com/v1"))
-    short, long = replace(LOCAL, input_tokens=150_000, output_tokens=0), replace(LOCAL, input_tokens=250_000, output_tokens=0)
+    claude = (
+        "claude",
+        Provider(kind="openai", model="claude-sonnet-4-5", base_url="https://api.anthropic.com/v1"),
+    )
+    short, long = (
+        replace(LOCAL, input_tokens=150_000, output_tokens=0),
+        replace(LOCAL, input_tokens=250_000, output_tokens=0),
+    )
 
     both = costs_of(short, long, cloud=claude).since("7d", NOW)["all_cloud"]["cost_usd"]
 
-    one_by_one = [costs.prices.cost_usd(claude[1], claude[1].model, usages.Usage(input_tokens=call.input_tokens)) for call in (short, long)]
+    one_by_one = [
+        costs.prices.cost_usd(claude[1], claude[1].model, usages.Usage(input_tokens=call.input_tokens))
+        for call in (short, long)
+    ]
     assert both == pytest.approx(sum(one_by_one))
     assert one_by_one[1] / one_by_one[0] > 2  # the long one is beyond a step
 
@@ -164,7 +226,11 @@ def test_all_cloud_is_null_without_a_cloud(costs_of):
 
 def test_speculation_is_told_by_what_it_wasted_and_saved(costs_of):
     speculative = replace(LOCAL, speculative=True)
-    adopted = [replace(speculative, saved_ms=12), replace(speculative, saved_ms=30), replace(speculative, saved_ms=8, outcome="failed")]
+    adopted = [
+        replace(speculative, saved_ms=12),
+        replace(speculative, saved_ms=30),
+        replace(speculative, saved_ms=8, outcome="failed"),
+    ]
     cancelled = replace(speculative, outcome="cancelled", input_tokens=500, output_tokens=4, cost_usd=0.002)
     failed = replace(speculative, outcome="failed", input_tokens=None, output_tokens=None, cost_usd=None)
 
@@ -197,7 +263,10 @@ def test_speculation_is_told_by_what_it_wasted_and_saved(costs_of):
         ("2026-03-30 08:15", "2026-03-30T08:15:00+02:00"),
         ("2026-03-30T08:15:00Z", "2026-03-30T10:15:00+02:00"),
         ("2026-03-30T08:15:00+05:30", "2026-03-30T04:45:00+02:00"),
-        ("2026-03-30T08:15:00 05:30", "2026-03-30T04:45:00+02:00"),  # the plus sign of a query that was not escaped
+        (
+            "2026-03-30T08:15:00 05:30",
+            "2026-03-30T04:45:00+02:00",
+        ),  # the plus sign of a query that was not escaped
     ],
 )
 def test_since_takes_a_date_a_moment_or_an_age(tmp_path, text, start):
@@ -209,7 +278,21 @@ def test_since_takes_a_date_a_moment_or_an_age(tmp_path, text, start):
     assert told == start
 
 
-@pytest.mark.parametrize("text", ["yesterday", "7", "-7d", "7w", "999999d", "2026-13-01", "0001-01-01", "2026-03-30T25:00", "٧d", "7d; DROP TABLE calls"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday",
+        "7",
+        "-7d",
+        "7w",
+        "999999d",
+        "2026-13-01",
+        "0001-01-01",
+        "2026-03-30T25:00",
+        "٧d",
+        "7d; DROP TABLE calls",
+    ],
+)
 def test_any_other_since_is_the_clients_mistake(tmp_path, text):
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
 
@@ -226,10 +309,15 @@ def test_any_other_since_is_the_clients_mistake(tmp_path, text):
 def config_with(chain):
     other = Provider(kind="openai", model="grok", base_url="https://api.x.ai/v1")
     providers = {"local": Provider(kind="mlx", model="builtin"), "cloud": CLOUD[1], "other": other}
-    return config.Config(decisions={"COMPLEX": "xai"}, providers=providers, routes={"xai": config.Route(chain=chain)})
+    return config.Config(
+        decisions={"COMPLEX": "xai"}, providers=providers, routes={"xai": config.Route(chain=chain)}
+    )
 
 
-@pytest.mark.parametrize(("chain", "name"), [(["cloud", "other", "local"], "cloud"), (["local", "other", "cloud"], "other"), (["local"], None)])
+@pytest.mark.parametrize(
+    ("chain", "name"),
+    [(["cloud", "other", "local"], "cloud"), (["local", "other", "cloud"], "other"), (["local"], None)],
+)
 def test_the_cloud_is_the_first_of_complexs_chain_that_is_not_local(chain, name):
     found = costs.cloud_of(config_with(chain))
 

@@ -20,7 +20,19 @@ from tests.support.server import ROOT
 
 HANG_GUARD_S = 30
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-CALL = Call(NOON, "5e551011", "cloud", "c-model", "answered", 120, route="xai", decision="COMPLEX", input_tokens=10, output_tokens=3, cost_usd=0.25)
+CALL = Call(
+    NOON,
+    "5e551011",
+    "cloud",
+    "c-model",
+    "answered",
+    120,
+    route="xai",
+    decision="COMPLEX",
+    input_tokens=10,
+    output_tokens=3,
+    cost_usd=0.25,
+)
 CALL_IN_CODE = "ledger.Call(datetime(2026, 3, 10, 12, tzinfo=UTC), 's', 'cloud', 'c-model', 'answered', 120, cost_usd=0.25)"
 
 
@@ -39,7 +51,7 @@ class Lines(logging.Handler):
             self._news.notify_all()
 
     def wait_for(self, text):
-        found = lambda: [line for line in self._lines if text in line]  # noqa: E731
+        found = lambda: [line for line in self._lines if text in line]
         with self._news:
             assert self._news.wait_for(found, HANG_GUARD_S), f"no line with {text!r} in {self._lines}"
             return found()
@@ -97,7 +109,13 @@ def python(code, *args, **kwargs):
     """A Python process of its own that knows the project's modules."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, **kwargs
+        [sys.executable, "-c", code, *map(str, args)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        **kwargs,
     )
 
 
@@ -111,7 +129,15 @@ def rows_in(file):
 
 def test_a_row_comes_back_as_it_was_booked(opened, file):
     ledger = opened()
-    call = replace(CALL, at=NOON.astimezone(timezone(timedelta(hours=5))), cached_tokens=4, reasoning_tokens=2, estimated=True, speculative=True, saved_ms=31)
+    call = replace(
+        CALL,
+        at=NOON.astimezone(timezone(timedelta(hours=5))),
+        cached_tokens=4,
+        reasoning_tokens=2,
+        estimated=True,
+        speculative=True,
+        saved_ms=31,
+    )
 
     ledger.book([call])
     ledger.flush()
@@ -129,7 +155,11 @@ def test_what_is_unknown_is_null_and_not_zero(opened):
     ledger.book([Call(NOON, "5e551011", "cloud", "c-model", "failed", 1)])
     ledger.flush()
 
-    [row] = ledger.select(sa.select(calls.c.cost_usd, calls.c.input_tokens, calls.c.output_tokens, calls.c.route, calls.c.saved_ms))
+    [row] = ledger.select(
+        sa.select(
+            calls.c.cost_usd, calls.c.input_tokens, calls.c.output_tokens, calls.c.route, calls.c.saved_ms
+        )
+    )
     assert tuple(row) == (None, None, None, None, None)
 
 
@@ -261,7 +291,9 @@ def test_a_full_disk_costs_a_line_and_its_rows_wait_for_space(file):
 
 
 def test_a_database_that_is_away_cannot_be_read(opened, tmp_path):
-    with pytest.raises(LedgerUnreadable, match="the ledger cannot be read: OperationalError: unable to open database file") as unreadable:
+    with pytest.raises(
+        LedgerUnreadable, match="the ledger cannot be read: OperationalError: unable to open database file"
+    ) as unreadable:
         opened(f"sqlite:///{tmp_path}/missing/ledger.db").spent_usd(NOON)
 
     assert unreadable.value.status == 503
@@ -316,7 +348,10 @@ def test_a_file_that_is_no_database_is_left_alone(opened, file, lines):
     ("script", "found"),
     [
         ("CREATE TABLE calls (at TEXT, usd REAL)", 0),
-        ("CREATE TABLE ledger_schema (version INTEGER); INSERT INTO ledger_schema VALUES (99); CREATE TABLE calls (at TEXT)", 99),
+        (
+            "CREATE TABLE ledger_schema (version INTEGER); INSERT INTO ledger_schema VALUES (99); CREATE TABLE calls (at TEXT)",
+            99,
+        ),
     ],
 )
 def test_a_ledger_of_another_version_is_recognised_and_left_as_it_is(opened, file, lines, script, found):
@@ -369,7 +404,14 @@ def test_two_processes_make_and_write_one_file_at_once(opened, file):
 
 def test_postgres_gives_a_row_back_as_it_was_booked(opened, postgres):
     ledger = opened(postgres.url)
-    call = replace(CALL, at=NOON.astimezone(timezone(timedelta(hours=5))), cost_usd=0.0000000123, estimated=True, speculative=True, saved_ms=31)
+    call = replace(
+        CALL,
+        at=NOON.astimezone(timezone(timedelta(hours=5))),
+        cost_usd=0.0000000123,
+        estimated=True,
+        speculative=True,
+        saved_ms=31,
+    )
 
     ledger.book([call])
     ledger.flush()

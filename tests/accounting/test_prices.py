@@ -49,19 +49,38 @@ def test_openai_counts_reasoning_within_the_completion():
 
 
 def test_xai_counts_reasoning_beside_the_completion_and_within_the_total():
-    usage = usages.parse_usage({"prompt_tokens": 279, "completion_tokens": 6, "total_tokens": 374, "completion_tokens_details": {"reasoning_tokens": 89}})
+    usage = usages.parse_usage(
+        {
+            "prompt_tokens": 279,
+            "completion_tokens": 6,
+            "total_tokens": 374,
+            "completion_tokens_details": {"reasoning_tokens": 89},
+        }
+    )
 
     assert usage == usages.Usage(input_tokens=279, output_tokens=95, reasoning_tokens=89)
 
 
 def test_thoughts_that_only_the_total_tells_of_are_output():
-    assert usages.parse_usage({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}).output_tokens == 603
+    assert (
+        usages.parse_usage({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}).output_tokens
+        == 603
+    )
 
 
 def test_anthropics_input_leaves_out_what_touched_the_cache():
-    usage = usages.parse_usage({"input_tokens": 50, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200, "output_tokens": 30})
+    usage = usages.parse_usage(
+        {
+            "input_tokens": 50,
+            "cache_read_input_tokens": 1000,
+            "cache_creation_input_tokens": 200,
+            "output_tokens": 30,
+        }
+    )
 
-    assert usage == usages.Usage(input_tokens=1250, cached_tokens=1000, cache_write_tokens=200, output_tokens=30)
+    assert usage == usages.Usage(
+        input_tokens=1250, cached_tokens=1000, cache_write_tokens=200, output_tokens=30
+    )
 
 
 def test_the_responses_api_names_its_tokens_otherwise():
@@ -79,7 +98,9 @@ def test_the_responses_api_names_its_tokens_otherwise():
 
 
 def test_vllm_says_null_where_it_has_no_details():
-    usage = usages.parse_usage({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": None})
+    usage = usages.parse_usage(
+        {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": None}
+    )
 
     assert usage == usages.Usage(input_tokens=7, output_tokens=3)
 
@@ -89,19 +110,36 @@ def test_a_usage_that_says_nothing_is_none(usage):
     assert usages.parse_usage(usage) is None
 
 
-@pytest.mark.parametrize("nonsense", [-5, "12", None, True, float("nan"), float("inf"), 10**30, [1], {"a": 1}])
+@pytest.mark.parametrize(
+    "nonsense", [-5, "12", None, True, float("nan"), float("inf"), 10**30, [1], {"a": 1}]
+)
 def test_a_count_that_is_none_counts_as_nothing(nonsense):
-    told = {"prompt_tokens": nonsense, "completion_tokens": 3, "total_tokens": nonsense, "prompt_tokens_details": {"cached_tokens": nonsense}}
+    told = {
+        "prompt_tokens": nonsense,
+        "completion_tokens": 3,
+        "total_tokens": nonsense,
+        "prompt_tokens_details": {"cached_tokens": nonsense},
+    }
 
     assert usages.parse_usage(told) == usages.Usage(output_tokens=3)
 
 
 def test_more_cached_than_sent_is_all_of_it_cached():
-    assert usages.parse_usage({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 99}}).cached_tokens == 10
+    assert (
+        usages.parse_usage(
+            {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 99}}
+        ).cached_tokens
+        == 10
+    )
 
 
 def test_a_call_that_was_cut_is_estimated_by_its_text_and_what_arrived():
-    body = {"messages": [{"role": "user", "content": "x" * 400}, {"role": "user", "content": [{"type": "text", "text": "y" * 10}]}]}
+    body = {
+        "messages": [
+            {"role": "user", "content": "x" * 400},
+            {"role": "user", "content": [{"type": "text", "text": "y" * 10}]},
+        ]
+    }
 
     assert usages.estimate_usage(body, 7) == usages.Usage(input_tokens=103, output_tokens=7, estimated=True)
 
@@ -115,7 +153,9 @@ def test_a_cut_completion_is_estimated_by_its_prompt():
 
 
 def test_the_price_list_prices_a_known_model():
-    listed = genai_prices.calc_price(genai_prices.Usage(input_tokens=1000, output_tokens=100), "gpt-5", provider_id="openai").total_price
+    listed = genai_prices.calc_price(
+        genai_prices.Usage(input_tokens=1000, output_tokens=100), "gpt-5", provider_id="openai"
+    ).total_price
 
     assert cost(THOUSAND_AND_HUNDRED) == float(listed) > 0
 
@@ -137,7 +177,12 @@ def test_writing_anthropics_cache_costs_more_than_reading_it():
 
 
 def test_xais_reasoning_is_paid_as_output():
-    beside = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1110, "completion_tokens_details": {"reasoning_tokens": 100}}
+    beside = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 10,
+        "total_tokens": 1110,
+        "completion_tokens_details": {"reasoning_tokens": 100},
+    }
     within = {**beside, "completion_tokens": 110}
 
     assert cost(beside, owner=Prices(2.0, 10.0)) == cost(within, owner=Prices(2.0, 10.0)) == 0.0031
@@ -150,7 +195,14 @@ def test_a_charge_that_the_provider_names_beats_the_price_list():
 
 
 def test_openrouters_charge_is_taken_for_a_model_that_no_list_knows():
-    assert cost({**THOUSAND_AND_HUNDRED, "cost": 0.95}, base_url="https://openrouter.ai/api/v1", model="some/new-model") == 0.95
+    assert (
+        cost(
+            {**THOUSAND_AND_HUNDRED, "cost": 0.95},
+            base_url="https://openrouter.ai/api/v1",
+            model="some/new-model",
+        )
+        == 0.95
+    )
 
 
 def test_openrouters_fee_alone_is_not_the_price_where_the_owner_brings_a_key():
@@ -188,11 +240,20 @@ def test_a_model_that_is_listed_without_a_price_for_text_is_null():
 
 
 def test_a_model_that_is_listed_without_any_price_is_null():
-    assert cost(THOUSAND_AND_HUNDRED, base_url="https://api.cerebras.ai/v1", model="qwen-3-coder-480b") is None
+    assert (
+        cost(THOUSAND_AND_HUNDRED, base_url="https://api.cerebras.ai/v1", model="qwen-3-coder-480b") is None
+    )
 
 
 def test_a_free_model_is_free():
-    assert cost(THOUSAND_AND_HUNDRED, base_url="https://openrouter.ai/api/v1", model="meta-llama/llama-3.3-70b-instruct:free") == 0.0
+    assert (
+        cost(
+            THOUSAND_AND_HUNDRED,
+            base_url="https://openrouter.ai/api/v1",
+            model="meta-llama/llama-3.3-70b-instruct:free",
+        )
+        == 0.0
+    )
 
 
 def test_a_call_that_used_nothing_cost_nothing_whatever_the_price():
@@ -223,7 +284,16 @@ def test_a_private_address_costs_nothing(base_url):
     assert cost(THOUSAND_AND_HUNDRED, base_url=base_url) == 0.0
 
 
-@pytest.mark.parametrize("base_url", ["https://api.x.ai/v1", "http://8.8.8.8/v1", "http://172.32.0.1/v1", "https://mylocal.example.com/v1", ""])
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://api.x.ai/v1",
+        "http://8.8.8.8/v1",
+        "http://172.32.0.1/v1",
+        "https://mylocal.example.com/v1",
+        "",
+    ],
+)
 def test_a_public_address_is_not_local(base_url):
     assert not prices.is_local(provider(base_url=base_url))
 

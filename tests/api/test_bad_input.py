@@ -38,7 +38,12 @@ def settled(server, reply, status):
 
 
 def post_raw(server, payload, path="/v1/chat/completions", **headers):
-    return requests.post(server.url + path, data=payload, headers={"Content-Type": "application/json", **headers}, timeout=HANG_GUARD_S)
+    return requests.post(
+        server.url + path,
+        data=payload,
+        headers={"Content-Type": "application/json", **headers},
+        timeout=HANG_GUARD_S,
+    )
 
 
 NO_JSON = {
@@ -49,7 +54,9 @@ NO_JSON = {
     "a raw line end": b'{"messages": [{"role": "user", "content": "a\nb"}]}',
     "bytes that are no UTF-8": b'{"messages": [{"role": "user", "content": "\xff\xfe\xfa"}]}',
     "nested 100,000 deep": b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a number of 5,000 digits": b'{"messages": [{"role": "user", "content": "hi"}], "max_tokens": ' + b"9" * 5000 + b"}",
+    "a number of 5,000 digits": b'{"messages": [{"role": "user", "content": "hi"}], "max_tokens": '
+    + b"9" * 5000
+    + b"}",
     "not a number": b'{"messages": [{"role": "user", "content": "hi"}], "temperature": NaN}',
     "a number beyond all floats": b'{"messages": [{"role": "user", "content": "hi"}], "temperature": 1e999}',
     "infinity": b'{"messages": [{"role": "user", "content": "hi"}], "temperature": -Infinity}',
@@ -65,14 +72,29 @@ def test_a_body_that_is_no_json_is_refused(headstart, primary, payload):
     assert primary.asked == []
 
 
-@pytest.mark.parametrize("depth, status", [(100, 200), (150, 400), (300, 400), (480, 400), (900, 400), (940, 400), (960, 400), (970, 400), (990, 400)])
+@pytest.mark.parametrize(
+    "depth, status",
+    [
+        (100, 200),
+        (150, 400),
+        (300, 400),
+        (480, 400),
+        (900, 400),
+        (940, 400),
+        (960, 400),
+        (970, 400),
+        (990, 400),
+    ],
+)
 @pytest.mark.parametrize("field", ["tools", "messages[0].content[0].image"])
 def test_deep_nesting_is_served_up_to_a_limit_and_refused_beyond(headstart, judge, depth, status, field):
     nested = b'{"a":' * depth + b"1" + b"}" * depth
     if field == "tools":
         payload = b'{"messages": [{"role": "user", "content": "hi"}], "tools": ' + nested + b"}"
     else:
-        payload = b'{"messages": [{"role": "user", "content": [{"type": "image", "image": ' + nested + b"}]}]}"
+        payload = (
+            b'{"messages": [{"role": "user", "content": [{"type": "image", "image": ' + nested + b"}]}]}"
+        )
 
     reply = post_raw(headstart, payload)
 
@@ -110,10 +132,18 @@ WRONG_SHAPES = {
     "an empty list for content": (message(content=[]), "messages[1].content", None),
     "a number for content": (message(content=7), "messages[1].content", None),
     "an object for content": (message(content={"text": SECRET}), "messages[1].content", None),
-    "text for a part": (message(content=[{"type": "text", "text": "hi"}, SECRET]), "messages[1].content[1]", None),
+    "text for a part": (
+        message(content=[{"type": "text", "text": "hi"}, SECRET]),
+        "messages[1].content[1]",
+        None,
+    ),
     "a part without a type": (message(content=[{"text": SECRET}]), "messages[1].content[0]", None),
     "a text part without text": (message(content=[{"type": "text"}]), "messages[1].content[0].text", None),
-    "a number for a part's text": (message(content=[{"type": "text", "text": 3}]), "messages[1].content[0].text", None),
+    "a number for a part's text": (
+        message(content=[{"type": "text", "text": 3}]),
+        "messages[1].content[0].text",
+        None,
+    ),
     "a number for the model": ({"messages": HELLO, "model": 4}, "model", None),
     "a list for the model": ({"messages": HELLO, "model": ["auto"]}, "model", None),
     "text for stream": ({"messages": HELLO, "stream": "yes"}, "stream", None),
@@ -171,7 +201,9 @@ def test_odd_content_that_is_valid_is_served_untouched(headstart, primary, judge
 
 
 def test_a_number_of_4000_digits_is_passed_on(headstart, primary, judge):
-    reply = post_raw(headstart, b'{"messages": [{"role": "user", "content": "hi"}], "seed": ' + b"9" * 4000 + b"}")
+    reply = post_raw(
+        headstart, b'{"messages": [{"role": "user", "content": "hi"}], "seed": ' + b"9" * 4000 + b"}"
+    )
 
     assert reply.status_code == 200
     assert primary.last.body["seed"] == int("9" * 4000)
@@ -208,8 +240,12 @@ def test_40_mb_over_a_bare_connection_are_refused_and_seen(headstart, connection
 
 def test_a_connection_serves_again_after_too_much(headstart, judge):
     with requests.Session() as client:
-        first = client.post(headstart.url + "/v1/chat/completions", data=b"a" * (33 * MB), timeout=HANG_GUARD_S)
-        second = client.post(headstart.url + "/v1/chat/completions", json={"messages": HELLO}, timeout=HANG_GUARD_S)
+        first = client.post(
+            headstart.url + "/v1/chat/completions", data=b"a" * (33 * MB), timeout=HANG_GUARD_S
+        )
+        second = client.post(
+            headstart.url + "/v1/chat/completions", json={"messages": HELLO}, timeout=HANG_GUARD_S
+        )
 
     assert (first.status_code, second.status_code) == (413, 200)
 
@@ -233,7 +269,10 @@ def test_a_body_in_chunks_is_served(headstart, primary, judge):
 def test_a_client_that_waits_for_100_continue_is_told_to_go_on(headstart, judge):
     body = json.dumps({"messages": HELLO}).encode()
     with socket.create_connection(("127.0.0.1", headstart.port), timeout=HANG_GUARD_S) as sock:
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        sock.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+        )
         first = sock.recv(4096)
         sock.sendall(body)
         response = http.client.HTTPResponse(sock)
@@ -244,7 +283,9 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(headstart, judge)
         assert json.loads(response.read())["choices"][0]["message"]["content"] == "ok"
 
 
-@pytest.mark.parametrize("sent", [b"Content-Length: 1000\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\nff\r\n{}"])
+@pytest.mark.parametrize(
+    "sent", [b"Content-Length: 1000\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\nff\r\n{}"]
+)
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_499(headstart, sent):
     before = headstart.log_text().count("status=499")
     with socket.create_connection(("127.0.0.1", headstart.port), timeout=HANG_GUARD_S) as sock:
@@ -257,7 +298,9 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_499(headstart, sent
 
 def test_broken_chunks_are_refused(headstart):
     with socket.create_connection(("127.0.0.1", headstart.port), timeout=HANG_GUARD_S) as sock:
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n{}\r\n0\r\n\r\n")
+        sock.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n{}\r\n0\r\n\r\n"
+        )
         response = http.client.HTTPResponse(sock)
         response.begin()
 
@@ -297,7 +340,14 @@ def test_a_models_name_cannot_write_into_the_log(headstart, judge, model):
     incoming = [line for line in text.splitlines() if f"Incoming request: session={session} " in line]
     assert len(incoming) == 1
     pairs = incoming[0].split("Incoming request: ", 1)[1].split(" ")
-    assert [pair.split("=", 1)[0] for pair in pairs] == ["session", "client", "model", "messages", "total_chars", "stream"]
+    assert [pair.split("=", 1)[0] for pair in pairs] == [
+        "session",
+        "client",
+        "model",
+        "messages",
+        "total_chars",
+        "stream",
+    ]
     assert len(pairs[2]) < 2000
     assert "session=00000000" not in re.findall(r" REQUEST (session=\w+)", text)
 
@@ -316,7 +366,12 @@ def test_a_models_name_cannot_write_into_the_log(headstart, judge, model):
     ],
 )
 def test_a_wrong_method_is_refused_and_told_the_right_one(headstart, method, path, allow):
-    reply = requests.request(method, headstart.url + path, json={"messages": SECRET} if method != "GET" else None, timeout=HANG_GUARD_S)
+    reply = requests.request(
+        method,
+        headstart.url + path,
+        json={"messages": SECRET} if method != "GET" else None,
+        timeout=HANG_GUARD_S,
+    )
 
     refused(reply, 405, code="method_not_allowed")
     assert set(reply.headers["Allow"].split(", ")) == allow
@@ -350,7 +405,10 @@ def test_a_wrong_path_is_refused(headstart, method, path):
 
 
 def test_the_paths_answer_without_v1_too(headstart, judge):
-    replies = [headstart.post("/chat/completions", {"messages": HELLO}), requests.get(headstart.url + "/models", timeout=HANG_GUARD_S)]
+    replies = [
+        headstart.post("/chat/completions", {"messages": HELLO}),
+        requests.get(headstart.url + "/models", timeout=HANG_GUARD_S),
+    ]
 
     assert [reply.status_code for reply in replies] == [200, 200]
 
@@ -377,7 +435,10 @@ def test_garbage_instead_of_http_ends_that_connection_only(headstart, judge):
 @pytest.fixture(scope="module")
 def locked(upstreams, tmp_path_factory):
     """A Headstart that wants a key."""
-    config = {**scripted_config(**upstreams), "server": {"api_keys": ["first-key", "second-key", "schlüssel-日本"], "max_body_mb": 2}}
+    config = {
+        **scripted_config(**upstreams),
+        "server": {"api_keys": ["first-key", "second-key", "schlüssel-日本"], "max_body_mb": 2},
+    }
     server = Server(tmp_path_factory.mktemp("locked"), config).wait_until_up()
     yield server
     server.stop()
@@ -395,7 +456,9 @@ def locked(upstreams, tmp_path_factory):
     ],
 )
 def test_any_of_the_keys_opens_either_way(locked, judge, headers):
-    reply = requests.post(locked.url + "/v1/chat/completions", json={"messages": HELLO}, headers=headers, timeout=HANG_GUARD_S)
+    reply = requests.post(
+        locked.url + "/v1/chat/completions", json={"messages": HELLO}, headers=headers, timeout=HANG_GUARD_S
+    )
 
     assert reply.status_code == 200
 
@@ -420,7 +483,9 @@ def test_any_of_the_keys_opens_either_way(locked, judge, headers):
 def test_a_wrong_or_missing_key_is_refused(locked, primary, headers, path):
     before = len(primary.asked)
 
-    reply = requests.post(locked.url + path, json={"messages": HELLO, "model": SECRET}, headers=headers, timeout=HANG_GUARD_S)
+    reply = requests.post(
+        locked.url + path, json={"messages": HELLO, "model": SECRET}, headers=headers, timeout=HANG_GUARD_S
+    )
 
     assert refused(reply, 401, code="invalid_api_key")["type"] == "authentication_error"
     assert reply.headers["WWW-Authenticate"] == "Bearer"
@@ -457,7 +522,12 @@ def test_monitors_need_no_key(locked, path):
 
 def test_no_key_ever_reaches_the_log(locked, judge):
     for key in ("first-key", "a-wrong-key"):
-        requests.post(locked.url + "/v1/chat/completions", json={"messages": HELLO}, headers={"x-api-key": key}, timeout=HANG_GUARD_S)
+        requests.post(
+            locked.url + "/v1/chat/completions",
+            json={"messages": HELLO},
+            headers={"x-api-key": key},
+            timeout=HANG_GUARD_S,
+        )
 
     text = locked.log_text()
     assert "first-key" not in text and "a-wrong-key" not in text and "key-of-" not in text

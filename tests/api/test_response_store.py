@@ -6,17 +6,29 @@ import openai
 import pytest
 import requests
 
-from api import response_store as recollection
-from api.response_store import KEPT_S, Recollection
+from api import response_store as response_store
+from api.response_store import KEPT_S, ResponseStore
 from tests.support.fake_upstream import HANG_GUARD_S
 
-RESPONSE = {"id": "resp_1", "output": [{"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "42"}]}]}
+RESPONSE = {
+    "id": "resp_1",
+    "output": [
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "42"}],
+        }
+    ],
+}
 ASKED = {"model": "auto", "input": "six times seven?"}
 
 
 @pytest.fixture
 def sdk(headstart):
-    with openai.OpenAI(base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S) as client:
+    with openai.OpenAI(
+        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
+    ) as client:
         yield client
 
 
@@ -27,13 +39,21 @@ def told(primary):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_conversation_goes_on_by_the_id_of_its_last_answer(sdk, primary, judge, stream):
     primary.streams("42")
-    first = sdk.responses.create(model="auto", input="six times seven?", instructions="Be brief.", stream=stream)
+    first = sdk.responses.create(
+        model="auto", input="six times seven?", instructions="Be brief.", stream=stream
+    )
     first = list(first)[-1].response if stream else first
     second = sdk.responses.create(model="auto", input="sure?", previous_response_id=first.id)
 
     third = sdk.responses.create(model="auto", input="really?", previous_response_id=second.id)
 
-    said = [("user", "six times seven?"), ("assistant", "42"), ("user", "sure?"), ("assistant", "42"), ("user", "really?")]
+    said = [
+        ("user", "six times seven?"),
+        ("assistant", "42"),
+        ("user", "sure?"),
+        ("assistant", "42"),
+        ("user", "really?"),
+    ]
     assert told(primary) == said  # and not the first one's instructions, as the API has it
     assert (third.previous_response_id, third.store) == (second.id, True)
 
@@ -41,7 +61,11 @@ def test_a_conversation_goes_on_by_the_id_of_its_last_answer(sdk, primary, judge
 def test_a_reference_to_an_item_stands_for_the_item(sdk, primary, judge):
     primary.streams("42")
     first = sdk.responses.create(model="auto", input="six times seven?")
-    turns = [{"role": "user", "content": "six times seven?"}, {"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "sure?"}]
+    turns = [
+        {"role": "user", "content": "six times seven?"},
+        {"type": "item_reference", "id": first.output[0].id},
+        {"role": "user", "content": "sure?"},
+    ]
 
     sdk.responses.create(model="auto", input=turns)
 
@@ -79,21 +103,21 @@ def test_an_answer_can_be_read_again_and_forgotten(sdk, primary, judge):
 
 def test_an_answer_is_forgotten_after_a_while():
     now = [0.0]
-    kept = Recollection(clock=lambda: now[0])
+    kept = ResponseStore(clock=lambda: now[0])
     kept.keep("me", ASKED, RESPONSE)
     body = {**ASKED, "previous_response_id": "resp_1"}
 
-    before = kept.recalled("me", body)
+    before = kept.resolved("me", body)
     now[0] = KEPT_S + 1
-    after = kept.recalled("me", body)
+    after = kept.resolved("me", body)
 
     assert [item.get("role") for item in before["input"]] == ["user", "assistant", "user"]
     assert after is body
 
 
 def test_the_oldest_answers_give_way_when_there_are_too_many(monkeypatch):
-    monkeypatch.setattr(recollection, "MAX_BYTES", 3 * len(json.dumps([[], RESPONSE])))
-    kept = Recollection()
+    monkeypatch.setattr(response_store, "MAX_BYTES", 3 * len(json.dumps([[], RESPONSE])))
+    kept = ResponseStore()
 
     for number in range(9):
         item = {**RESPONSE["output"][0], "id": f"msg_{number}"}
@@ -106,8 +130,8 @@ def test_the_oldest_answers_give_way_when_there_are_too_many(monkeypatch):
 
 
 def test_one_too_large_for_all_the_room_is_not_kept(monkeypatch):
-    monkeypatch.setattr(recollection, "MAX_BYTES", 10)
-    kept = Recollection()
+    monkeypatch.setattr(response_store, "MAX_BYTES", 10)
+    kept = ResponseStore()
 
     kept.keep("me", ASKED, RESPONSE)
 

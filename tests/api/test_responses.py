@@ -12,9 +12,19 @@ from tests.support.scripted import scripted_config
 from tests.support.server import Server
 
 QUESTION = "what is six times seven?"
-MULTIPLY = {"type": "function", "name": "multiply", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}, "strict": False}
+MULTIPLY = {
+    "type": "function",
+    "name": "multiply",
+    "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+    "strict": False,
+}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
-USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 1}}
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 2,
+    "total_tokens": 9,
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
 HOSTED = {"type": "web_search"}
 
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -66,11 +76,19 @@ def test_the_sdk_gets_a_response(sdk, primary, judge, stream):
 
     answer = ask(sdk, stream, instructions="Be brief.", max_output_tokens=50, temperature=0.5)
 
-    assert (answer.output_text, answer.status, answer.model, answer.error) == ("forty-two", "completed", "auto", None)
+    assert (answer.output_text, answer.status, answer.model, answer.error) == (
+        "forty-two",
+        "completed",
+        "auto",
+        None,
+    )
     assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.total_tokens) == (7, 2, 9)
     assert answer.usage.output_tokens_details.reasoning_tokens == 1
     sent = primary.last.body
-    assert sent["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    assert sent["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": QUESTION},
+    ]
     assert (sent["max_tokens"], sent["temperature"], sent["model"]) == (50, 0.5, "p-model")
     assert primary.last.path == "/v1/chat/completions"
 
@@ -93,7 +111,10 @@ def test_its_events_come_in_order_each_with_its_number(sdk, primary, judge):
         "response.completed",
     ]
     assert [event.sequence_number for event in events] == list(range(10))
-    assert [event.delta for event in events if event.type == "response.output_text.delta"] == ["forty", "-two"]
+    assert [event.delta for event in events if event.type == "response.output_text.delta"] == [
+        "forty",
+        "-two",
+    ]
 
 
 def test_a_conversation_is_sent_whole(sdk, primary, judge):
@@ -101,7 +122,13 @@ def test_a_conversation_is_sent_whole(sdk, primary, judge):
     conversation = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "input_text", "text": "grüß 👋 Gott"}]},
-        {"role": "assistant", "content": [{"type": "output_text", "text": "", "annotations": []}], "type": "message", "status": "completed", "id": "msg_1"},
+        {
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "", "annotations": []}],
+            "type": "message",
+            "status": "completed",
+            "id": "msg_1",
+        },
         {"role": "user", "content": "ok\u2028\u0000"},
     ]
 
@@ -117,13 +144,27 @@ def test_a_conversation_is_sent_whole(sdk, primary, judge):
 
 @both
 def test_a_tool_is_called_and_its_output_goes_back(sdk, primary, judge, stream):
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "multiply", "arguments": '{"a":'}}
-    primary.runs(("delta", {"tool_calls": [call]}), ("delta", {"tool_calls": [{"index": 0, "function": {"arguments": "6}"}}]}), ("finish", "tool_calls"))
+    call = {
+        "index": 0,
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "multiply", "arguments": '{"a":'},
+    }
+    primary.runs(
+        ("delta", {"tool_calls": [call]}),
+        ("delta", {"tool_calls": [{"index": 0, "function": {"arguments": "6}"}}]}),
+        ("finish", "tool_calls"),
+    )
 
     answer = ask(sdk, stream, tools=[MULTIPLY], tool_choice={"type": "function", "name": "multiply"})
 
     (called,) = answer.output
-    assert (called.type, called.call_id, called.name, called.arguments) == ("function_call", "call_1", "multiply", '{"a":6}')
+    assert (called.type, called.call_id, called.name, called.arguments) == (
+        "function_call",
+        "call_1",
+        "multiply",
+        '{"a":6}',
+    )
     sent = primary.last.body
     assert sent["tools"][0]["function"]["name"] == "multiply"
     assert sent["tool_choice"] == {"type": "function", "function": {"name": "multiply"}}
@@ -134,13 +175,19 @@ def test_a_tool_is_called_and_its_output_goes_back(sdk, primary, judge, stream):
     again = ask(sdk, stream, [{"role": "user", "content": QUESTION}, echoed, output], tools=[MULTIPLY])
 
     assert again.output_text == "42"
-    assert primary.last.messages[1]["tool_calls"][0]["function"] == {"name": "multiply", "arguments": '{"a":6}'}
+    assert primary.last.messages[1]["tool_calls"][0]["function"] == {
+        "name": "multiply",
+        "arguments": '{"a":6}',
+    }
     assert primary.last.messages[2] == {"role": "tool", "tool_call_id": "call_1", "content": "42"}
 
 
 def test_a_picture_reaches_the_provider(sdk, primary, judge):
     primary.streams("a dot")
-    parts = [{"type": "input_text", "text": "what is this?"}, {"type": "input_image", "image_url": PICTURE, "detail": "low"}]
+    parts = [
+        {"type": "input_text", "text": "what is this?"},
+        {"type": "input_image", "image_url": PICTURE, "detail": "low"},
+    ]
 
     ask(sdk, input=[{"role": "user", "content": parts}])
 
@@ -160,13 +207,22 @@ def test_a_schema_is_asked_for_and_its_answer_parsed(sdk, primary, judge, stream
 
     assert answer.output_parsed == City(name="Zürich", people=400000)
     asked = primary.last.body["response_format"]
-    assert (asked["type"], asked["json_schema"]["name"], asked["json_schema"]["strict"]) == ("json_schema", "City", True)
+    assert (asked["type"], asked["json_schema"]["name"], asked["json_schema"]["strict"]) == (
+        "json_schema",
+        "City",
+        True,
+    )
     assert set(asked["json_schema"]["schema"]["properties"]) == {"name", "people"}
 
 
 @both
 def test_reasoning_is_asked_for_and_told_as_a_summary(sdk, primary, judge, stream):
-    primary.runs(("delta", {"reasoning_content": "six "}), ("delta", {"reasoning_content": "sevens"}), ("token", "42"), ("finish", "stop"))
+    primary.runs(
+        ("delta", {"reasoning_content": "six "}),
+        ("delta", {"reasoning_content": "sevens"}),
+        ("token", "42"),
+        ("finish", "stop"),
+    )
 
     answer = ask(sdk, stream, reasoning={"effort": "low", "summary": "auto"})
 
@@ -174,9 +230,21 @@ def test_reasoning_is_asked_for_and_told_as_a_summary(sdk, primary, judge, strea
     assert (thought.type, thought.summary[0].text, said.content[0].text) == ("reasoning", "six sevens", "42")
     assert primary.last.body["reasoning_effort"] == "low"
 
-    ask(sdk, input=[{"role": "user", "content": QUESTION}, thought.model_dump(), said.model_dump(), {"role": "user", "content": "sure?"}])
+    ask(
+        sdk,
+        input=[
+            {"role": "user", "content": QUESTION},
+            thought.model_dump(),
+            said.model_dump(),
+            {"role": "user", "content": "sure?"},
+        ],
+    )
 
-    assert primary.last.messages[1] == {"role": "assistant", "content": "42", "reasoning_content": "six sevens"}
+    assert primary.last.messages[1] == {
+        "role": "assistant",
+        "content": "42",
+        "reasoning_content": "six sevens",
+    }
 
 
 @both
@@ -185,18 +253,37 @@ def test_an_answer_that_was_cut_off_is_incomplete(sdk, primary, judge, stream):
 
     answer = ask(sdk, stream, max_output_tokens=16)
 
-    assert (answer.status, answer.incomplete_details.reason, answer.output_text) == ("incomplete", "max_output_tokens", "forty")
+    assert (answer.status, answer.incomplete_details.reason, answer.output_text) == (
+        "incomplete",
+        "max_output_tokens",
+        "forty",
+    )
 
 
 def test_home_assistants_turn_is_served(sdk, primary, judge):
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "HassTurnOn", "arguments": '{"name": "Küche"}'}}
+    call = {
+        "index": 0,
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "HassTurnOn", "arguments": '{"name": "Küche"}'},
+    }
     primary.runs(("delta", {"tool_calls": [call]}), ("finish", "tool_calls"))
-    tool = {"type": "function", "name": "HassTurnOn", "description": "Turns on", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    tool = {
+        "type": "function",
+        "name": "HassTurnOn",
+        "description": "Turns on",
+        "parameters": {"type": "object", "properties": {}},
+        "strict": False,
+    }
 
     events = sdk.responses.create(
         model="auto",
         input=[
-            {"type": "message", "role": "developer", "content": "You are a voice assistant for Home Assistant."},
+            {
+                "type": "message",
+                "role": "developer",
+                "content": "You are a voice assistant for Home Assistant.",
+            },
             {"type": "message", "role": "user", "content": "Licht in der Küche an"},
         ],
         max_output_tokens=3000,
@@ -221,12 +308,26 @@ def test_the_record_and_the_headers_are_those_of_any_request(sdk, headstart, pri
     raw = sdk.responses.with_raw_response.create(model="auto", input=QUESTION)
 
     session_id = raw.headers["x-session-id"]
-    assert (raw.headers["x-decision"], raw.headers["x-route"], raw.headers["x-provider"]) == ("MODERATE", "primary", "main")
+    assert (raw.headers["x-decision"], raw.headers["x-route"], raw.headers["x-provider"]) == (
+        "MODERATE",
+        "primary",
+        "main",
+    )
     assert raw.headers["x-request-id"] == session_id
     session = headstart.session(session_id)
-    assert (session["api"], session["user_query"], session["status"], session["usage"]["total_tokens"]) == ("responses", QUESTION, 200, 9)
+    assert (session["api"], session["user_query"], session["status"], session["usage"]["total_tokens"]) == (
+        "responses",
+        QUESTION,
+        200,
+        9,
+    )
     line = headstart.request_line(session_id)
-    assert (line["decision"], line["provider"], line["speculation"], line["status"]) == ("MODERATE", "main", "adopted", "200")
+    assert (line["decision"], line["provider"], line["speculation"], line["status"]) == (
+        "MODERATE",
+        "main",
+        "adopted",
+        "200",
+    )
 
 
 def test_the_speculation_is_kept_where_the_primary_answers(sdk, headstart, primary, judge):
@@ -268,8 +369,13 @@ def test_what_cannot_be_served_is_refused_by_name(sdk, primary, judge, asked, pa
 
 
 @both
-@pytest.mark.parametrize(("status", "kind"), [(400, openai.BadRequestError), (429, openai.InternalServerError), (503, openai.InternalServerError)])
-def test_a_refusal_comes_before_anything_else_with_its_words(sdk, primary, backup, judge, stream, status, kind):
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, openai.BadRequestError), (429, openai.InternalServerError), (503, openai.InternalServerError)],
+)
+def test_a_refusal_comes_before_anything_else_with_its_words(
+    sdk, primary, backup, judge, stream, status, kind
+):
     primary.refuses(status, "the context is full")
     backup.refuses(status, "the context is full")
 
@@ -303,7 +409,9 @@ def test_leaving_a_stream_hangs_up_the_primary(sdk, headstart, primary, judge):
 def test_a_body_that_is_no_json_is_refused_in_openais_shape(headstart):
     replies = [headstart.post("/v1/responses", body) for body in ([], {}, {"input": []})]
 
-    assert [(reply.status_code, sorted(reply.json()["error"])) for reply in replies] == [(400, ["code", "message", "param", "type"])] * 3
+    assert [(reply.status_code, sorted(reply.json()["error"])) for reply in replies] == [
+        (400, ["code", "message", "param", "type"])
+    ] * 3
 
 
 # Over a provider that has /responses itself.
@@ -353,7 +461,12 @@ RESPONSE = {
     },
     "something_new": [1, None, "👋"],
 }
-SEARCHED = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "6*7"}}
+SEARCHED = {
+    "id": "ws_1",
+    "type": "web_search_call",
+    "status": "completed",
+    "action": {"type": "search", "query": "6*7"},
+}
 SAID = {
     "id": "msg_theirs",
     "type": "message",
@@ -368,12 +481,23 @@ def theirs(*last):
     """The provider's stream up to its words, and then what is given, as bytes."""
     part = {"output_index": 1, "item_id": "msg_theirs", "content_index": 0}
     return [
-        event("response.created", sequence_number=0, response={**RESPONSE, "status": "in_progress", "output": []}),
+        event(
+            "response.created",
+            sequence_number=0,
+            response={**RESPONSE, "status": "in_progress", "output": []},
+        ),
         event("response.output_item.added", sequence_number=1, output_index=0, item=SEARCHED),
         event("response.output_item.done", sequence_number=2, output_index=0, item=SEARCHED),
         event("response.made_up", sequence_number=3, note="ü"),
-        event("response.output_item.added", sequence_number=4, output_index=1, item={**SAID, "status": "in_progress", "content": []}),
-        event("response.content_part.added", sequence_number=5, **part, part={**SAID["content"][0], "text": ""}),
+        event(
+            "response.output_item.added",
+            sequence_number=4,
+            output_index=1,
+            item={**SAID, "status": "in_progress", "content": []},
+        ),
+        event(
+            "response.content_part.added", sequence_number=5, **part, part={**SAID["content"][0], "text": ""}
+        ),
         event("response.output_text.delta", sequence_number=6, **part, delta="forty", logprobs=[]),
         event("response.output_text.delta", sequence_number=7, **part, delta="-two", logprobs=[]),
         *last,
@@ -405,10 +529,20 @@ def test_its_whole_answer_is_its_own(passing, primary, judge):
 
 
 @both
-def test_what_a_client_of_this_api_says_reaches_such_a_provider_untouched(passing_sdk, primary, judge, stream):
+def test_what_a_client_of_this_api_says_reaches_such_a_provider_untouched(
+    passing_sdk, primary, judge, stream
+):
     plays(primary, *theirs(COMPLETED))
     asked = {
-        "input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}, {"type": "input_text", "text": QUESTION}]}],
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_file", "file_id": "file_1"},
+                    {"type": "input_text", "text": QUESTION},
+                ],
+            }
+        ],
         "previous_response_id": "resp_before",
         "tools": [HOSTED, MULTIPLY],
         "include": ["web_search_call.action.sources"],
@@ -419,7 +553,11 @@ def test_what_a_client_of_this_api_says_reaches_such_a_provider_untouched(passin
 
     answer = ask(passing_sdk, stream, **asked, extra_body={"made_up": None})
 
-    assert (answer.id, answer.output_text, answer.output[0].type) == ("resp_theirs", "forty-two", "web_search_call")
+    assert (answer.id, answer.output_text, answer.output[0].type) == (
+        "resp_theirs",
+        "forty-two",
+        "web_search_call",
+    )
     assert primary.last.path == "/v1/responses"
     assert primary.last.body == {**asked, "model": "p-model", "stream": True, "made_up": None}
 
@@ -431,7 +569,11 @@ def test_the_books_know_what_was_said_all_the_same(passing, primary, judge):
 
     session = passing.session(reply.headers["X-Session-Id"])
     (call,) = (step for step in session["steps"] if step["step"] == "provider_call")
-    assert (call["response_content"], call["finish_reason"], call["url"].endswith("/v1/responses")) == ("forty-two", "stop", True)
+    assert (call["response_content"], call["finish_reason"], call["url"].endswith("/v1/responses")) == (
+        "forty-two",
+        "stop",
+        True,
+    )
     assert (session["usage"]["prompt_tokens"], session["usage"]["completion_tokens"]) == (5, 2)
 
 
@@ -440,7 +582,9 @@ def test_a_hard_one_is_translated_for_a_cloud_without_it(passing_sdk, primary, c
     primary.stalls_before_head()
     cloud.streams("proved")
 
-    answer, call = meanwhile(judge, primary, lambda: ask(passing_sdk, stream, instructions="Be brief.", tools=[MULTIPLY]))
+    answer, call = meanwhile(
+        judge, primary, lambda: ask(passing_sdk, stream, instructions="Be brief.", tools=[MULTIPLY])
+    )
 
     assert answer.output_text == "proved"
     assert cloud.last.path == "/v1/chat/completions"
@@ -448,7 +592,9 @@ def test_a_hard_one_is_translated_for_a_cloud_without_it(passing_sdk, primary, c
     assert (call.path, call.hung_up.wait(HANG_GUARD_S)) == ("/v1/responses", True)
 
 
-def test_what_only_such_a_provider_knows_passes_over_the_others_of_the_chain(passing_sdk, primary, cloud, judge):
+def test_what_only_such_a_provider_knows_passes_over_the_others_of_the_chain(
+    passing_sdk, primary, cloud, judge
+):
     judge.streams("COMPLEX")
     plays(primary, *theirs(COMPLETED))
 
@@ -488,7 +634,12 @@ def test_its_refusal_is_passed_back(passing_sdk, primary, backup, judge):
 
 
 def test_its_failure_in_mid_stream_reaches_the_client(passing_sdk, passing, primary, judge):
-    failed = {**RESPONSE, "status": "failed", "output": [], "error": {"code": "server_error", "message": "the GPU is gone"}}
+    failed = {
+        **RESPONSE,
+        "status": "failed",
+        "output": [],
+        "error": {"code": "server_error", "message": "the GPU is gone"},
+    }
     plays(primary, *theirs(event("response.failed", sequence_number=8, response=failed)))
     came = []
 

@@ -8,7 +8,9 @@ from tests.support.fake_upstream import HANG_GUARD_S, data_event
 
 @pytest.fixture
 def sdk(headstart):
-    with openai.OpenAI(base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S) as client:
+    with openai.OpenAI(
+        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
+    ) as client:
         yield client
 
 
@@ -29,23 +31,37 @@ def test_the_sdk_gets_a_whole_answer(sdk, primary, judge):
 def test_the_sdk_gets_a_stream(sdk, primary, judge):
     primary.streams("forty", "-two", usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
 
-    chunks = list(sdk.chat.completions.create(model="auto", messages=QUESTION, stream=True, stream_options={"include_usage": True}))
+    chunks = list(
+        sdk.chat.completions.create(
+            model="auto", messages=QUESTION, stream=True, stream_options={"include_usage": True}
+        )
+    )
 
     assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "forty-two"
-    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == ["stop"]
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == [
+        "stop"
+    ]
     assert chunks[-1].usage.total_tokens == 5
 
 
 def test_the_sdk_reads_the_headers_and_the_session(sdk, headstart, primary, judge):
     raw = sdk.chat.completions.with_raw_response.create(model="auto", messages=QUESTION)
 
-    assert (raw.headers["x-decision"], raw.headers["x-route"], raw.headers["x-speculation"]) == ("MODERATE", "primary", "adopted")
+    assert (raw.headers["x-decision"], raw.headers["x-route"], raw.headers["x-speculation"]) == (
+        "MODERATE",
+        "primary",
+        "adopted",
+    )
     assert headstart.session(raw.headers["x-session-id"])["status"] == 200
 
 
 def test_the_sdk_gets_tool_calls_put_together(sdk, primary, judge):
     pieces = [
-        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "multiply", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {"index": 0, "id": "a", "type": "function", "function": {"name": "multiply", "arguments": ""}}
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": "[6,"}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": "7]"}}]},
     ]
@@ -109,7 +125,13 @@ def test_the_sdk_lists_the_models_and_retrieves_one(sdk):
 
 def test_the_sdk_gets_a_legacy_completion(sdk, primary):
     pieces = [
-        {"id": "t", "object": "text_completion", "created": 1, "model": "m", "choices": [{"index": 0, "text": text, "finish_reason": finish}]}
+        {
+            "id": "t",
+            "object": "text_completion",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "text": text, "finish_reason": finish}],
+        }
         for text, finish in (("Once", None), (" upon", "length"))
     ]
     primary.runs(*(("raw", data_event(piece)) for piece in pieces))

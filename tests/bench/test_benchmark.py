@@ -17,7 +17,9 @@ HANG_GUARD_S = 120
 
 
 def run(*arguments, **kwargs):
-    return subprocess.run([BENCHMARK, *arguments], capture_output=True, text=True, timeout=HANG_GUARD_S, **kwargs)
+    return subprocess.run(
+        [BENCHMARK, *arguments], capture_output=True, text=True, timeout=HANG_GUARD_S, **kwargs
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,19 @@ def test_each_mode_speculates_as_it_is_named_and_the_log_tells_where_the_time_we
 
     rows = {(row["route"], row["target"]): row for row in table["rows"]}
 
-    assert [rows["MODERATE", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == ["off", "adopted", "adopted"]
-    assert [rows["COMPLEX", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == ["off", "cancelled", "cancelled"]
-    assert {rows[route, "speculation"]["decision"] for route in ("MODERATE", "COMPLEX", "ENRICH", "META")} == {"MODERATE", "COMPLEX", "ENRICH", "META"}
+    assert [rows["MODERATE", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == [
+        "off",
+        "adopted",
+        "adopted",
+    ]
+    assert [rows["COMPLEX", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == [
+        "off",
+        "cancelled",
+        "cancelled",
+    ]
+    assert {
+        rows[route, "speculation"]["decision"] for route in ("MODERATE", "COMPLEX", "ENRICH", "META")
+    } == {"MODERATE", "COMPLEX", "ENRICH", "META"}
     assert rows["ENRICH", "sequential"]["enrichment ms"] >= 11_000 * 0.02
     assert rows["COMPLEX", "sequential"]["classification ms"] >= 950 * 0.02
     assert not any(row["failed"] for row in table["rows"])
@@ -80,13 +92,18 @@ def test_help_needs_nothing_installed(tmp_path):
     shutil.copy(BENCHMARK, tmp_path)
     shutil.copytree(ROOT / "bench", tmp_path / "bench")
 
-    done = subprocess.run([sys.executable, "-S", "Benchmark", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "Benchmark", "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
     assert "--scripted" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--only", "10"), ("--only", "x"), ("--requests", "0"), ("--scale", "-1"), ("--proxy", "--scripted")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--only", "10"), ("--only", "x"), ("--requests", "0"), ("--scale", "-1"), ("--proxy", "--scripted")],
+)
 def test_a_wrong_option_is_refused_before_anything_starts(arguments):
     done = run(*arguments)
 
@@ -134,7 +151,13 @@ def test_the_load_generator_sends_as_many_requests_as_it_says():
     try:
         for stream in (False, True):
             request = load.http_request("/v1/chat/completions", {"messages": [], "stream": stream})
-            result = load.elsewhere(port=served.ports["instant"], request=request, clients=5, count=23, head='"content":" tok"' if stream else None)
+            result = load.elsewhere(
+                port=served.ports["instant"],
+                request=request,
+                clients=5,
+                count=23,
+                head='"content":" tok"' if stream else None,
+            )
 
             assert len(result["total_ms"]) == 23
             assert len(result["ttft_ms"]) == (23 if stream else 0)
@@ -157,7 +180,9 @@ def test_cpu_and_memory_are_those_of_the_processes_that_listen():
 
 
 def test_a_table_shows_numbers_by_the_digits_that_count():
-    table = tables.Table("title", [{"what": "a", "ms": 1234.5, "n": 3}, {"what": "b", "ms": 0.125, "n": None}], ["a note"])
+    table = tables.Table(
+        "title", [{"what": "a", "ms": 1234.5, "n": 3}, {"what": "b", "ms": 0.125, "n": None}], ["a note"]
+    )
 
     assert table.text() == "title\n\nwhat     ms  n\na     1,234  3\nb      0.12  -\n  a note"
     assert table.markdown() == "| what | ms | n |\n| --- | ---: | ---: |\n| a | 1,234 | 3 |\n| b | 0.12 | - |"
@@ -166,5 +191,10 @@ def test_a_table_shows_numbers_by_the_digits_that_count():
 def test_quantiles_are_by_nearest_rank():
     values = list(range(1, 101))
 
-    assert (tables.quantile(values, 0.5), tables.quantile(values, 0.95), tables.quantile([7], 0.95), tables.quantile([], 0.5)) == (50, 95, 7, None)
+    assert (
+        tables.quantile(values, 0.5),
+        tables.quantile(values, 0.95),
+        tables.quantile([7], 0.95),
+        tables.quantile([], 0.5),
+    ) == (50, 95, 7, None)
     assert (tables.median([1, 9, 3]), tables.median([1, 2]), tables.median([None])) == (3, 1.5, None)

@@ -6,7 +6,10 @@ import pytest
 
 from tests.clients.in_node import Node
 
-os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_AGENTS_DISABLE_TRACING": "1"}  # before they are imported
+os.environ |= {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "OPENAI_AGENTS_DISABLE_TRACING": "1",
+}  # before they are imported
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,9 @@ class Node:
     """The process in which they run, one request after another."""
 
     def __init__(self):
-        self._process = subprocess.Popen(["node", HERE / "clients.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            ["node", HERE / "clients.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def tell(self, **what):
         print(json.dumps(what), file=self._process.stdin, flush=True)
@@ -47,7 +49,9 @@ class Node:
 
 class InNode:
     def __init__(self, node, name, url):
-        self.forced = "json" if name == "AI SDK, anthropic" else None  # of a model that it does not know to follow schemas
+        self.forced = (
+            "json" if name == "AI SDK, anthropic" else None
+        )  # of a model that it does not know to follow schemas
         self._tell = lambda does, question: node.tell(client=name, does=does, url=url, question=question)
 
     def text(self, question):

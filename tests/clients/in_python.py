@@ -75,13 +75,18 @@ class LangChain:
         return self._with_tools(question, lambda able, said: able.invoke(said))
 
     def streams_tools(self, question):
-        return self._with_tools(question, lambda able, said: functools.reduce(operator.add, able.stream(said)))
+        return self._with_tools(
+            question, lambda able, said: functools.reduce(operator.add, able.stream(said))
+        )
 
     def _with_tools(self, question, ask):
         able = self._chat.bind_tools([tool(multiply)])
         said = [HumanMessage(question)]
         said.append(ask(able, said))
-        said += [ToolMessage(str(multiply(**call["args"])), tool_call_id=call["id"]) for call in said[-1].tool_calls]
+        said += [
+            ToolMessage(str(multiply(**call["args"])), tool_call_id=call["id"])
+            for call in said[-1].tool_calls
+        ]
         return ask(able, said).text
 
     def city(self, question):
@@ -134,7 +139,9 @@ class PydanticAI:
             async for _ in events:
                 pass
 
-        return Agent(self._model, tools=[multiply]).run_sync(question, event_stream_handler=passed_over).output
+        return (
+            Agent(self._model, tools=[multiply]).run_sync(question, event_stream_handler=passed_over).output
+        )
 
     def city(self, question):
         return self._asking_for_a_city().run_sync(question).output
@@ -171,16 +178,29 @@ class Instructor:
         self.forced = "City" if mode is instructor.Mode.TOOLS else None
 
     def city(self, question):
-        return self._client.chat.completions.create(model=MODEL, messages=_asked(question), response_model=City, max_retries=0)
+        return self._client.chat.completions.create(
+            model=MODEL, messages=_asked(question), response_model=City, max_retries=0
+        )
 
     def streams_city(self, question):
-        return list(self._client.chat.completions.create_partial(model=MODEL, messages=_asked(question), response_model=City, max_retries=0))[-1]
+        return list(
+            self._client.chat.completions.create_partial(
+                model=MODEL, messages=_asked(question), response_model=City, max_retries=0
+            )
+        )[-1]
 
 
 class LiteLLM:
     def __init__(self, model, forced=None, **where):
         self.forced = forced
-        self._told = {"model": model, "num_retries": 0, "max_retries": 0, "timeout": WAIT_S, "max_tokens": MAX_TOKENS, **where}
+        self._told = {
+            "model": model,
+            "num_retries": 0,
+            "max_retries": 0,
+            "timeout": WAIT_S,
+            "max_tokens": MAX_TOKENS,
+            **where,
+        }
 
     def text(self, question):
         return self._ask(_asked(question)).content
@@ -199,7 +219,13 @@ class LiteLLM:
         offered = [{"type": "function", "function": _PLAIN_TOOL}]
         said = ask(_asked(question), tools=offered)
         results = [
-            {"role": "tool", "tool_call_id": call.id, "name": call.function.name, "content": str(multiply(**_arguments(call)))} for call in said.tool_calls
+            {
+                "role": "tool",
+                "tool_call_id": call.id,
+                "name": call.function.name,
+                "content": str(multiply(**_arguments(call))),
+            }
+            for call in said.tool_calls
         ]
         return ask([*_asked(question), said.model_dump(), *results], tools=offered).content
 
@@ -263,7 +289,9 @@ class LLM:
     def abandons(self, question):
         """With Ctrl-C, as its users do."""
         program = Path(sys.executable).with_name("llm")
-        with subprocess.Popen([program, "prompt", "-m", self._model.model_id, "--no-log", question], stdout=subprocess.PIPE) as running:
+        with subprocess.Popen(
+            [program, "prompt", "-m", self._model.model_id, "--no-log", question], stdout=subprocess.PIPE
+        ) as running:
             assert running.stdout.read(1)
             running.send_signal(signal.SIGINT)
 
@@ -283,7 +311,9 @@ class Agents:
         return asyncio.run(self._streamed(question))
 
     def tools(self, question):
-        return asyncio.run(agents.Runner.run(self._agent(tools=[agents.function_tool(multiply)]), question)).final_output
+        return asyncio.run(
+            agents.Runner.run(self._agent(tools=[agents.function_tool(multiply)]), question)
+        ).final_output
 
     def streams_tools(self, question):
         return "".join(asyncio.run(self._streamed(question, tools=[agents.function_tool(multiply)])))
@@ -329,7 +359,11 @@ def _arguments(call):
 _PLAIN_TOOL = {
     "name": "multiply",
     "description": multiply.__doc__,
-    "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]},
+    "parameters": {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "required": ["a", "b"],
+    },
 }
 
 
@@ -349,16 +383,30 @@ CLIENTS = {
     "langchain-anthropic": lambda url: LangChain(_langchain_anthropic(url)),
     "langchain-anthropic, function calling": lambda url: LangChainForcing(_langchain_anthropic(url)),
     "langchain-ollama": lambda url: LangChain(ChatOllama(base_url=url, model=MODEL)),
-    "pydantic-ai, chat": lambda url: PydanticAI(OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url)))),
-    "pydantic-ai, chat, native output": lambda url: PydanticAI(OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url))), forced=None),
-    "pydantic-ai, responses": lambda url: PydanticAI(OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url)))),
-    "pydantic-ai, anthropic": lambda url: PydanticAI(AnthropicModel(MODEL, provider=AnthropicProvider(anthropic_client=_anthropic(url)))),
-    "pydantic-ai, ollama": lambda url: PydanticAI(OllamaModel(MODEL, provider=OllamaProvider(openai_client=_openai(url)))),
+    "pydantic-ai, chat": lambda url: PydanticAI(
+        OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url)))
+    ),
+    "pydantic-ai, chat, native output": lambda url: PydanticAI(
+        OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url))), forced=None
+    ),
+    "pydantic-ai, responses": lambda url: PydanticAI(
+        OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=_openai(url)))
+    ),
+    "pydantic-ai, anthropic": lambda url: PydanticAI(
+        AnthropicModel(MODEL, provider=AnthropicProvider(anthropic_client=_anthropic(url)))
+    ),
+    "pydantic-ai, ollama": lambda url: PydanticAI(
+        OllamaModel(MODEL, provider=OllamaProvider(openai_client=_openai(url)))
+    ),
     "instructor, tools": lambda url: Instructor(_openai(url, openai.OpenAI), instructor.Mode.TOOLS),
     "instructor, json": lambda url: Instructor(_openai(url, openai.OpenAI), instructor.Mode.JSON),
-    "instructor, json schema": lambda url: Instructor(_openai(url, openai.OpenAI), instructor.Mode.JSON_SCHEMA),
+    "instructor, json schema": lambda url: Instructor(
+        _openai(url, openai.OpenAI), instructor.Mode.JSON_SCHEMA
+    ),
     "litellm, openai": lambda url: LiteLLM(f"openai/{MODEL}", api_base=f"{url}/v1", api_key=KEY),
-    "litellm, anthropic": lambda url: LiteLLM(f"anthropic/{MODEL}", forced="json_tool_call", api_base=url, api_key=KEY),
+    "litellm, anthropic": lambda url: LiteLLM(
+        f"anthropic/{MODEL}", forced="json_tool_call", api_base=url, api_key=KEY
+    ),
     "litellm, ollama": lambda url: LiteLLM(f"ollama_chat/{MODEL}", api_base=url),
     "llm": lambda url: LLM("headstart"),
     "llm, responses": lambda url: LLM("headstart-responses"),
@@ -380,4 +428,6 @@ def _langchain_openai(url, **more):
 
 
 def _langchain_anthropic(url):
-    return ChatAnthropic(base_url=url, api_key=KEY, model=MODEL, max_retries=0, timeout=WAIT_S, max_tokens=MAX_TOKENS)
+    return ChatAnthropic(
+        base_url=url, api_key=KEY, model=MODEL, max_retries=0, timeout=WAIT_S, max_tokens=MAX_TOKENS
+    )

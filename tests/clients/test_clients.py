@@ -17,7 +17,11 @@ LETTERS = 'Grüß Gott 👋🏽 日本 \u2028 \\n "x" </think> \U0001f9d1\u200d\
 
 BEFORE_A_TOOL = {
     "at once": (),
-    "after thinking and a word": (("delta", {"reasoning_content": "I had better "}), ("delta", {"reasoning_content": "multiply."}), ("token", "Let me see.")),
+    "after thinking and a word": (
+        ("delta", {"reasoning_content": "I had better "}),
+        ("delta", {"reasoning_content": "multiply."}),
+        ("token", "Let me see."),
+    ),
 }
 
 talking = pytest.mark.parametrize("client", TALKING, indirect=True)
@@ -33,8 +37,16 @@ def calls_of(name, *each):
     """The steps by which a provider calls a tool with each of these arguments, told in two pieces."""
     steps = []
     for i, text in enumerate(map(json.dumps, each)):
-        first = {"index": i, "id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": text[:7]}}
-        steps += [("delta", {"tool_calls": [first]}), ("delta", {"tool_calls": [{"index": i, "function": {"arguments": text[7:]}}]})]
+        first = {
+            "index": i,
+            "id": f"call_{i}",
+            "type": "function",
+            "function": {"name": name, "arguments": text[:7]},
+        }
+        steps += [
+            ("delta", {"tool_calls": [first]}),
+            ("delta", {"tool_calls": [{"index": i, "function": {"arguments": text[7:]}}]}),
+        ]
     return [*steps, ("finish", "tool_calls"), ("usage", USAGE)]
 
 
@@ -81,12 +93,19 @@ def test_tools(client, primary, before, way):
 
     first, second = primary.asked
     (offered,) = first.body["tools"]
-    assert (offered["function"]["name"], set(offered["function"]["parameters"]["properties"])) == ("multiply", {"a", "b"})
+    assert (offered["function"]["name"], set(offered["function"]["parameters"]["properties"])) == (
+        "multiply",
+        {"a", "b"},
+    )
     called, *results = second.messages[-3:]
-    assert [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in called["tool_calls"]] == [("multiply", one) for one in given]
+    assert [
+        (call["function"]["name"], json.loads(call["function"]["arguments"])) for call in called["tool_calls"]
+    ] == [("multiply", one) for one in given]
     assert [(result["role"], words(result)) for result in results] == [("tool", "42"), ("tool", "6")]
     assert [result["tool_call_id"] for result in results] == [call["id"] for call in called["tool_calls"]]
-    assert "".join(step[1] for step in before if step[0] == "token") in words(called)  # beside which some put what was thought
+    assert "".join(step[1] for step in before if step[0] == "token") in words(
+        called
+    )  # beside which some put what was thought
 
 
 @pytest.mark.parametrize("client", ALL, indirect=True)
@@ -96,7 +115,9 @@ def test_structured_output(client, primary, way):
         primary.runs(("role",), *calls_of(client.forced, CITY))
     else:
         text = json.dumps(CITY)
-        primary.runs(("role",), ("token", text[:12]), ("token", text[12:]), ("finish", "stop"), ("usage", USAGE))
+        primary.runs(
+            ("role",), ("token", text[:12]), ("token", text[12:]), ("finish", "stop"), ("usage", USAGE)
+        )
 
     city = getattr(client, way)("Name a city")
 
@@ -104,7 +125,10 @@ def test_structured_output(client, primary, way):
     asked = primary.last.body
     if client.forced:
         (offered,) = (tool["function"] for tool in asked["tools"])
-        assert asked["tool_choice"] in ("required", {"type": "function", "function": {"name": offered["name"]}})
+        assert asked["tool_choice"] in (
+            "required",
+            {"type": "function", "function": {"name": offered["name"]}},
+        )
         assert offered["parameters"]["properties"].keys() == CITY.keys()
     else:
         form = asked["response_format"]

@@ -10,7 +10,12 @@ from tests.clients.every_client import ALL, TALKING, made
 from tests.support.server import ROOT, Server
 
 MAX_TOKENS = 60
-SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
+SENTENCES = [
+    "That is a happy person",
+    "That is a happy dog",
+    "That is a very happy person",
+    "Today is a sunny day",
+]
 PUBLISHED = [1, 0.6945, 0.9429, 0.2569]
 BEYOND_IT = {
     "instructor, json": "the schema stands in the prompt alone, and so small a model does not follow it",

@@ -15,7 +15,12 @@ from errors import BadRequest, Cancelled, Unavailable
 from routing.classifier import MlxClassifier
 from tests.support.server import HANG_GUARD_S, ROOT
 
-SENTENCES = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
+SENTENCES = [
+    "That is a happy person",
+    "That is a happy dog",
+    "That is a very happy person",
+    "Today is a sunny day",
+]
 IN_CL100K = [[4897, 374, 264, 6380, 1732], [4897, 374, 264, 6380, 5679]]  # tiktoken's ids of the first two
 
 
@@ -77,7 +82,12 @@ def test_the_models_own_tokens_beyond_256_are_left_out(real):
 
 @pytest.mark.parametrize(
     ("inputs", "param"),
-    [([[100_256]], "input"), ([[1], [2], [3], [199_999]], "input[3]"), ([[101, 30_522, 102]], "input"), ([[5, 10**30]], "input")],
+    [
+        ([[100_256]], "input"),
+        ([[1], [2], [3], [199_999]], "input[3]"),
+        ([[101, 30_522, 102]], "input"),
+        ([[5, 10**30]], "input"),
+    ],
 )
 def test_token_ids_that_mean_nothing_are_refused_by_name_with_what_to_do(real, inputs, param):
     with pytest.raises(BadRequest, match="check_embedding_ctx_length=False") as refused:
@@ -102,7 +112,20 @@ def test_words_behind_many_characters_that_are_few_tokens_are_read(real, before)
     assert cosine(far[0], none[0]) < 0.9
 
 
-@pytest.mark.parametrize("odd", ["", " ", "\0", "\ud83d", "\u200b", "🇩🇪" * 3, "x" * 2_000_000, "日本語のテキスト", "\N{COMBINING ACUTE ACCENT}" * 300])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "",
+        " ",
+        "\0",
+        "\ud83d",
+        "\u200b",
+        "🇩🇪" * 3,
+        "x" * 2_000_000,
+        "日本語のテキスト",
+        "\N{COMBINING ACUTE ACCENT}" * 300,
+    ],
+)
 def test_any_text_has_an_embedding(real, odd):
     vectors, _ = real.embed([odd])
 
@@ -120,7 +143,7 @@ def test_embedding_and_classifying_at_once_change_no_number(real):
     classifier = MlxClassifier(load)
     conversations = [[("user", f"{text}, {number}?")] for number, text in enumerate(SENTENCES * 10)]
     texts = [f"{sentence} {number}" for number in range(20) for sentence in SENTENCES]
-    ask = lambda turns: classifier.probabilities(turns, HANG_GUARD_S, lambda cancel: None)[0]  # noqa: E731
+    ask = lambda turns: classifier.probabilities(turns, HANG_GUARD_S, lambda cancel: None)[0]
     decided_alone, (embedded_alone, _) = [ask(turns) for turns in conversations], real.embed(texts)
     embedded = queue.Queue()
     clients = [threading.Thread(target=lambda: embedded.put(real.embed(texts)[0])) for _ in range(3)]
@@ -180,13 +203,13 @@ def scripted(encoder):
     embedder.close()
 
 
-def asks(embedder, inputs, on_hang_up=lambda cancel: None):
+def asks(embedder, inputs, on_cancel=lambda cancel: None):
     """Ask on another thread; returns a queue that gets the vectors or the exception."""
     answers = queue.Queue()
 
     def ask():
         try:
-            answers.put(embedder.embed(inputs, on_hang_up)[0].ravel().tolist())
+            answers.put(embedder.embed(inputs, on_cancel)[0].ravel().tolist())
         except Exception as error:
             answers.put(error)
 

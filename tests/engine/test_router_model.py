@@ -45,8 +45,14 @@ def model(models):
         ("write a haiku about autumn leaves", "MODERATE"),
         ("thanks, that was helpful!", "MODERATE"),
         ("write a python function that reverses a string", "MODERATE"),
-        ("prove that every finitely generated projective module over a local ring is free, with all details", "COMPLEX"),
-        ("design a geo-replicated payment ledger with exactly-once semantics, failure analysis and capacity planning", "COMPLEX"),
+        (
+            "prove that every finitely generated projective module over a local ring is free, with all details",
+            "COMPLEX",
+        ),
+        (
+            "design a geo-replicated payment ledger with exactly-once semantics, failure analysis and capacity planning",
+            "COMPLEX",
+        ),
     ],
 )
 def test_plain_requests_get_their_decision(model, text, expected):
@@ -76,7 +82,18 @@ def test_probabilities_cover_the_labels_and_sum_to_one(model):
         said("a\n" * 50_000, "", "and now?"),
         [("system", "be brief"), ("tool", "{}"), ("user", "why?")],
     ],
-    ids=["none", "empty", "blank", "surrogates", "nulls", "emoji", "long word", "many scripts", "long history", "odd roles"],
+    ids=[
+        "none",
+        "empty",
+        "blank",
+        "surrogates",
+        "nulls",
+        "emoji",
+        "long word",
+        "many scripts",
+        "long history",
+        "odd roles",
+    ],
 )
 def test_any_text_gets_probabilities(model, turns):
     probabilities = model.probabilities(turns)
@@ -91,7 +108,11 @@ def test_the_same_request_gets_the_same_answer_twice(model):
 
 
 def test_a_batch_answers_each_conversation_as_it_would_alone(model):
-    conversations = [said("hi"), said("what's the weather", "Sunny.", "and tomorrow?"), said("prove it " * 100)]
+    conversations = [
+        said("hi"),
+        said("what's the weather", "Sunny.", "and tomorrow?"),
+        said("prove it " * 100),
+    ]
 
     together = model.batch(conversations)
 
@@ -101,8 +122,12 @@ def test_a_batch_answers_each_conversation_as_it_would_alone(model):
 
 
 def test_the_turn_before_changes_what_a_follow_up_means(model):
-    after_weather = model.probabilities(said("what's the weather in Rome today?", "24 degrees and sunny.", "and tomorrow?"))
-    after_proof = model.probabilities(said("prove Sylow's theorems in full", "Let G be a group of order p^k m ...", "thanks!"))
+    after_weather = model.probabilities(
+        said("what's the weather in Rome today?", "24 degrees and sunny.", "and tomorrow?")
+    )
+    after_proof = model.probabilities(
+        said("prove Sylow's theorems in full", "Let G be a group of order p^k m ...", "thanks!")
+    )
 
     assert decision(after_weather) == "ENRICH"
     assert decision(after_proof) == "MODERATE"
@@ -121,7 +146,12 @@ def test_only_the_cut_is_read_of_a_long_turn():
 def test_two_turns_before_the_last_are_read():
     reading = Reading.of(said("forgotten", "forgotten too", "question", "answer", "and then?"))
 
-    assert (reading.before_user, reading.before_assistant, reading.last, reading.turns) == ("question", "answer", "and then?", 5)
+    assert (reading.before_user, reading.before_assistant, reading.last, reading.turns) == (
+        "question",
+        "answer",
+        "and then?",
+        5,
+    )
 
 
 def test_lexical_features_are_of_length_one_and_the_same_on_every_machine():
@@ -182,7 +212,14 @@ def test_importing_the_model_does_not_import_mlx():
 def test_sentence_embeddings_have_the_published_cosines(models):
     from engine.encoder import FOLDER, Encoder
 
-    embeddings = Encoder(models / FOLDER).embed(["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"])
+    embeddings = Encoder(models / FOLDER).embed(
+        [
+            "That is a happy person",
+            "That is a happy dog",
+            "That is a very happy person",
+            "Today is a sunny day",
+        ]
+    )
 
     assert (embeddings @ embeddings[0]).tolist() == pytest.approx([1, 0.6945, 0.9429, 0.2569], abs=5e-4)
 

@@ -19,23 +19,36 @@ WEATHER = {
     "function": {
         "name": "get_weather",
         "description": "Get the weather of a city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}}, "required": ["city", "unit"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+            "required": ["city", "unit"],
+        },
     },
 }
-CLOCK = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
+CLOCK = {
+    "type": "function",
+    "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}},
+}
 PARIS = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 # What pydantic makes of a class with an enum, a union of classes, a nested list, and Optional.
 PYDANTIC = {
     "$defs": {
         "Cat": {
-            "properties": {"kind": {"const": "cat", "title": "Kind", "type": "string"}, "lives": {"title": "Lives", "type": "integer"}},
+            "properties": {
+                "kind": {"const": "cat", "title": "Kind", "type": "string"},
+                "lives": {"title": "Lives", "type": "integer"},
+            },
             "required": ["kind", "lives"],
             "title": "Cat",
             "type": "object",
         },
         "Dog": {
-            "properties": {"kind": {"const": "dog", "title": "Kind", "type": "string"}, "good": {"title": "Good", "type": "boolean"}},
+            "properties": {
+                "kind": {"const": "dog", "title": "Kind", "type": "string"},
+                "good": {"title": "Good", "type": "boolean"},
+            },
             "required": ["kind", "good"],
             "title": "Dog",
             "type": "object",
@@ -45,11 +58,18 @@ PYDANTIC = {
     "properties": {
         "size": {"$ref": "#/$defs/Size"},
         "pet": {
-            "discriminator": {"mapping": {"cat": "#/$defs/Cat", "dog": "#/$defs/Dog"}, "propertyName": "kind"},
+            "discriminator": {
+                "mapping": {"cat": "#/$defs/Cat", "dog": "#/$defs/Dog"},
+                "propertyName": "kind",
+            },
             "oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}],
             "title": "Pet",
         },
-        "born": {"anyOf": [{"format": "date", "type": "string"}, {"type": "null"}], "default": None, "title": "Born"},
+        "born": {
+            "anyOf": [{"format": "date", "type": "string"}, {"type": "null"}],
+            "default": None,
+            "title": "Born",
+        },
     },
     "required": ["size", "pet"],
     "title": "Owner",
@@ -58,19 +78,38 @@ PYDANTIC = {
 
 TREE = {
     "$defs": {
-        "tree": {"type": "object", "properties": {"leaves": {"type": "array", "items": {"$ref": "#/$defs/tree"}, "maxItems": 1}}, "additionalProperties": False}
+        "tree": {
+            "type": "object",
+            "properties": {"leaves": {"type": "array", "items": {"$ref": "#/$defs/tree"}, "maxItems": 1}},
+            "additionalProperties": False,
+        }
     },
     "$ref": "#/$defs/tree",
 }
 
 SCHEMAS = {
-    "flat": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}}, "required": ["name", "age"]},
+    "flat": {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+    },
     "nested": {
         "type": "object",
-        "properties": {"at": {"type": "object", "properties": {"x": {"type": "number", "minimum": 0, "maximum": 9, "multipleOf": 0.5}}, "required": ["x"]}},
+        "properties": {
+            "at": {
+                "type": "object",
+                "properties": {"x": {"type": "number", "minimum": 0, "maximum": 9, "multipleOf": 0.5}},
+                "required": ["x"],
+            }
+        },
         "required": ["at"],
     },
-    "enums in an array": {"type": "array", "items": {"enum": ["red", "green", 3, None]}, "minItems": 2, "maxItems": 3},
+    "enums in an array": {
+        "type": "array",
+        "items": {"enum": ["red", "green", 3, None]},
+        "minItems": 2,
+        "maxItems": 3,
+    },
     "union": {"anyOf": [{"type": "integer", "minimum": 10, "maximum": 99}, {"type": ["boolean", "null"]}]},
     "map": {"type": "object", "additionalProperties": {"type": "boolean"}, "maxProperties": 2},
     "an unknown format": {"type": "string", "format": "made-up", "maxLength": 12},
@@ -104,7 +143,12 @@ def refused(real, **fields):
 
 
 def deltas_of(events):
-    return [call for event in events for choice in event["choices"] for call in choice["delta"].get("tool_calls", ())]
+    return [
+        call
+        for event in events
+        for choice in event["choices"]
+        for call in choice["delta"].get("tool_calls", ())
+    ]
 
 
 def arguments_of(call, tool=WEATHER):
@@ -123,7 +167,12 @@ def test_any_schema_is_held_to_sampled_or_not_streamed_or_not_in_one_batch_with_
         if i == len(wanted):
             return real.answer(messages=FRANCE)[0]
         schema, temperature = wanted[i]
-        body = {"messages": [{"role": "user", "content": "Any example."}], "response_format": as_schema(schema), "temperature": temperature, "max_tokens": 90}
+        body = {
+            "messages": [{"role": "user", "content": "Any example."}],
+            "response_format": as_schema(schema),
+            "temperature": temperature,
+            "max_tokens": 90,
+        }
         if i % 3:
             return real.answer(**body)[:2]
         message, finish_reason, _ = whole(real, **body)
@@ -140,7 +189,8 @@ def test_any_schema_is_held_to_sampled_or_not_streamed_or_not_in_one_batch_with_
 
 def test_a_json_object_is_one_whatever_was_said(real):
     text, finish_reason, _ = real.answer(
-        messages=[{"role": "user", "content": "What is the capital of France? Answer in JSON."}], response_format={"type": "json_object"}
+        messages=[{"role": "user", "content": "What is the capital of France? Answer in JSON."}],
+        response_format={"type": "json_object"},
     )
 
     assert json.loads(text) == {"city": "Paris"}
@@ -148,7 +198,9 @@ def test_a_json_object_is_one_whatever_was_said(real):
 
 
 def test_an_answer_cut_by_the_clients_own_limit_says_length(real):
-    message, finish_reason, answer = whole(real, messages=PARIS, response_format=as_schema(SCHEMAS["flat"], strict=True), max_tokens=4)
+    message, finish_reason, answer = whole(
+        real, messages=PARIS, response_format=as_schema(SCHEMAS["flat"], strict=True), max_tokens=4
+    )
 
     assert message["content"].startswith('{"name": "')
     assert finish_reason == "length"
@@ -156,7 +208,14 @@ def test_an_answer_cut_by_the_clients_own_limit_says_length(real):
 
 
 def test_a_seed_a_stop_word_a_bias_and_logprobs_work_with_a_form(real):
-    body = {"messages": PARIS, "response_format": as_schema(SCHEMAS["flat"]), "temperature": 1.2, "seed": 7, "logprobs": True, "top_logprobs": 3}
+    body = {
+        "messages": PARIS,
+        "response_format": as_schema(SCHEMAS["flat"]),
+        "temperature": 1.2,
+        "seed": 7,
+        "logprobs": True,
+        "top_logprobs": 3,
+    }
 
     first, _, answer = whole(real, **body, logit_bias={"28": -100})
     again, _, _ = whole(real, **body, logit_bias={"28": -100})
@@ -197,9 +256,22 @@ def test_the_fields_of_vllm_hold_an_answer_too(real):
         {"type": "integer", "maxLength": 10**400},
         {"enum": []},
         {"oneOf": [{"type": "object", "properties": {"a": {}}}, {"type": "object", "properties": {"b": {}}}]},
-        {"$defs": {"n": {"type": "object", "properties": {"c": {"$ref": "#/$defs/n"}}, "required": ["c"]}}, "$ref": "#/$defs/n"},
+        {
+            "$defs": {"n": {"type": "object", "properties": {"c": {"$ref": "#/$defs/n"}}, "required": ["c"]}},
+            "$ref": "#/$defs/n",
+        },
         {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(1000)}},
-        {"allOf": [{"anyOf": [{"type": "object", "properties": {f"p{i}_{j}": {}}, "required": [f"p{i}_{j}"]} for j in range(4)]} for i in range(7)]},
+        {
+            "allOf": [
+                {
+                    "anyOf": [
+                        {"type": "object", "properties": {f"p{i}_{j}": {}}, "required": [f"p{i}_{j}"]}
+                        for j in range(4)
+                    ]
+                }
+                for i in range(7)
+            ]
+        },
     ],
     ids=lambda schema: str(schema)[:40],
 )
@@ -212,14 +284,27 @@ def test_a_schema_that_cannot_be_held_to_is_refused_by_name(real, schema):
 
 
 def chain(link, length=500):
-    return {"$defs": {f"a{i}": link({"$ref": f"#/$defs/a{i + 1}"}) for i in range(length)} | {f"a{length}": {"type": "string"}}, "$ref": "#/$defs/a0"}
+    return {
+        "$defs": {f"a{i}": link({"$ref": f"#/$defs/a{i + 1}"}) for i in range(length)}
+        | {f"a{length}": {"type": "string"}},
+        "$ref": "#/$defs/a0",
+    }
 
 
 HOSTILE = {
     "a chain of objects": chain(lambda ref: {"type": "object", "properties": {"c": ref}, "required": ["c"]}),
     "a chain of unions": chain(lambda ref: {"anyOf": [ref, {"type": "null"}]}),
-    "unions that double": chain(lambda ref: {"anyOf": [ref, {"type": "object", "properties": {"a": ref}}, {"type": "array", "items": ref}]}, 20),
-    "a thousand properties": {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(1000)}, "required": [f"p{i}" for i in range(1000)]},
+    "unions that double": chain(
+        lambda ref: {
+            "anyOf": [ref, {"type": "object", "properties": {"a": ref}}, {"type": "array", "items": ref}]
+        },
+        20,
+    ),
+    "a thousand properties": {
+        "type": "object",
+        "properties": {f"p{i}": {"type": "string"} for i in range(1000)},
+        "required": [f"p{i}" for i in range(1000)],
+    },
     "thousands of values": {"enum": [f"value {i}" for i in range(4000)]},
     "a million items": {"type": "array", "minItems": 10**6, "items": {"type": "string"}},
     "a million characters": {"type": "string", "minLength": 10**6},
@@ -235,7 +320,16 @@ def test_hostile_schemas_neither_end_the_engine_nor_an_answer_beside_them(real):
         free = pool.submit(real.answer, messages=FRANCE)
         statuses = list(
             pool.map(
-                lambda schema: real.ask(checked({"messages": PARIS, "response_format": as_schema(schema), "max_tokens": 5, "stream": True}))[0],
+                lambda schema: real.ask(
+                    checked(
+                        {
+                            "messages": PARIS,
+                            "response_format": as_schema(schema),
+                            "max_tokens": 5,
+                            "stream": True,
+                        }
+                    )
+                )[0],
                 HOSTILE.values(),
             )
         )
@@ -247,7 +341,15 @@ def test_hostile_schemas_neither_end_the_engine_nor_an_answer_beside_them(real):
 
 def test_a_grammar_that_breaks_in_the_middle_is_told_in_the_stream(real):
     status, raw = real.ask(
-        checked({"messages": PARIS, "response_format": as_schema(HOSTILE["many states"]), "stream": True, "max_tokens": 60, "temperature": 2.0})
+        checked(
+            {
+                "messages": PARIS,
+                "response_format": as_schema(HOSTILE["many states"]),
+                "stream": True,
+                "max_tokens": 60,
+                "temperature": 2.0,
+            }
+        )
     )
 
     *_, last = [line for line in raw.decode().split("\n\n") if line.startswith("data: ")]
@@ -255,9 +357,15 @@ def test_a_grammar_that_breaks_in_the_middle_is_told_in_the_stream(real):
     assert "too complex" in json.loads(last[6:])["error"]["message"]
 
 
-@pytest.mark.parametrize("constraint", [{}, "json", {"json": "x", "param": "p"}, {"choice": [], "param": "p"}, {"calls": 1, "at": [0]}], ids=str)
+@pytest.mark.parametrize(
+    "constraint",
+    [{}, "json", {"json": "x", "param": "p"}, {"choice": [], "param": "p"}, {"calls": 1, "at": [0]}],
+    ids=str,
+)
 def test_a_constraint_that_no_guard_made_is_refused(real, constraint):
-    status, raw = real.ask({"model": "default_model", "messages": FRANCE, "max_tokens": 1, "constraint": constraint})
+    status, raw = real.ask(
+        {"model": "default_model", "messages": FRANCE, "max_tokens": 1, "constraint": constraint}
+    )
 
     assert (status, json.loads(raw)["error"]["param"]) == (400, "constraint")
 
@@ -266,19 +374,28 @@ def test_a_constraint_that_no_guard_made_is_refused(real, constraint):
 
 
 def test_a_required_call_streams_its_name_first_and_then_its_arguments(real):
-    _, finish_reason, events = real.answer(messages=PARIS, tools=[WEATHER, CLOCK], tool_choice="required", max_tokens=60)
+    _, finish_reason, events = real.answer(
+        messages=PARIS, tools=[WEATHER, CLOCK], tool_choice="required", max_tokens=60
+    )
 
     first, *rest = deltas_of(events)
     assert first["index"] == 0 and first["type"] == "function" and first["id"].startswith("call_")
     assert first["function"]["name"] == "get_weather"
-    assert len(rest) > 3 and all(set(delta) == {"index", "function"} and set(delta["function"]) == {"arguments"} for delta in rest)
+    assert len(rest) > 3 and all(
+        set(delta) == {"index", "function"} and set(delta["function"]) == {"arguments"} for delta in rest
+    )
     [call] = tool_calls.whole([first, *rest])
     assert arguments_of(call) == {"city": "Paris", "unit": "celsius"}
     assert finish_reason == "tool_calls"
 
 
 def test_a_named_function_is_called_and_nothing_is_said(real):
-    message, finish_reason, _ = whole(real, messages=PARIS, tools=[CLOCK, WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}})
+    message, finish_reason, _ = whole(
+        real,
+        messages=PARIS,
+        tools=[CLOCK, WEATHER],
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
+    )
 
     [call] = message["tool_calls"]
     assert message["content"] is None
@@ -287,7 +404,9 @@ def test_a_named_function_is_called_and_nothing_is_said(real):
 
 
 def test_a_call_that_is_cut_says_length_and_keeps_what_there_is(real):
-    message, finish_reason, _ = whole(real, messages=PARIS, tools=[WEATHER], tool_choice="required", max_tokens=4)
+    message, finish_reason, _ = whole(
+        real, messages=PARIS, tools=[WEATHER], tool_choice="required", max_tokens=4
+    )
 
     [call] = message["tool_calls"]
     assert finish_reason == "length"
@@ -295,7 +414,10 @@ def test_a_call_that_is_cut_says_length_and_keeps_what_there_is(real):
 
 
 def test_a_tool_that_cannot_be_held_to_is_refused_by_its_place(real):
-    bad = {"type": "function", "function": {"name": "bad", "parameters": {"type": "object", "properties": {"a": {"pattern": "["}}}}}
+    bad = {
+        "type": "function",
+        "function": {"name": "bad", "parameters": {"type": "object", "properties": {"a": {"pattern": "["}}}},
+    }
 
     everywhere = refused(real, tools=[CLOCK, bad], tool_choice="required")
     by_name = refused(real, tools=[CLOCK, bad], tool_choice={"type": "function", "function": {"name": "bad"}})
@@ -304,7 +426,13 @@ def test_a_tool_that_cannot_be_held_to_is_refused_by_its_place(real):
 
 
 def test_tools_cost_a_model_that_cannot_call_them_nothing(real):
-    many = [{"type": "function", "function": {**WEATHER["function"], "name": f"tool_{i}", "description": "words " * 100}} for i in range(36)]
+    many = [
+        {
+            "type": "function",
+            "function": {**WEATHER["function"], "name": f"tool_{i}", "description": "words " * 100},
+        }
+        for i in range(36)
+    ]
 
     free, finish_reason, answer = whole(real, messages=FRANCE, tools=many)
     _, _, without = whole(real, messages=FRANCE)
@@ -314,7 +442,11 @@ def test_tools_cost_a_model_that_cannot_call_them_nothing(real):
 
 
 def test_the_result_of_a_call_is_read_by_a_model_whose_template_knows_none(real):
-    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris", "unit": "celsius"}'}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": '{"city": "Paris", "unit": "celsius"}'},
+    }
     said = [
         *PARIS,
         {"role": "assistant", "content": None, "tool_calls": [call]},
@@ -347,7 +479,12 @@ def thinker(tmp_path_factory):
     built_in = Path(prepare.model_dir(prepare.BUILTIN))
     for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
         (model / name).symlink_to(built_in / name)
-    tokenizer = (built_in / "tokenizer.json").read_text().replace("<reponame>", "<think>").replace("<file_sep>", "</think>")
+    tokenizer = (
+        (built_in / "tokenizer.json")
+        .read_text()
+        .replace("<reponame>", "<think>")
+        .replace("<file_sep>", "</think>")
+    )
     (model / "tokenizer.json").write_text(tokenizer)
     (model / "chat_template.jinja").write_text(TEMPLATE)
     running = Running(folder, model)
@@ -368,7 +505,9 @@ def test_a_form_comes_after_the_thinking_and_not_as_part_of_it(thinker):
 def test_a_model_that_knows_tools_is_told_them_by_its_own_template_and_can_be_forced_as_well(thinker):
     _, _, told = whole(thinker, messages=PARIS, tools=[WEATHER, CLOCK], max_tokens=1)
     _, _, untold = whole(thinker, messages=PARIS, max_tokens=1)
-    message, finish_reason, _ = whole(thinker, messages=PARIS, tools=[WEATHER, CLOCK], tool_choice="required", max_tokens=90)
+    message, finish_reason, _ = whole(
+        thinker, messages=PARIS, tools=[WEATHER, CLOCK], tool_choice="required", max_tokens=90
+    )
 
     assert told["usage"]["prompt_tokens"] > untold["usage"]["prompt_tokens"] + 50
     assert message["tool_calls"][0]["function"]["name"] in ("get_weather", "get_time")
@@ -407,7 +546,14 @@ def rambled(constraint, most_tokens):
     [
         {"type": "object"},
         {},
-        {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "array"}}, "required": ["a", "b"]}},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"a": {"type": "string"}, "b": {"type": "array"}},
+                "required": ["a", "b"],
+            },
+        },
         PYDANTIC,
     ],
     ids=["object", "anything", "array", "pydantic"],
@@ -420,12 +566,23 @@ def test_a_rambling_answer_is_wound_up_within_its_budget(grammars, schema):
     tokens, has_ended = rambled(constraint, 200)
 
     assert has_ended
-    jsonschema.validate(json.loads(grammars._tokenizer.decode(tokens)), schema, cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(
+        json.loads(grammars._tokenizer.decode(tokens)), schema, cls=jsonschema.Draft202012Validator
+    )
 
 
 @pytest.mark.parametrize("most", [1, 5], ids=["one call", "several"])
 def test_as_many_calls_come_as_are_wanted_of_any_of_many_tools(grammars, most):
-    many = [{"type": "function", "function": {"name": f"tool-{i}", "parameters": {"type": "object", "properties": {"n": {"enum": [i]}}}}} for i in range(36)]
+    many = [
+        {
+            "type": "function",
+            "function": {
+                "name": f"tool-{i}",
+                "parameters": {"type": "object", "properties": {"n": {"enum": [i]}}},
+            },
+        }
+        for i in range(36)
+    ]
     constraint = grammars.compile({"calls": most, "at": list(range(36))}, many, 200)
 
     tokens, has_ended = rambled(constraint, 200)
@@ -461,28 +618,51 @@ def test_an_answer_with_a_limit_of_the_clients_is_not_wound_up(grammars):
         ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}),
         ({"type": "string", "format": "made-up"}, {"type": "string", "maxLength": 300}),
         ({"const": "x"}, {"const": "x"}),
-        ({"type": "array", "items": {"type": "null"}}, {"type": "array", "items": {"type": "null"}, "maxItems": 25}),
-        ({"type": "array", "items": {"type": "null"}, "minItems": 30}, {"type": "array", "items": {"type": "null"}, "minItems": 30, "maxItems": 30}),
-        ({"prefixItems": [{"type": "string"}] * 4}, {"prefixItems": [{"type": "string", "maxLength": 150}] * 4}),
-        ({"type": "object", "properties": {}}, {"type": "object", "properties": {}, "additionalProperties": False}),
+        (
+            {"type": "array", "items": {"type": "null"}},
+            {"type": "array", "items": {"type": "null"}, "maxItems": 25},
+        ),
+        (
+            {"type": "array", "items": {"type": "null"}, "minItems": 30},
+            {"type": "array", "items": {"type": "null"}, "minItems": 30, "maxItems": 30},
+        ),
+        (
+            {"prefixItems": [{"type": "string"}] * 4},
+            {"prefixItems": [{"type": "string", "maxLength": 150}] * 4},
+        ),
+        (
+            {"type": "object", "properties": {}},
+            {"type": "object", "properties": {}, "additionalProperties": False},
+        ),
         (
             {"type": "object", "properties": {}, "additionalProperties": {"type": "null"}},
             {"type": "object", "properties": {}, "additionalProperties": {"type": "null"}},
         ),
-        ({"properties": {"type": {"type": "string"}}}, {"properties": {"type": {"type": "string", "maxLength": 300}}}),
+        (
+            {"properties": {"type": {"type": "string"}}},
+            {"properties": {"type": {"type": "string", "maxLength": 300}}},
+        ),
         (
             {"anyOf": [{"type": "string"}, {"type": ["string", "null"]}]},
             {"anyOf": [{"type": "string", "maxLength": 300}, {"type": ["string", "null"], "maxLength": 300}]},
         ),
         (
             {"type": "object", "additionalProperties": {"type": "null"}},
-            {"type": "object", "patternProperties": {"^.{1,60}$": {"type": "null"}}, "additionalProperties": False, "maxProperties": 25},
+            {
+                "type": "object",
+                "patternProperties": {"^.{1,60}$": {"type": "null"}},
+                "additionalProperties": False,
+                "maxProperties": 25,
+            },
         ),
         (
             {"type": "object", "properties": {"a": {"type": "null"}}, "anyOf": [{"required": ["a"]}]},
             {"type": "object", "properties": {"a": {"type": "null"}}, "anyOf": [{"required": ["a"]}]},
         ),
-        ({"properties": "nonsense", "anyOf": 5, "type": "object"}, {"properties": "nonsense", "anyOf": 5, "type": "object"}),
+        (
+            {"properties": "nonsense", "anyOf": 5, "type": "object"},
+            {"properties": "nonsense", "anyOf": 5, "type": "object"},
+        ),
     ],
     ids=lambda schema: str(schema)[:50],
 )
@@ -505,7 +685,10 @@ def test_calls_are_read_however_their_text_is_cut(size):
     deltas = [delta for i in range(0, len(LINES), size) for delta in reader.feed(LINES[i : i + size])]
 
     calls = tool_calls.whole(deltas)
-    assert [call["function"] for call in calls] == [{"name": "get_weather", "arguments": '{"city": "Par}is"}'}, {"name": "get_time", "arguments": "{}"}]
+    assert [call["function"] for call in calls] == [
+        {"name": "get_weather", "arguments": '{"city": "Par}is"}'},
+        {"name": "get_time", "arguments": "{}"},
+    ]
     assert [delta["index"] for delta in deltas if "id" in delta] == [0, 1]
 
 
@@ -518,7 +701,16 @@ def test_a_call_that_is_cut_keeps_its_last_character():
 
 
 @pytest.mark.parametrize(
-    "parsed", ["text", {"arguments": {}}, {"name": 5}, {"name": "f", "arguments": [1]}, {"name": "f", "arguments": "[1]"}, [{"name": "f"}, 5]], ids=str
+    "parsed",
+    [
+        "text",
+        {"arguments": {}},
+        {"name": 5},
+        {"name": "f", "arguments": [1]},
+        {"name": "f", "arguments": "[1]"},
+        [{"name": "f"}, 5],
+    ],
+    ids=str,
 )
 def test_what_a_model_wrote_that_is_no_call_is_none(parsed):
     parse = tool_calls.sound(lambda text, tools: parsed)
@@ -528,7 +720,9 @@ def test_what_a_model_wrote_that_is_no_call_is_none(parsed):
 
 
 def test_arguments_that_a_model_wrote_as_a_text_are_read_and_missing_ones_are_none():
-    assert tool_calls.sound(lambda text, tools: {"name": "f", "arguments": '{"a": 1}'})("", None) == [{"name": "f", "arguments": {"a": 1}}]
+    assert tool_calls.sound(lambda text, tools: {"name": "f", "arguments": '{"a": 1}'})("", None) == [
+        {"name": "f", "arguments": {"a": 1}}
+    ]
     assert tool_calls.sound(lambda text, tools: [{"name": "f"}])("", None) == [{"name": "f", "arguments": {}}]
 
 
@@ -558,7 +752,13 @@ def test_a_conversation_with_calls_becomes_text_for_a_template_without_tools():
 
 
 def test_thirty_six_tools_are_told_in_brief():
-    many = [{"type": "function", "function": {**WEATHER["function"], "name": f"tool_{i}", "description": "words " * 500}} for i in range(36)]
+    many = [
+        {
+            "type": "function",
+            "function": {**WEATHER["function"], "name": f"tool_{i}", "description": "words " * 500},
+        }
+        for i in range(36)
+    ]
 
     [system, *_] = tool_calls.as_text(PARIS, many)
 

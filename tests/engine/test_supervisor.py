@@ -85,7 +85,11 @@ class Scripted:
         return found
 
     def reported(self, state, reason):
-        return self.until(lambda: (engine := self.state.read()).state == state and reason in (engine.reason or "") and engine)
+        return self.until(
+            lambda: (
+                (engine := self.state.read()).state == state and reason in (engine.reason or "") and engine
+            )
+        )
 
     def life(self, number):
         self.until(lambda: (self.lives / str(number)).exists() and (self.lives / str(number)).read_text())
@@ -154,7 +158,14 @@ def test_an_engine_that_cannot_start_is_down_with_its_own_reason_and_is_tried_ag
     assert down.base_url is None
 
 
-@pytest.mark.parametrize(("word", "reason"), [("exits", "exited with code 3"), ("hides", "closed its stdout"), ("babbles", "something else than news")])
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("exits", "exited with code 3"),
+        ("hides", "closed its stdout"),
+        ("babbles", "something else than news"),
+    ],
+)
 def test_an_engine_that_never_says_where_it_listens_is_down_and_ended(script, word, reason):
     fake = script(word)
 
@@ -171,7 +182,10 @@ def test_an_engine_that_listens_but_cannot_answer_is_never_ready(script):
     assert not is_running(fake.life(0)["pid"])
 
 
-@pytest.mark.parametrize(("word", "reason"), [("stalls", "sent nothing"), ("broken", "generation thread"), ("refuses", "answered 500")])
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("stalls", "sent nothing"), ("broken", "generation thread"), ("refuses", "answered 500")],
+)
 def test_an_engine_that_runs_but_does_not_work_is_ended_and_started_again(script, word, reason):
     fake = script(f"{word},works")
 
@@ -185,7 +199,9 @@ def test_a_silent_engine_that_works_for_others_is_left_alone(script):
     fake = script("busy")
 
     engine = fake.state.wait_ready(HANG_GUARD_S)
-    fake.until(lambda: (fake.lives / "0.4").exists())  # the readiness check, and three probes that got no answer in time
+    fake.until(
+        lambda: (fake.lives / "0.4").exists()
+    )  # the readiness check, and three probes that got no answer in time
 
     assert fake.state.read() == engine
     assert is_running(engine.pid)

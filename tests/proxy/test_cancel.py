@@ -12,10 +12,14 @@ from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server, streamed_text
 
-CERTIFICATE = ROOT / "tests/support/loopback.pem"  # for 127.0.0.1 until 2126, made by openssl req -x509; its key is no secret
+CERTIFICATE = (
+    ROOT / "tests/support/loopback.pem"
+)  # for 127.0.0.1 until 2126, made by openssl req -x509; its key is no secret
 LATEST_S = 0.050  # from the decision until the provider has seen the hang-up (issue 2, "Speculation")
 TRIES = 5  # of which the median counts: other programs share the cores
-linux_only = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what a process holds in /proc")
+linux_only = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="counts what a process holds in /proc"
+)
 
 
 class Scene:
@@ -27,9 +31,15 @@ class Scene:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
         self.primary = FakeUpstream("p-model", context)
-        self.backup, self.cloud, self.judge = FakeUpstream("b-model"), FakeUpstream("c-model"), FakeUpstream("j-model")
+        self.backup, self.cloud, self.judge = (
+            FakeUpstream("b-model"),
+            FakeUpstream("c-model"),
+            FakeUpstream("j-model"),
+        )
         config = scripted_config(self.primary, self.backup, self.cloud, self.judge)
-        self.server = Server(folder, config, REQUESTS_CA_BUNDLE=str(CERTIFICATE)).wait_until_up().wait_until_known()
+        self.server = (
+            Server(folder, config, REQUESTS_CA_BUNDLE=str(CERTIFICATE)).wait_until_up().wait_until_known()
+        )
         self.caller = ThreadPoolExecutor(32)
 
     def reset(self):
@@ -58,7 +68,11 @@ class Scene:
         if moment is before_it_is_accepted:
             self.cloud.wait_asked()
             self.primary.accepts_again()
-        call = self.primary.wait_ignored() if moment in (before_it_is_accepted, before_it_is_read) else self.primary.last
+        call = (
+            self.primary.wait_ignored()
+            if moment in (before_it_is_accepted, before_it_is_read)
+            else self.primary.last
+        )
         assert call.hung_up.wait(HANG_GUARD_S), "the provider was never hung up"
         return call, reply.result(HANG_GUARD_S)
 
@@ -144,7 +158,9 @@ def test_the_provider_sees_the_hang_up_within_50_ms_of_the_decision(scene, momen
         delays.append(call.hung_up_at - scene.judge.last.answered_at)
         assert call.tokens_after_hang_up <= 1
         assert reply.headers["X-Speculation"] == "cancelled"
-        assert (streamed_text(reply) if stream else reply.json()["choices"][0]["message"]["content"]) == "forty-two"
+        assert (
+            streamed_text(reply) if stream else reply.json()["choices"][0]["message"]["content"]
+        ) == "forty-two"
 
     assert statistics.median(delays) <= LATEST_S, delays
 
@@ -170,8 +186,14 @@ def test_a_cancelled_call_is_told_in_the_log_and_the_record(scene):
     assert session["speculation"]["outcome"] == "cancelled"
     assert session["speculation"]["provider"] == "main"
     assert isinstance(session["speculation"]["cancel_ms"], int)
-    assert {step["provider"]: step["error"] for step in session["steps"]} == {"j-model": None, "main": "hung up", "cloud": None}
-    assert scene.server.log_line(rf"Cancelled speculative primary: session={session['id']} route=xai cancel_ms=\d+$")
+    assert {step["provider"]: step["error"] for step in session["steps"]} == {
+        "j-model": None,
+        "main": "hung up",
+        "cloud": None,
+    }
+    assert scene.server.log_line(
+        rf"Cancelled speculative primary: session={session['id']} route=xai cancel_ms=\d+$"
+    )
 
 
 @linux_only
@@ -191,7 +213,10 @@ def test_cancellations_leave_no_thread_and_no_descriptor_behind(scene):
         many_at_once()
 
     # 96 calls were cut; the pools of the others may still grow to eight connections each, with two descriptors for one.
-    wait_until(lambda: held(scene.server)[0] <= descriptors + 32, lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before")
+    wait_until(
+        lambda: held(scene.server)[0] <= descriptors + 32,
+        lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before",
+    )
     assert held(scene.server)[1] <= threads + 24
 
 
@@ -208,7 +233,10 @@ def test_sequential_cancellations_at_every_moment_leave_no_descriptor_behind(sce
     for _ in range(3):
         each_moment()
 
-    wait_until(lambda: held(scene.server)[0] <= descriptors + 2, lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before")
+    wait_until(
+        lambda: held(scene.server)[0] <= descriptors + 2,
+        lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before",
+    )
 
 
 def held(server):

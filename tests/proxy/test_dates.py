@@ -13,7 +13,10 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def test_the_whole_line():
     now = datetime(2026, 11, 7, 14, 30, tzinfo=BERLIN)
 
-    assert date_context(now) == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. Today is Saturday, 7 November 2026 (weekend), afternoon."
+    assert (
+        date_context(now)
+        == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. Today is Saturday, 7 November 2026 (weekend), afternoon."
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,11 +85,15 @@ def test_the_hour_that_the_clocks_skip_moves_the_time_of_day():
     told = [date_context(datetime(2026, 3, day, 3, 30, tzinfo=UTC).astimezone(BERLIN)) for day in (28, 29)]
 
     assert told[0].endswith("Saturday, 28 March 2026 (weekend), night.")  # 4:30
-    assert told[1].endswith("Sunday, 29 March 2026 (weekend), morning.")  # 5:30, the clocks went forward at 2:00
+    assert told[1].endswith(
+        "Sunday, 29 March 2026 (weekend), morning."
+    )  # 5:30, the clocks went forward at 2:00
 
 
 def test_a_zone_without_a_name_tells_its_offset():
-    assert "Time zone: CET (UTC+0100)." in date_context(datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1), "CET")))
+    assert "Time zone: CET (UTC+0100)." in date_context(
+        datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1), "CET"))
+    )
 
 
 def test_now_is_told_in_the_zone_asked_for():

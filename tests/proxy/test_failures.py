@@ -55,7 +55,13 @@ def is_switched_off(upstream):
 
 BROKE_OFF = "provider '{provider}' closed the connection before the answer was complete"
 FAILURES = {
-    "refused": Failure("refused connection", "connection refused", "ConnectFailed", is_switched_off, breaker=("open", "connection refused")),
+    "refused": Failure(
+        "refused connection",
+        "connection refused",
+        "ConnectFailed",
+        is_switched_off,
+        breaker=("open", "connection refused"),
+    ),
     "dns": Failure(
         "name that does not exist",
         "its name could not be resolved",
@@ -103,7 +109,13 @@ FAILURES = {
         alone=429,
         breaker=("open", "answered 429, asked for 600 s of rest"),
     ),
-    "500": Failure("500", "out of memory", "UpstreamStatus", lambda upstream: upstream.refuses(500, "out of memory"), status="500"),
+    "500": Failure(
+        "500",
+        "out of memory",
+        "UpstreamStatus",
+        lambda upstream: upstream.refuses(500, "out of memory"),
+        status="500",
+    ),
     "slow": Failure(
         "slow first byte: headers and a role, then nothing",
         "it stayed silent too long",
@@ -175,7 +187,10 @@ class Scene:
     def __init__(self, folder):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(LOOPBACK_CERTIFICATE)
-        self.upstreams = {name: FakeUpstream(name, tls=context if failure.tls else None) for name, failure in FAILURES.items()}
+        self.upstreams = {
+            name: FakeUpstream(name, tls=context if failure.tls else None)
+            for name, failure in FAILURES.items()
+        }
         self.resting = FakeUpstream("resting")
         self.next = FakeUpstream("next")
         self.next.streams("I am", " here")
@@ -185,9 +200,17 @@ class Scene:
 
     def start(self):
         # What was well rests long after it has failed, so that it is found as its failure left it; what never was is tried again and again.
-        self._well = self._serve("well", [name for name, failure in FAILURES.items() if not failure.url], rest_s=600)
-        self._ill = self._serve("ill", [name for name, failure in FAILURES.items() if failure.url], rest_s=0.1)
-        known = requests.get(self._well.url + "/health", params={"fresh": 1}, timeout=HANG_GUARD_S).json()["providers"].values()
+        self._well = self._serve(
+            "well", [name for name, failure in FAILURES.items() if not failure.url], rest_s=600
+        )
+        self._ill = self._serve(
+            "ill", [name for name, failure in FAILURES.items() if failure.url], rest_s=0.1
+        )
+        known = (
+            requests.get(self._well.url + "/health", params={"fresh": 1}, timeout=HANG_GUARD_S)
+            .json()["providers"]
+            .values()
+        )
         assert all(one["available"] for one in known if one["status"] != "disabled"), known
         return self
 
@@ -197,9 +220,16 @@ class Scene:
         for name in names:
             for mode in MODES:
                 for at in ("first", "alone"):
-                    config["providers"][f"{name}-{mode}-{at}"] = self._provider(self.upstreams[name], FAILURES[name])
+                    config["providers"][f"{name}-{mode}-{at}"] = self._provider(
+                        self.upstreams[name], FAILURES[name]
+                    )
                 config["routes"][f"{name}-{mode}"] = {"chain": [f"{name}-{mode}-first", "backup"]}
-        config["providers"]["resting"] = {"kind": "openai", "base_url": self.resting.url, "model": "resting", "timeouts": GENEROUS}
+        config["providers"]["resting"] = {
+            "kind": "openai",
+            "base_url": self.resting.url,
+            "model": "resting",
+            "timeouts": GENEROUS,
+        }
         config["routes"]["after-a-rest"] = {"chain": ["resting", "backup"]}
         path = self._folder / folder
         path.mkdir()
@@ -209,7 +239,13 @@ class Scene:
     @staticmethod
     def _provider(upstream, failure):
         url = failure.url(upstream) if failure.url else upstream.url
-        return {"kind": "openai", "base_url": url, "model": "m", "api_key": "key-that-nobody-may-see", "timeouts": failure.timeouts}
+        return {
+            "kind": "openai",
+            "base_url": url,
+            "model": "m",
+            "api_key": "key-that-nobody-may-see",
+            "timeouts": failure.timeouts,
+        }
 
     def stop(self):
         for server in self.servers:
@@ -227,14 +263,18 @@ class Scene:
                 FAILURES[name].breaks(self.upstreams[name])
             cases = [(mode, at) for mode in MODES for at in ("first", "alone")]
             with ThreadPoolExecutor(len(cases)) as together:  # most of them wait for a time-out
-                self._seen[name] = dict(zip(cases, together.map(lambda case: self._request(name, *case), cases), strict=True))
+                self._seen[name] = dict(
+                    zip(cases, together.map(lambda case: self._request(name, *case), cases), strict=True)
+                )
         return self._seen[name][mode, at]
 
     def _request(self, name, mode, at):
         server, provider = self.server_of(name), f"{name}-{mode}-{at}"
         deadline = time.monotonic() + HANG_GUARD_S
         while time.monotonic() < deadline:
-            reply = server.chat(TEXT, model=provider if at == "alone" else f"{name}-{mode}", stream=mode == "streamed")
+            reply = server.chat(
+                TEXT, model=provider if at == "alone" else f"{name}-{mode}", stream=mode == "streamed"
+            )
             session = server.session(reply.headers["X-Session-Id"])
             if any(step["provider"] == provider for step in session["steps"]):
                 return self._told(server, provider, reply, session)
@@ -254,7 +294,9 @@ class Scene:
         while time.monotonic() < deadline:
             # Asked anew where it never was well: else somebody may be knocking at this very moment, which is half-open.
             fresh = {"fresh": 1} if FAILURES[name].url else {}
-            told = requests.get(self.server_of(name).url + "/health", params=fresh, timeout=HANG_GUARD_S).json()
+            told = requests.get(
+                self.server_of(name).url + "/health", params=fresh, timeout=HANG_GUARD_S
+            ).json()
             entry = told["providers"][f"{name}-{mode}-{at}"]
             if entry["breaker"] == FAILURES[name].breaker[0]:
                 return entry
@@ -291,7 +333,11 @@ def test_the_next_of_the_chain_answers_as_if_nothing_had_happened(scene, name, m
     seen = scene.seen(name, mode, "first")
 
     assert (seen.reply.status_code, text_of(seen.reply, mode)) == (200, "I am here")
-    assert (seen.reply.headers["X-Provider"], seen.line["provider"], seen.line["status"]) == ("backup", "backup", "200")
+    assert (seen.reply.headers["X-Provider"], seen.line["provider"], seen.line["status"]) == (
+        "backup",
+        "backup",
+        "200",
+    )
     assert seen.session["error"] is None
     assert seen.session["steps"][0]["error"] == FAILURES[name].reason
 
@@ -316,7 +362,12 @@ def test_a_429_with_nobody_else_to_ask_is_passed_back(scene, mode):
     seen = scene.seen("429", mode, "alone")
 
     assert seen.reply.status_code == 429
-    assert seen.reply.json()["error"] == {"message": "slow down", "type": "scripted", "param": None, "code": None}
+    assert seen.reply.json()["error"] == {
+        "message": "slow down",
+        "type": "scripted",
+        "param": None,
+        "code": None,
+    }
     assert seen.reply.headers["Retry-After"] == "600"
     assert seen.line["status"] == "429"
 
@@ -332,7 +383,10 @@ def test_a_stream_that_fails_after_its_beginning_ends_with_an_error_and_nobody_e
     assert failure["error"]["type"] == "upstream_error"
     assert done == "[DONE]"
     assert not any(choice["finish_reason"] for chunk in answered for choice in chunk["choices"])
-    assert (seen.reply.headers["X-Provider"], seen.line["status"]) == (seen.provider, str(FAILURES[name].alone))
+    assert (seen.reply.headers["X-Provider"], seen.line["status"]) == (
+        seen.provider,
+        str(FAILURES[name].alone),
+    )
     assert list(seen.rows) == [seen.provider]
 
 
@@ -343,7 +397,10 @@ def test_half_an_answer_is_no_answer(scene, name, at):
 
     assert seen.reply.status_code == FAILURES[name].alone
     assert seen.reply.json()["error"]["message"] == FAILURES[name].reason.format(provider=seen.provider)
-    assert (seen.reply.headers["X-Provider"], seen.line["status"]) == (seen.provider, str(FAILURES[name].alone))
+    assert (seen.reply.headers["X-Provider"], seen.line["status"]) == (
+        seen.provider,
+        str(FAILURES[name].alone),
+    )
 
 
 @both
@@ -354,9 +411,9 @@ def test_the_ledger_has_the_failed_call_and_what_it_may_have_used(scene, name, m
     row = seen.rows[seen.provider]
     assert (row["outcome"], row["input_tokens"], row["output_tokens"]) == ("failed", *FAILURES[name].used)
     assert row["estimated"] == (FAILURES[name].used != (0, 0))
-    assert {provider: other["outcome"] for provider, other in seen.rows.items() if provider != seen.provider} == (
-        {} if FAILURES[name].after_head else {"backup": "answered"}
-    )
+    assert {
+        provider: other["outcome"] for provider, other in seen.rows.items() if provider != seen.provider
+    } == ({} if FAILURES[name].after_head else {"backup": "answered"})
 
 
 @both
@@ -364,7 +421,9 @@ def test_the_ledger_has_the_failed_call_and_what_it_may_have_used(scene, name, m
 def test_the_log_names_the_provider_and_the_kind_of_failure_and_quotes_nobody(scene, name, mode):
     seen = scene.seen(name, mode, "first")
 
-    assert seen.failed.endswith(f" provider={seen.provider} status={FAILURES[name].status} error={FAILURES[name].error}")
+    assert seen.failed.endswith(
+        f" provider={seen.provider} status={FAILURES[name].status} error={FAILURES[name].error}"
+    )
 
 
 @both
@@ -373,7 +432,9 @@ def test_health_tells_what_became_of_the_provider(scene, name, mode):
     entry = scene.health(name, mode, "first")
 
     state, reason = FAILURES[name].breaker
-    if name == "black-hole" and entry["reason"]:  # the probe under way has been without an answer for long enough to say so
+    if (
+        name == "black-hole" and entry["reason"]
+    ):  # the probe under way has been without an answer for long enough to say so
         assert re.fullmatch(r"no answer (for|within) \d+ s", entry["reason"])
         reason = entry["reason"]
     well = state == "closed" and reason is None
@@ -415,9 +476,15 @@ def test_retry_after_is_the_time_that_the_provider_rests_and_the_next_one_answer
         answered_by.append(server.chat(TEXT, model="after-a-rest").headers["X-Provider"])
 
     refused, again = scene.resting.asked
-    assert (first.headers["X-Provider"], meanwhile.headers["X-Provider"], asked_meanwhile) == ("backup", "backup", 1)
+    assert (first.headers["X-Provider"], meanwhile.headers["X-Provider"], asked_meanwhile) == (
+        "backup",
+        "backup",
+        1,
+    )
     assert alone.status_code == 503
-    assert alone.json()["error"]["message"].endswith("(resting: resting, answered 429, asked for 1 s of rest)")
+    assert alone.json()["error"]["message"].endswith(
+        "(resting: resting, answered 429, asked for 1 s of rest)"
+    )
     assert again.at - refused.at >= 1.0
     assert answered_by == ["backup"] * (len(answered_by) - 1) + ["resting"]
     assert "state=closed" in server.log_lines("Breaker: provider=resting ", 3)[-1]
@@ -428,13 +495,22 @@ def test_retry_after_is_the_time_that_the_provider_rests_and_the_next_one_answer
 
 def table(scene):
     rows = [
-        ("Failure", "Client, chain of two", "Client, chain of one", "Breaker in /health", "Ledger", "app.log"),
+        (
+            "Failure",
+            "Client, chain of two",
+            "Client, chain of one",
+            "Breaker in /health",
+            "Ledger",
+            "app.log",
+        ),
         ("---",) * 6,
         *(
             (
                 failure.told,
                 _alike(_client(scene.seen(name, mode, "first"), mode) for mode in MODES),
-                "the same" if failure.after_head else _alike(_client(scene.seen(name, mode, "alone"), mode) for mode in MODES),
+                "the same"
+                if failure.after_head
+                else _alike(_client(scene.seen(name, mode, "alone"), mode) for mode in MODES),
                 _alike(_breaker(scene.health(name, mode, "alone")) for mode in MODES),
                 _alike(_ledger(scene.seen(name, mode, "first")) for mode in MODES),
                 _alike(_log(scene.seen(name, mode, "first"), scene.server_of(name)) for mode in MODES),
@@ -462,12 +538,16 @@ def _client(seen, mode):
 
 def _error(body, seen):
     error = body["error"]
-    told = re.sub(r"^no provider of route '[^']*' could answer ", "", error["message"]).replace(seen.provider, "X")
+    told = re.sub(r"^no provider of route '[^']*' could answer ", "", error["message"]).replace(
+        seen.provider, "X"
+    )
     return f"{error['code'] or error['type']}: {told}"
 
 
 def _breaker(entry):
-    return entry["breaker"] + (f": {entry['reason']}" if entry["reason"] else f", {entry['consecutive_failures']} in a row")
+    return entry["breaker"] + (
+        f": {entry['reason']}" if entry["reason"] else f", {entry['consecutive_failures']} in a row"
+    )
 
 
 def _ledger(seen):
@@ -481,7 +561,11 @@ def _ledger(seen):
 def _log(seen, server):
     failed = re.search(r"status=\S+ error=\S+", seen.failed).group()
     turned = re.search(rf"Breaker: provider={seen.provider} (state=\S+)", server.log_text())
-    return f"`Provider failed: {failed}`, " + (f"`Breaker: {turned[1]}`, " if turned else "") + f"`REQUEST status={seen.line['status']}`"
+    return (
+        f"`Provider failed: {failed}`, "
+        + (f"`Breaker: {turned[1]}`, " if turned else "")
+        + f"`REQUEST status={seen.line['status']}`"
+    )
 
 
 if __name__ == "__main__":

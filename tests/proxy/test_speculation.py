@@ -110,14 +110,22 @@ def test_a_pinned_model_is_not_classified_and_called_once(headstart, primary, ju
 def test_a_pinned_cloud_does_not_disturb_the_primary(headstart, primary, cloud, judge):
     reply = headstart.chat(model="xai")
 
-    assert (reply.headers["X-Route"], reply.headers["X-Provider"], reply.headers["X-Speculation"]) == ("xai", "cloud", "off")
+    assert (reply.headers["X-Route"], reply.headers["X-Provider"], reply.headers["X-Speculation"]) == (
+        "xai",
+        "cloud",
+        "off",
+    )
     assert (len(cloud.asked), len(primary.asked), len(judge.asked)) == (1, 0, 0)
 
 
 def test_housekeeping_is_not_classified_and_called_once(headstart, primary, judge):
     reply = headstart.chat(TITLE_PROMPT)
 
-    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == ("META", "meta", "off")
+    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Speculation"]) == (
+        "META",
+        "meta",
+        "off",
+    )
     assert (len(primary.asked), len(judge.asked)) == (1, 0)
 
 
@@ -127,21 +135,30 @@ FAILURES = {
     "a 500": lambda upstream: upstream.refuses(500, "out of memory"),
     "a 429": lambda upstream: upstream.refuses(429, "too many"),
     "an HTML page": lambda upstream: upstream.answers(b"<html>nginx</html>", status=502),
-    "a connection closed before the headers": lambda upstream: (upstream.drops_kept_connections(), upstream.runs(("cut",))),
+    "a connection closed before the headers": lambda upstream: (
+        upstream.drops_kept_connections(),
+        upstream.runs(("cut",)),
+    ),
     "a connection closed before the head": lambda upstream: upstream.runs(("role",), ("cut",)),
     "an end before any content": lambda upstream: upstream.runs(("role",), ("close",)),
     "something that is not JSON": lambda upstream: upstream.runs(("raw", b"data: what?\n\n")),
     "JSON that is no completion": lambda upstream: upstream.runs(("raw", GARBAGE)),
     "a body that is no completion": lambda upstream: upstream.answers({"hello": "world"}),
-    "an error told as an event": lambda upstream: upstream.runs(("raw", data_event({"error": {"message": "model crashed", "code": 500}}))),
+    "an error told as an event": lambda upstream: upstream.runs(
+        ("raw", data_event({"error": {"message": "model crashed", "code": 500}}))
+    ),
     "a success without an answer": lambda upstream: upstream.answers(b"", status=204),
-    "a redirection": lambda upstream: upstream.runs(status=302, headers={"Location": "http://127.0.0.1:1/"}, body=b""),
+    "a redirection": lambda upstream: upstream.runs(
+        status=302, headers={"Location": "http://127.0.0.1:1/"}, body=b""
+    ),
 }
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
-def test_a_speculation_that_fails_walks_the_chain_as_if_there_had_been_none(headstart, primary, backup, judge, failure, stream):
+def test_a_speculation_that_fails_walks_the_chain_as_if_there_had_been_none(
+    headstart, primary, backup, judge, failure, stream
+):
     failure(primary)
     backup.streams("I am", " here")
 
@@ -159,15 +176,23 @@ def test_a_speculation_that_is_refused_a_key_is_not_tried_again(headstart, prima
 
     first, second = headstart.chat(), headstart.chat()
 
-    assert (first.headers["X-Speculation"], first.headers["X-Provider"], answer_of(first)) == ("failed", "backup", "I am here")
+    assert (first.headers["X-Speculation"], first.headers["X-Provider"], answer_of(first)) == (
+        "failed",
+        "backup",
+        "I am here",
+    )
     assert (second.headers["X-Speculation"], second.headers["X-Provider"]) == ("adopted", "backup")
     assert len(primary.asked) == 1
 
 
-def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(another, headstart, upstreams, backup, judge):
+def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(
+    another, headstart, upstreams, backup, judge
+):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    server = another(lambda config: config["providers"]["main"].update(base_url=f"http://127.0.0.1:{port}/v1"))
+    server = another(
+        lambda config: config["providers"]["main"].update(base_url=f"http://127.0.0.1:{port}/v1")
+    )
     server.log_line("Breaker: provider=main state=open")
 
     reply = server.chat()
@@ -176,7 +201,9 @@ def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(
     assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("adopted", "backup")
 
 
-def test_a_speculation_that_has_failed_when_another_route_is_decided_is_said_to_have_failed(headstart, asking, primary, cloud, judge):
+def test_a_speculation_that_has_failed_when_another_route_is_decided_is_said_to_have_failed(
+    headstart, asking, primary, cloud, judge
+):
     primary.runs(("cut",))
     primary.drops_kept_connections()
     judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
@@ -206,23 +233,37 @@ def test_a_provider_that_passes_its_time_gives_way_to_the_next(impatient, primar
 @pytest.mark.parametrize("model", ["auto", "primary"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_an_upstreams_own_refusal_is_passed_back(headstart, primary, backup, judge, model, stream):
-    primary.refuses(400, "maximum context length is 8192 tokens", param="messages", code="context_length_exceeded")
+    primary.refuses(
+        400, "maximum context length is 8192 tokens", param="messages", code="context_length_exceeded"
+    )
 
     reply = headstart.chat(model=model, stream=stream)
 
     assert reply.status_code == 400
     assert reply.json() == {
-        "error": {"message": "maximum context length is 8192 tokens", "type": "scripted", "param": "messages", "code": "context_length_exceeded"}
+        "error": {
+            "message": "maximum context length is 8192 tokens",
+            "type": "scripted",
+            "param": "messages",
+            "code": "context_length_exceeded",
+        }
     }
     assert reply.headers["X-Provider"] == "main"
     assert (len(primary.asked), len(backup.asked)) == (1, 0)
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "400"
-    assert headstart.session(reply.headers["X-Session-Id"])["error"] == "maximum context length is 8192 tokens"
+    assert (
+        headstart.session(reply.headers["X-Session-Id"])["error"] == "maximum context length is 8192 tokens"
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [({"detail": "not found here"}, "not found here"), ({"message": "bad field"}, "bad field"), ({"error": "plain"}, "plain"), (b"no JSON", "provider 'main'")],
+    [
+        ({"detail": "not found here"}, "not found here"),
+        ({"message": "bad field"}, "bad field"),
+        ({"error": "plain"}, "plain"),
+        (b"no JSON", "provider 'main'"),
+    ],
 )
 def test_a_refusal_in_another_shape_keeps_its_words(headstart, primary, judge, body, message):
     primary.answers(body, status=422)
@@ -274,7 +315,9 @@ def test_after_the_first_content_nobody_else_is_asked(headstart, primary, backup
     assert streamed_text(reply) == "forty"
     assert events[-2]["error"]["type"] == "upstream_error"
     assert events[-1] == "[DONE]"
-    assert not any(choice.get("finish_reason") for chunk in events[:-1] for choice in chunk.get("choices", ()))
+    assert not any(
+        choice.get("finish_reason") for chunk in events[:-1] for choice in chunk.get("choices", ())
+    )
     assert not backup.asked
     line = headstart.request_line(reply.headers["X-Session-Id"])
     assert (line["status"], line["provider"]) == ("502", "main")
@@ -315,11 +358,19 @@ def test_garbage_in_an_answer_that_is_put_together_is_an_error(headstart, primar
 
 
 def test_an_error_event_among_the_tokens_is_passed_on_with_its_words(headstart, primary, backup, judge):
-    primary.runs(("token", "one"), ("raw", data_event({"error": {"message": "CUDA out of memory", "type": "oom", "code": 500}})))
+    primary.runs(
+        ("token", "one"),
+        ("raw", data_event({"error": {"message": "CUDA out of memory", "type": "oom", "code": 500}})),
+    )
 
     reply = headstart.chat(stream=True)
 
-    assert sse_events(reply)[-2]["error"] == {"message": "CUDA out of memory", "type": "oom", "param": None, "code": 500}
+    assert sse_events(reply)[-2]["error"] == {
+        "message": "CUDA out of memory",
+        "type": "oom",
+        "param": None,
+        "code": 500,
+    }
     assert sse_events(reply)[-1] == "[DONE]"
     assert not backup.asked
 
@@ -330,7 +381,10 @@ def test_an_answer_put_together_is_whole_or_an_error(headstart, primary, backup,
     reply = headstart.chat()
 
     assert reply.status_code == 502
-    assert "broke off" in reply.json()["error"]["message"] or "closed the connection" in reply.json()["error"]["message"]
+    assert (
+        "broke off" in reply.json()["error"]["message"]
+        or "closed the connection" in reply.json()["error"]["message"]
+    )
     assert not backup.asked
 
 
@@ -378,7 +432,9 @@ BROKEN_JUDGES = {
 
 
 @pytest.mark.parametrize("breaks", BROKEN_JUDGES.values(), ids=BROKEN_JUDGES.keys())
-def test_a_classifier_that_fails_means_on_failure_and_the_speculation_is_used(headstart, primary, judge, breaks):
+def test_a_classifier_that_fails_means_on_failure_and_the_speculation_is_used(
+    headstart, primary, judge, breaks
+):
     breaks(judge)
 
     reply = headstart.chat()
@@ -391,7 +447,9 @@ def test_a_classifier_that_fails_means_on_failure_and_the_speculation_is_used(he
 
 
 @pytest.mark.parametrize("late", [("stall-before-headers",), ("stall",)], ids=lambda step: step[0])
-def test_a_classifier_that_is_late_means_on_failure_and_the_speculation_is_used(impatient, primary, judge, late):
+def test_a_classifier_that_is_late_means_on_failure_and_the_speculation_is_used(
+    impatient, primary, judge, late
+):
     judge.runs(late)
 
     reply = impatient.chat()

@@ -92,7 +92,13 @@ def test_who_comes_first_is_served_first(busy, primary, asking, stream):
 
     assert asked_before == 1
     assert [reply.status_code for reply in replies] == [200] * 5
-    assert [asked.messages[-1]["content"] for asked in primary.asked] == ["holder", "one", "two", "three", "four"]
+    assert [asked.messages[-1]["content"] for asked in primary.asked] == [
+        "holder",
+        "one",
+        "two",
+        "three",
+        "four",
+    ]
 
 
 def test_the_session_shows_the_time_spent_queued(busy, primary, asking):
@@ -108,13 +114,30 @@ def test_the_session_shows_the_time_spent_queued(busy, primary, asking):
 
 def test_housekeeping_lets_every_chat_go_first(busy, primary, asking):
     door = Door(busy, primary, asking)
-    for text, more in ((TITLE_PROMPT, {}), ("chat one", {"model": "p-model"}), (TITLE_PROMPT, {}), ("chat two", {"model": "p-model"})):
+    for text, more in (
+        (TITLE_PROMPT, {}),
+        ("chat one", {"model": "p-model"}),
+        (TITLE_PROMPT, {}),
+        ("chat two", {"model": "p-model"}),
+    ):
         door.joins(text, **more)
 
     replies = door.opens()
 
-    assert [reply.headers["X-Decision"] for reply in replies] == ["PINNED", "META", "PINNED", "META", "PINNED"]
-    assert [asked.messages[-1]["content"] for asked in primary.asked] == ["holder", "chat one", "chat two", TITLE_PROMPT, TITLE_PROMPT]
+    assert [reply.headers["X-Decision"] for reply in replies] == [
+        "PINNED",
+        "META",
+        "PINNED",
+        "META",
+        "PINNED",
+    ]
+    assert [asked.messages[-1]["content"] for asked in primary.asked] == [
+        "holder",
+        "chat one",
+        "chat two",
+        TITLE_PROMPT,
+        TITLE_PROMPT,
+    ]
 
 
 def test_one_who_hangs_up_leaves_the_queue_and_nobody_is_asked_for_them(busy, primary, asking):
@@ -190,7 +213,11 @@ def test_speculation_is_off_while_the_primarys_door_is_full(busy, primary, judge
     reply = coming.result(HANG_GUARD_S)
 
     assert asked_before == 1
-    assert (reply.headers["X-Decision"], reply.headers["X-Speculation"], reply.headers["X-Provider"]) == (decision, "off", provider)
+    assert (reply.headers["X-Decision"], reply.headers["X-Speculation"], reply.headers["X-Provider"]) == (
+        decision,
+        "off",
+        provider,
+    )
 
 
 def test_a_place_taken_by_a_speculation_is_free_again_once_it_is_cancelled(busy, primary, judge):
@@ -252,7 +279,12 @@ def test_a_breaker_opens_lets_exactly_one_call_through_and_closes(failing, prima
     assert answer_of(trials[-1].result(HANG_GUARD_S)) == "well again"
     failing.log_line("Breaker: provider=main state=closed")
     closed = entry_of(failing, "main")
-    assert (closed["status"], closed["breaker"], closed["consecutive_failures"], closed["reason"]) == ("healthy", "closed", 0, None)
+    assert (closed["status"], closed["breaker"], closed["consecutive_failures"], closed["reason"]) == (
+        "healthy",
+        "closed",
+        0,
+        None,
+    )
     assert failing.chat("hello", model="primary").headers["X-Provider"] == "main"
 
 
@@ -296,7 +328,9 @@ def test_a_clients_hang_ups_are_held_against_nobody(failing, primary):
     turned_before = turns_of(failing, "main")
 
     for count in range(1, FAILURES + 2):
-        connection = failing.connection({"model": "p-model", "messages": [{"role": "user", "content": "hi"}], "stream": True})
+        connection = failing.connection(
+            {"model": "p-model", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        )
         asked = primary.wait_asked(count)
         connection.close()
         assert asked.hung_up.wait(HANG_GUARD_S)

@@ -1,4 +1,4 @@
-"""A conversation keeps its place, and the owner who wants to sees in the chat who answered. The decisions are the embedded classifier's, with its doubts."""
+"""A conversation keeps its target, and the owner who wants to sees in the chat who answered. The decisions are the embedded classifier's, with its doubts."""
 
 import json
 
@@ -23,7 +23,12 @@ FOLLOW_UPS = (
     "more detail on that",
     "ok, and backwards?",
 )
-BEGUN = [{"role": "user", "content": "Prove that there are infinitely many primes p with p + 2 having at most two prime factors."}]
+BEGUN = [
+    {
+        "role": "user",
+        "content": "Prove that there are infinitely many primes p with p + 2 having at most two prime factors.",
+    }
+]
 SAID = {"role": "assistant", "content": "By a weighted sieve: let A be the set of p + 2 ..."}
 
 
@@ -40,7 +45,9 @@ def deciding(prepared, upstreams, tmp_path_factory):
 def wavering(deciding):
     """A short follow-up that the classifier sends to the primary without being sure."""
     for text in FOLLOW_UPS:
-        said = deciding.post("/v1/classify", {"messages": [*BEGUN, SAID, {"role": "user", "content": text}]}).json()
+        said = deciding.post(
+            "/v1/classify", {"messages": [*BEGUN, SAID, {"role": "user", "content": text}]}
+        ).json()
         if said["route"] == "primary" and said["confidence"] < 0.9:
             return text
     pytest.fail("the classifier is sure of all of them")
@@ -61,9 +68,18 @@ def test_a_short_follow_up_in_doubt_stays_with_whom_the_conversation_is(deciding
 
     reply = go_on(deciding, wavering)
 
-    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Provider"]) == ("MODERATE", "xai", "cloud")
+    assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Provider"]) == (
+        "MODERATE",
+        "xai",
+        "cloud",
+    )
     told = deciding.session(reply.headers["X-Session-Id"])["conversation"]
-    assert told == {"known_by": "first turn", "before": {"route": "xai", "provider": "cloud"}, "switched": False, "stayed": True}
+    assert told == {
+        "known_by": "first turn",
+        "before": {"route": "xai", "provider": "cloud"},
+        "switched": False,
+        "stayed": True,
+    }
 
 
 def test_a_clear_decision_moves_it_and_the_session_tells(deciding, primary, cloud):
@@ -106,7 +122,11 @@ def test_another_client_that_begins_alike_has_no_part_in_it(deciding, wavering, 
 
 
 def test_it_can_be_switched_off(deciding, wavering, upstreams, primary, cloud, tmp_path):
-    config = {**scripted_config(**upstreams), "classifier": {"backend": "mlx"}, "conversations": {"sticky": False}}
+    config = {
+        **scripted_config(**upstreams),
+        "classifier": {"backend": "mlx"},
+        "conversations": {"sticky": False},
+    }
     server = Server(tmp_path, config).wait_until_up().wait_until_known()
     try:
         begin(server, cloud)
@@ -134,7 +154,11 @@ def test_a_stream_begins_with_a_line_about_its_route(telling, primary):
 
     reply = telling.chat("what is six times seven?", stream=True)
 
-    reasoning = [choice["delta"].get("reasoning_content") or "" for chunk in sse_events(reply)[:-1] for choice in chunk["choices"]]
+    reasoning = [
+        choice["delta"].get("reasoning_content") or ""
+        for chunk in sse_events(reply)[:-1]
+        for choice in chunk["choices"]
+    ]
     (line,) = filter(None, reasoning)
     assert all(word in line for word in ("Headstart: MODERATE", "primary", "main", " ms"))
     assert streamed_text(reply) == "forty-two"
@@ -154,13 +178,19 @@ def test_a_whole_answer_tells_it_as_its_reasoning(telling, primary):
 def test_clients_of_the_messages_api_see_it_as_thinking(telling, primary):
     primary.streams("42")
 
-    answer = telling.post("/v1/messages", {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "six times seven?"}]}).json()
+    answer = telling.post(
+        "/v1/messages",
+        {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "six times seven?"}]},
+    ).json()
 
     assert [block["type"] for block in answer["content"]] == ["thinking", "text"]
 
 
 TITLE = "### Task:\nGenerate a concise title summarizing the chat history.\n### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: \n</chat_history>"
-FORCED = {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "tool_choice": "required"}
+FORCED = {
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "required",
+}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +219,13 @@ def test_a_line_that_a_client_hands_back_goes_no_further(telling, primary):
     primary.streams("42")
     told = telling.chat("what is six times seven?").json()["choices"][0]["message"]
 
-    telling.chat(messages=[{"role": "user", "content": "six times seven?"}, told, {"role": "user", "content": "thanks"}])
+    telling.chat(
+        messages=[
+            {"role": "user", "content": "six times seven?"},
+            told,
+            {"role": "user", "content": "thanks"},
+        ]
+    )
 
     assert primary.last.messages[1] == {**told, "reasoning_content": ""}
 
@@ -197,6 +233,9 @@ def test_a_line_that_a_client_hands_back_goes_no_further(telling, primary):
 def test_whoever_wants_no_thoughts_gets_no_line(telling, primary):
     primary.streams("42")
 
-    reply = telling.post("/api/chat", {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "think": False, "stream": False})
+    reply = telling.post(
+        "/api/chat",
+        {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "think": False, "stream": False},
+    )
 
     assert "thinking" not in reply.json()["message"]

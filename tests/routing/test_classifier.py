@@ -7,7 +7,15 @@ import pytest
 
 from errors import Cancelled
 from routing import classifier as classifiers
-from routing.classifier import ChatClassifier, Classifier, ClassifierFailed, MlxClassifier, Verdict, transcript, word_in
+from routing.classifier import (
+    ChatClassifier,
+    Classifier,
+    ClassifierFailed,
+    MlxClassifier,
+    Verdict,
+    transcript,
+    word_in,
+)
 from settings.model import Classifier as Settings
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
@@ -74,7 +82,10 @@ def test_no_turn_is_shown_as_an_empty_one():
 def test_the_two_turns_before_the_last_are_shown_shortened():
     turns = [("user", "first"), ("user", "u" * 5000), ("assistant", "a" * 5000), ("user", "last")]
 
-    assert transcript(turns) == f"user: {'u' * 1000}\n\nassistant: {'a' * 1000}\n\nThe user's last message:\nlast"
+    assert (
+        transcript(turns)
+        == f"user: {'u' * 1000}\n\nassistant: {'a' * 1000}\n\nThe user's last message:\nlast"
+    )
 
 
 def test_a_long_last_turn_is_shown_by_its_head_and_tail():
@@ -94,7 +105,9 @@ def test_a_turn_just_within_the_limit_is_not_cut():
 def judged():
     """A scripted chat model, and the classifier that asks it."""
     upstream = FakeUpstream("judge")
-    settings = Settings(backend="openai", base_url=upstream.url, model="judge", api_key="k", timeout_ms=400, max_tokens=99)
+    settings = Settings(
+        backend="openai", base_url=upstream.url, model="judge", api_key="k", timeout_ms=400, max_tokens=99
+    )
     yield upstream, Classifier(settings, ChatClassifier(settings, "Sort it."))
     upstream.close()
 
@@ -105,7 +118,12 @@ def test_a_chat_model_is_asked_for_one_word_and_no_more_than_max_tokens(judged):
 
     verdict = classifier.classify([("user", "prove it")])
 
-    assert (verdict.decision, verdict.confidence, verdict.probabilities, verdict.source) == ("COMPLEX", None, {}, "judge")
+    assert (verdict.decision, verdict.confidence, verdict.probabilities, verdict.source) == (
+        "COMPLEX",
+        None,
+        {},
+        "judge",
+    )
     assert verdict.raw == "<think>harder?</think>COMPLEX"
     assert upstream.last.messages == [
         {"role": "system", "content": "Sort it."},
@@ -132,9 +150,15 @@ def test_a_chat_models_thoughts_in_a_field_of_their_own_are_no_answer(judged):
         ([("token", "well"), ("finish", "stop")], "it answered with none of the words"),
         ([("token", "COM"), ("cut",)], "it closed the connection before the answer was complete"),
         ([("raw", b"data: {nonsense\n\n")], "it sent something that is no completion"),
-        ([("raw", b'data: {"choices": [{"delta": "COMPLEX"}]}\n\n')], "it sent something that is no completion"),
+        (
+            [("raw", b'data: {"choices": [{"delta": "COMPLEX"}]}\n\n')],
+            "it sent something that is no completion",
+        ),
         ([("raw", b'data: {"choices": "COMPLEX"}\n\n')], "it sent something that is no completion"),
-        ([("token", "COM"), ("raw", b'data: {"choices": [{"delta": "PLEX"}]}\n\n')], "it sent something that is no completion"),
+        (
+            [("token", "COM"), ("raw", b'data: {"choices": [{"delta": "PLEX"}]}\n\n')],
+            "it sent something that is no completion",
+        ),
         ([("token", "COM"), ("raw", b'data: {"choices": 5}\n\n')], "it sent something that is no completion"),
     ],
 )
@@ -199,7 +223,9 @@ def test_a_strangers_words_do_not_reach_the_log(judged, caplog):
     verdict = classifier.classify(TURNS)
 
     assert verdict.error == "your message 'my secret diary' is too long"
-    assert [record.fields["error"] for record in caplog.records if record.name == "classifier"] == ["UpstreamStatus"]
+    assert [record.fields["error"] for record in caplog.records if record.name == "classifier"] == [
+        "UpstreamStatus"
+    ]
 
 
 # The embedded model and its owner thread.
@@ -240,13 +266,13 @@ class Owned:
         self.made.put(model)
         return model
 
-    def ask_elsewhere(self, text, timeout_s=HANG_GUARD_S, on_hang_up=lambda cancel: None):
+    def ask_elsewhere(self, text, timeout_s=HANG_GUARD_S, on_cancel=lambda cancel: None):
         """Ask on another thread; returns a queue that gets the probabilities or the exception."""
         answers = queue.Queue()
 
         def ask():
             try:
-                answers.put(self.backend.probabilities([("user", text)], timeout_s, on_hang_up)[0])
+                answers.put(self.backend.probabilities([("user", text)], timeout_s, on_cancel)[0])
             except (ClassifierFailed, Cancelled) as error:
                 answers.put(error)
 
@@ -319,7 +345,15 @@ def test_who_finds_the_queue_full_is_decided_by_rules_at_once():
 
     verdict = owned.classifier.classify([("user", "weather in Rome tomorrow?")])
 
-    assert verdict == Verdict("ENRICH", None, {}, "a matter of today", "rules", ms=verdict.ms, error="64 requests are waiting for it")
+    assert verdict == Verdict(
+        "ENRICH",
+        None,
+        {},
+        "a matter of today",
+        "rules",
+        ms=verdict.ms,
+        error="64 requests are waiting for it",
+    )
     owned.model.go_on.set()
 
 
@@ -330,7 +364,12 @@ def test_whose_turn_does_not_come_is_decided_by_rules():
     verdict = owned.classifier.classify([("user", "prove the four colour theorem")])
     owned.model.go_on.set()
 
-    assert (verdict.decision, verdict.source, verdict.confidence, verdict.probabilities) == ("COMPLEX", "rules", None, {})
+    assert (verdict.decision, verdict.source, verdict.confidence, verdict.probabilities) == (
+        "COMPLEX",
+        "rules",
+        None,
+        {},
+    )
     assert verdict.error == "its turn has not come within 20 ms"
     assert first.get(timeout=HANG_GUARD_S)["MODERATE"] == 0.2
 
@@ -381,7 +420,7 @@ def test_an_abandoned_question_is_not_put_to_the_model():
     owned = Owned()
     owned.busy()
     hang_ups = queue.Queue()
-    left = owned.ask_elsewhere("left", on_hang_up=hang_ups.put)
+    left = owned.ask_elsewhere("left", on_cancel=hang_ups.put)
     hang_ups.get(timeout=HANG_GUARD_S)()
     stayed = owned.ask_elsewhere("stayed")
     assert isinstance(left.get(timeout=HANG_GUARD_S), Cancelled)
@@ -416,7 +455,10 @@ def test_a_model_that_cannot_be_loaded_costs_no_request_its_time():
     assert begun.wait(HANG_GUARD_S)
     fail.set()
 
-    assert waiting.get(timeout=HANG_GUARD_S / 2).error == "the model could not be loaded: models/encoder is not there"
+    assert (
+        waiting.get(timeout=HANG_GUARD_S / 2).error
+        == "the model could not be loaded: models/encoder is not there"
+    )
     assert classifier.classify(TURNS).ms < HANG_GUARD_S * 500
     assert classifier.health(5, Line()) == {
         "status": "unhealthy",
@@ -436,7 +478,9 @@ def test_a_model_that_is_still_loading_is_said_to_be():
 
 def test_a_model_that_takes_long_to_load_is_not_waited_for():
     released = threading.Event()
-    classifier = Classifier(Settings(timeout_ms=HANG_GUARD_S * 1000), MlxClassifier(released.wait, loading_s=0))
+    classifier = Classifier(
+        Settings(timeout_ms=HANG_GUARD_S * 1000), MlxClassifier(released.wait, loading_s=0)
+    )
 
     verdict = classifier.classify(TURNS)
 
@@ -448,7 +492,9 @@ def test_a_model_with_much_to_do_is_healthy():
     owned = Owned(patience_s=0.001)
     owned.busy()
     told = queue.Queue()
-    threading.Thread(target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, Line())), daemon=True).start()
+    threading.Thread(
+        target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, Line())), daemon=True
+    ).start()
     waits_for(lambda: owned.backend._questions.qsize() == 1)
     with pytest.raises(queue.Empty):
         told.get(timeout=0.1)
@@ -478,7 +524,10 @@ def waits_for(condition):
 
 
 def test_the_embedded_classifier_decides_in_a_real_server(prepared, upstreams, tmp_path):
-    config = {**scripted_config(**upstreams), "classifier": {"backend": "mlx", "model": "builtin", "timeout_ms": 20000}}
+    config = {
+        **scripted_config(**upstreams),
+        "classifier": {"backend": "mlx", "model": "builtin", "timeout_ms": 20000},
+    }
     server = Server(tmp_path, config).wait_until_up()
     try:
         replies = {
@@ -518,7 +567,7 @@ def test_the_owner_says_what_an_escalation_costs_and_how_sure_is_sure(knobs, dec
     class Torn:
         source = "mlx"
 
-        def probabilities(self, turns, timeout_s, on_hang_up, on_call):
+        def probabilities(self, turns, timeout_s, on_cancel, on_call):
             return BORDER, None
 
     verdict = Classifier(Settings(**knobs), Torn()).classify([("user", "?")])

@@ -25,7 +25,11 @@ def asked(*texts):
         (asked("股价是多少"), "ENRICH", "weather, prices, scores"),
         (asked("summarise https://example.org/news for me"), "ENRICH", "a wish to look it up"),
         (asked("Prove that every finite division ring is commutative."), "COMPLEX", "a proof or derivation"),
-        (asked("Design a distributed key-value store with multi-region failover"), "COMPLEX", "a whole system"),
+        (
+            asked("Design a distributed key-value store with multi-region failover"),
+            "COMPLEX",
+            "a whole system",
+        ),
         (asked("translate 'what is the weather today' into Dutch"), "MODERATE", "a text to work on"),
         (asked("pandas: keep the latest row of each customer"), "MODERATE", "a program of everyday size"),
         (asked("why is the sky blue"), "MODERATE", "none"),
@@ -39,7 +43,11 @@ def test_the_first_rule_that_speaks_decides(turns, decision, rule):
     assert keyword_rules.decide(turns) == (decision, rule)
 
 
-@pytest.mark.parametrize(("rows", "at_least"), [(data.by_hand("development"), 0.82), (data.sample(data.pool(), 100), 0.84)], ids=["development", "pool"])
+@pytest.mark.parametrize(
+    ("rows", "at_least"),
+    [(data.by_hand("development"), 0.82), (data.sample(data.pool(), 100), 0.84)],
+    ids=["development", "pool"],
+)
 def test_rules_are_right_on_four_of_five_requests(rows, at_least):
     right = [keyword_rules.decide(list(row.turns))[0] == row.label for row in rows]
 

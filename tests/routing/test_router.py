@@ -42,7 +42,13 @@ def far():
 @pytest.fixture(scope="module")
 def embedder():
     upstream = FakeUpstream("embedding-model")
-    upstream.answers({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}], "model": "embedding-model"})
+    upstream.answers(
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}],
+            "model": "embedding-model",
+        }
+    )
     yield upstream
     upstream.close()
 
@@ -51,9 +57,19 @@ def embedder():
 def named(upstreams, far, embedder, tmp_path_factory):
     config = scripted_config(**upstreams)
     provider = {"kind": "openai", "timeouts": {"first_byte_s": HANG_GUARD_S}}
-    config["providers"]["far"] = {**provider, "base_url": far.url, "model": "far-model", "extra_body": {"transforms": ["middle-out"]}}
+    config["providers"]["far"] = {
+        **provider,
+        "base_url": far.url,
+        "model": "far-model",
+        "extra_body": {"transforms": ["middle-out"]},
+    }
     config["providers"]["slow"] = {**provider, "base_url": far.url, "model": "slow-model"}
-    config["providers"]["vectors"] = {**provider, "base_url": embedder.url, "model": "embedding-model", "embeddings": True}
+    config["providers"]["vectors"] = {
+        **provider,
+        "base_url": embedder.url,
+        "model": "embedding-model",
+        "embeddings": True,
+    }
     config["routes"].update(yaml.safe_load(ROUTES))
     config["models"] = yaml.safe_load(RULES)
     server = Server(tmp_path_factory.mktemp("named"), config).wait_until_up()
@@ -75,7 +91,11 @@ def as_at_first(far, primary, backup, cloud, judge):
 def test_a_rule_for_a_prefix_keeps_the_name_that_the_client_wrote(named, primary):
     reply = named.chat(model="mlx-community/Qwen3-4B-4bit")
 
-    assert (reply.headers["X-Provider"], reply.headers["X-Decision"], reply.headers["X-Speculation"]) == ("main", "PINNED", "off")
+    assert (reply.headers["X-Provider"], reply.headers["X-Decision"], reply.headers["X-Speculation"]) == (
+        "main",
+        "PINNED",
+        "off",
+    )
     assert primary.last.body["model"] == "mlx-community/Qwen3-4B-4bit"
 
 
@@ -166,14 +186,20 @@ def test_a_rules_timeouts_stand_instead_of_the_providers(named, far, stream):
 
 
 @pytest.mark.parametrize("model", ["embedding-model", "p-model", "gpt-4o", "auto", None])
-def test_embeddings_go_to_the_provider_marked_for_them_whatever_their_model(named, embedder, far, primary, model):
+def test_embeddings_go_to_the_provider_marked_for_them_whatever_their_model(
+    named, embedder, far, primary, model
+):
     body = {"input": ["one", "two"], **({"model": model} if model else {})}
 
     reply = named.post("/v1/embeddings", body)
 
     assert reply.json()["data"][0]["embedding"] == [0.5, 0.25]
     assert reply.headers["X-Provider"] == "vectors"
-    assert (embedder.last.path, embedder.last.body["input"], embedder.last.body["model"]) == ("/v1/embeddings", ["one", "two"], "embedding-model")
+    assert (embedder.last.path, embedder.last.body["input"], embedder.last.body["model"]) == (
+        "/v1/embeddings",
+        ["one", "two"],
+        "embedding-model",
+    )
     assert not far.asked
     assert not primary.asked
 
@@ -190,7 +216,10 @@ def by_header(server, route, **more):
 
 
 def by_class_with_messages(server, route, **more):
-    return server.post("/v1/chat", {"model_class": route, "messages": [{"role": "user", "content": "write a parser"}], **more})
+    return server.post(
+        "/v1/chat",
+        {"model_class": route, "messages": [{"role": "user", "content": "write a parser"}], **more},
+    )
 
 
 def by_class_with_a_prompt(server, route, **more):
@@ -216,7 +245,11 @@ def test_an_owners_route_is_reached_and_nothing_is_classified(named, judge, ask,
     reply = ask(named, route)
 
     assert reply.status_code == 200, reply.text
-    assert (reply.headers["X-Route"], reply.headers["X-Provider"], reply.headers["X-Decision"]) == (route, provider, "PINNED")
+    assert (reply.headers["X-Route"], reply.headers["X-Provider"], reply.headers["X-Decision"]) == (
+        route,
+        provider,
+        "PINNED",
+    )
     assert reply.json()["choices"][0]["message"]["content"] == "ok"
     assert not judge.asked
     session = named.session(reply.headers["X-Session-Id"])
@@ -237,7 +270,11 @@ def test_an_owners_route_goes_on_along_its_chain(named, far, ask):
 
     reply = ask(named, "code")
 
-    assert (reply.status_code, reply.headers["X-Route"], reply.headers["X-Provider"]) == (200, "code", "backup")
+    assert (reply.status_code, reply.headers["X-Route"], reply.headers["X-Provider"]) == (
+        200,
+        "code",
+        "backup",
+    )
 
 
 def test_what_is_only_ours_does_not_reach_the_upstream(named, far):
@@ -254,7 +291,14 @@ def test_the_header_goes_before_the_models_name(named, far):
     assert reply.headers["X-Provider"] == "far"
 
 
-@pytest.mark.parametrize(("ask", "param"), [(by_header, "X-Route"), (by_class_with_messages, "model_class"), (by_class_with_a_prompt, "model_class")])
+@pytest.mark.parametrize(
+    ("ask", "param"),
+    [
+        (by_header, "X-Route"),
+        (by_class_with_messages, "model_class"),
+        (by_class_with_a_prompt, "model_class"),
+    ],
+)
 def test_a_route_that_is_not_there_is_a_404_that_names_it(named, primary, judge, ask, param):
     reply = ask(named, "cod")
 

@@ -31,8 +31,8 @@ def thread():
     executor.shutdown()
 
 
-def read(*urls, limits=OPEN, within_s=HANG_GUARD_S, on_hang_up=lambda cut: None):
-    return Reader(webpage.is_readable).read(urls, limits, time.monotonic() + within_s, on_hang_up)
+def read(*urls, limits=OPEN, within_s=HANG_GUARD_S, on_cancel=lambda cut: None):
+    return Reader(webpage.is_readable).read(urls, limits, time.monotonic() + within_s, on_cancel)
 
 
 def error_of(url, limits=OPEN):
@@ -56,7 +56,18 @@ def test_an_address_that_is_not_of_the_open_internet_is_not_public(address):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8",
+        "93.184.215.14",
+        "172.32.0.1",
+        "100.128.0.1",
+        "2606:4700::1111",
+        "::ffff:8.8.8.8",
+        "64:ff9b::8.8.8.8",
+    ],
+)
 def test_an_address_of_the_open_internet_is_public(address):
     assert is_public(address)
 
@@ -66,7 +77,15 @@ def host_of(address):
 
 
 @pytest.mark.parametrize(
-    "host", [*map(host_of, ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1")), "localhost", "127.1", "0x7f.1", "2130706433", "0"]
+    "host",
+    [
+        *map(host_of, ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1")),
+        "localhost",
+        "127.1",
+        "0x7f.1",
+        "2130706433",
+        "0",
+    ],
 )
 def test_a_host_that_comes_to_a_private_address_is_not_dialled(web, host):
     web.serves("/", "<p>the router's own page")
@@ -75,9 +94,13 @@ def test_a_host_that_comes_to_a_private_address_is_not_dialled(web, host):
     assert web.asked == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.2", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.2]", "127.2"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.2", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.2]", "127.2"]
+)
 def test_a_redirect_to_a_private_address_is_not_followed(web, monkeypatch, host):
-    monkeypatch.setattr(pages, "is_public", lambda address: address == "127.0.0.1")  # else there would be no first hop
+    monkeypatch.setattr(
+        pages, "is_public", lambda address: address == "127.0.0.1"
+    )  # else there would be no first hop
     start = web.redirects("/start", f"http://{host}:{web.port}/inside")
 
     assert error_of(start, Pages()) == REFUSED
@@ -106,7 +129,13 @@ def test_the_address_that_was_judged_is_the_one_that_is_dialled(web, monkeypatch
 
 def test_of_a_names_addresses_only_the_public_ones_are_dialled(web, monkeypatch):
     look_up = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: look_up("127.0.0.2", *args, **kwargs) + look_up("127.0.0.1", *args, **kwargs))
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *args, **kwargs: (
+            look_up("127.0.0.2", *args, **kwargs) + look_up("127.0.0.1", *args, **kwargs)
+        ),
+    )
     monkeypatch.setattr(pages, "is_public", lambda address: address == "127.0.0.1")
     web.serves("/", "<p>hello")
 
@@ -122,7 +151,15 @@ def test_a_proxy_of_the_environment_is_not_used(web, monkeypatch):
     assert read(url)[0].page.body == b"<p>hello"
 
 
-NO_WEB_ADDRESSES = ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "javascript:alert(1)", "http://[::1/", "http://127.0.0.1:x/", "http://*/"]
+NO_WEB_ADDRESSES = [
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/",
+    "gopher://127.0.0.1/",
+    "javascript:alert(1)",
+    "http://[::1/",
+    "http://127.0.0.1:x/",
+    "http://*/",
+]
 NO_WEB_ADDRESSES += ["http://user:pw@127.0.0.1/", "http://127.0.0.1:99999/"]
 
 
@@ -200,7 +237,18 @@ def test_what_cannot_be_used_says_why(web, script, error):
     assert error_of(web.serves("/", **script)) == error
 
 
-@pytest.mark.parametrize("kind", ["text/html", "TEXT/HTML; charset=x", "text/plain", "application/xhtml+xml", "application/json", "application/rss+xml", ""])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/html",
+        "TEXT/HTML; charset=x",
+        "text/plain",
+        "application/xhtml+xml",
+        "application/json",
+        "application/rss+xml",
+        "",
+    ],
+)
 def test_text_of_any_kind_is_read(web, kind):
     assert read(web.serves("/", "<p>hello", content_type=kind))[0].page.content_type == kind
 
@@ -224,7 +272,10 @@ def test_nobody_there_is_told(web):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening
 
-        assert error_of(f"http://127.0.0.1:{taken.getsockname()[1]}/") == "it could not be read: ConnectionRefusedError"
+        assert (
+            error_of(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+            == "it could not be read: ConnectionRefusedError"
+        )
 
 
 # TLS.
@@ -270,7 +321,11 @@ def test_what_is_not_there_in_time_is_left_behind_and_hung_up(web, slow):
 
     outcomes = read(late, quick, late, within_s=0.5)
 
-    assert [outcome.error for outcome in outcomes] == ["it was not there in time", None, "it was not there in time"]
+    assert [outcome.error for outcome in outcomes] == [
+        "it was not there in time",
+        None,
+        "it was not there in time",
+    ]
     assert outcomes[1].page.body == b"<p>hello"
     assert web.wait_asked("/late").hung_up.wait(HANG_GUARD_S)
 
@@ -279,7 +334,7 @@ def test_what_is_not_there_in_time_is_left_behind_and_hung_up(web, slow):
 def test_hanging_up_ends_the_reading_and_every_connection(web, thread, slow):
     levers = []
     urls = [getattr(web, slow)(f"/{i}") for i in range(3)]
-    reading = thread.submit(read, *urls, on_hang_up=levers.append)
+    reading = thread.submit(read, *urls, on_cancel=levers.append)
     asked = [web.wait_asked(f"/{i}") for i in range(3)]
 
     levers[0]()
@@ -298,7 +353,7 @@ def test_hanging_up_does_not_wait_for_a_name_look_up(web, thread, monkeypatch):
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    reading = thread.submit(read, "http://slow.example/", on_hang_up=levers.append)
+    reading = thread.submit(read, "http://slow.example/", on_cancel=levers.append)
     assert asked.wait(HANG_GUARD_S)
 
     levers[0]()
@@ -312,6 +367,6 @@ def test_who_is_gone_before_it_begins_reads_nothing(web):
     url = web.serves("/", "<p>hello")
 
     with pytest.raises(Cancelled):
-        read(url, on_hang_up=lambda cut: cut())
+        read(url, on_cancel=lambda cut: cut())
 
     assert web.asked == []

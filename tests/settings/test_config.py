@@ -41,7 +41,13 @@ def test_a_mistake_in_a_rule_names_its_line_and_key(tmp_path, text, told):
 
 
 def test_rules_are_read_in_their_order(tmp_path):
-    rules = load(tmp_path, with_rules("{prefix: mlx-community/, provider: near}", "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}")).models
+    rules = load(
+        tmp_path,
+        with_rules(
+            "{prefix: mlx-community/, provider: near}",
+            "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}",
+        ),
+    ).models
 
     assert [(rule.prefix, rule.regex, rule.provider, rule.route) for rule in rules] == [
         ("mlx-community/", None, "near", None),
@@ -65,14 +71,18 @@ def test_a_mistake_names_its_line_and_key(tmp_path, text, told):
 
 
 def test_a_file_that_is_not_there_is_named_in_full(tmp_path):
-    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/gone.yaml:0: config: No such file or directory")):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{tmp_path}/gone.yaml:0: config: No such file or directory")
+    ):
         config.load(tmp_path / "gone.yaml", {})
 
 
 def test_a_prompt_that_is_no_text_is_named(tmp_path):
     (tmp_path / "my.md").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ConfigError, match=r"config.yaml:17: routes.primary.system_prompt: 'my.md' is not UTF-8"):
+    with pytest.raises(
+        ConfigError, match=r"config.yaml:17: routes.primary.system_prompt: 'my.md' is not UTF-8"
+    ):
         load(tmp_path, with_change("{chain: [near]}", "{chain: [near], system_prompt: my.md}"))
 
 
@@ -94,7 +104,10 @@ def test_a_prompt_that_is_no_text_is_named(tmp_path):
     ],
 )
 def test_variables_are_filled_in(tmp_path, written, environ, read):
-    assert load(tmp_path, with_change("model: large", f"model: {written}"), **environ).providers["far"].model == read
+    assert (
+        load(tmp_path, with_change("model: large", f"model: {written}"), **environ).providers["far"].model
+        == read
+    )
 
 
 @pytest.mark.parametrize("key", ["4711", "null", "true", "1e5", "2024-01-01"])
@@ -105,19 +118,29 @@ def test_a_key_stays_text_whatever_it_reads_like(tmp_path, key):
 
 
 def test_a_variable_may_hold_a_number(tmp_path):
-    loaded = load(tmp_path, with_change("9000", '"${MY_PORT:-7000}"').replace("connect_s: 2", 'connect_s: "${PATIENCE}"'), PATIENCE="2.5")
+    loaded = load(
+        tmp_path,
+        with_change("9000", '"${MY_PORT:-7000}"').replace("connect_s: 2", 'connect_s: "${PATIENCE}"'),
+        PATIENCE="2.5",
+    )
 
     assert loaded.server.port == 7000
     assert loaded.providers["far"].timeouts.connect_s == 2.5
 
 
 def test_a_variable_that_should_hold_a_number_and_does_not_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"config.yaml:1: server.port: expected a whole number, found 'many'"):
+    with pytest.raises(
+        ConfigError, match=r"config.yaml:1: server.port: expected a whole number, found 'many'"
+    ):
         load(tmp_path, with_change("9000", '"${MY_PORT}"'), MY_PORT="many")
 
 
 def test_a_variable_within_what_is_merged_into_bodies_keeps_its_type(tmp_path):
-    loaded = load(tmp_path, with_change("model: large", "model: large\n    extra_body:\n      top_k: ${K}\n      user: '${K}'"), K="20")
+    loaded = load(
+        tmp_path,
+        with_change("model: large", "model: large\n    extra_body:\n      top_k: ${K}\n      user: '${K}'"),
+        K="20",
+    )
 
     assert loaded.providers["far"].extra_body == {"top_k": 20, "user": "20"}
 
@@ -148,7 +171,9 @@ def test_an_embedded_provider_without_a_model_is_disabled(tmp_path):
 def test_a_dotenv_file_beside_the_config_is_read_and_the_environment_goes_first(tmp_path):
     (tmp_path / ".env").write_text("FIRST=from-file\nSECOND=from-file\nPORT=7001\n")
 
-    loaded = load(tmp_path, with_change("model: large", "model: ${FIRST}-${SECOND}"), SECOND="from-environment")
+    loaded = load(
+        tmp_path, with_change("model: large", "model: ${FIRST}-${SECOND}"), SECOND="from-environment"
+    )
 
     assert loaded.providers["far"].model == "from-file-from-environment"
     assert loaded.server.port == 7001
@@ -176,7 +201,9 @@ def test_a_port_that_is_none_is_refused(tmp_path, port):
 def test_headstart_config_names_the_file_and_paths_are_relative_to_it(tmp_path):
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "my.md").write_text("be kind")
-    (tmp_path / "other.yaml").write_text(with_change("{chain: [near]}", "{chain: [near], system_prompt: prompts/my.md}"))
+    (tmp_path / "other.yaml").write_text(
+        with_change("{chain: [near]}", "{chain: [near], system_prompt: prompts/my.md}")
+    )
 
     loaded = config.load(environ={"HEADSTART_CONFIG": str(tmp_path / "other.yaml")})
 
@@ -212,14 +239,38 @@ def test_no_secret_shows_when_settings_are_printed(tmp_path):
 @pytest.mark.parametrize(
     "text, told",
     [
-        (with_change("{port: 9000}", "{api_keys: hush-key}"), "1: server.api_keys: expected a list, found '***'"),
-        (with_change("{port: 9000}", "{api_keys: [[hush-key]]}"), "1: server.api_keys[0]: expected text, found a list"),
-        (with_change("{port: 9000}", "{api_keys:hush-key}"), "1: server.api_keys:***: unknown key, did you mean api_keys?"),
-        (with_change("model: large", "model: large\n    api_key: !hush key"), "14: providers.far.api_key: could not determine a constructor for the tag '***'"),
-        (with_change("model: large", "model: large\n    api_key: *hush"), "14: yaml: found undefined alias '***'"),
-        (with_change("model: large", "headers: {X: !hush key}"), "13: providers.far.headers.X: could not determine a constructor for the tag '***'"),
-        (with_change("https://far.example/v1", "ftp://me:hush-key@far"), "12: providers.far.base_url: 'ftp://***@far' is no http(s) URL"),
-        (with_change("https://far.example/v1", "'far?token=hush-key'"), "12: providers.far.base_url: 'far?token=***' is no http(s) URL"),
+        (
+            with_change("{port: 9000}", "{api_keys: hush-key}"),
+            "1: server.api_keys: expected a list, found '***'",
+        ),
+        (
+            with_change("{port: 9000}", "{api_keys: [[hush-key]]}"),
+            "1: server.api_keys[0]: expected text, found a list",
+        ),
+        (
+            with_change("{port: 9000}", "{api_keys:hush-key}"),
+            "1: server.api_keys:***: unknown key, did you mean api_keys?",
+        ),
+        (
+            with_change("model: large", "model: large\n    api_key: !hush key"),
+            "14: providers.far.api_key: could not determine a constructor for the tag '***'",
+        ),
+        (
+            with_change("model: large", "model: large\n    api_key: *hush"),
+            "14: yaml: found undefined alias '***'",
+        ),
+        (
+            with_change("model: large", "headers: {X: !hush key}"),
+            "13: providers.far.headers.X: could not determine a constructor for the tag '***'",
+        ),
+        (
+            with_change("https://far.example/v1", "ftp://me:hush-key@far"),
+            "12: providers.far.base_url: 'ftp://***@far' is no http(s) URL",
+        ),
+        (
+            with_change("https://far.example/v1", "'far?token=hush-key'"),
+            "12: providers.far.base_url: 'far?token=***' is no http(s) URL",
+        ),
     ],
 )
 def test_a_mistake_tells_no_secret(tmp_path, text, told):
@@ -234,7 +285,9 @@ def test_a_mistake_tells_no_secret(tmp_path, text, told):
 
 def test_each_value_knows_where_it_came_from(tmp_path):
     (tmp_path / ".env").write_text("FROM_FILE=large\n")
-    text = with_change("model: large", "model: ${MODEL_PREFIX}-${FROM_FILE}\n    headers: {X-Who: '${WHO:-nobody}'}")
+    text = with_change(
+        "model: large", "model: ${MODEL_PREFIX}-${FROM_FILE}\n    headers: {X-Who: '${WHO:-nobody}'}"
+    )
     text = text.replace("chain: [near]", "chain: [near, '${SPARE}']")
 
     origins = load(tmp_path, text, MODEL_PREFIX="very", SPARE="far", PORT="1234").origins
@@ -248,7 +301,18 @@ def test_each_value_knows_where_it_came_from(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["XAI_API_KEY", "apiKey", "X-Api-Key", "GITHUB_TOKEN", "db.password", "CLIENT_SECRET", "Authorization", "PGPASSWORD", "AWS_CREDENTIALS"]
+    "name",
+    [
+        "XAI_API_KEY",
+        "apiKey",
+        "X-Api-Key",
+        "GITHUB_TOKEN",
+        "db.password",
+        "CLIENT_SECRET",
+        "Authorization",
+        "PGPASSWORD",
+        "AWS_CREDENTIALS",
+    ],
 )
 def test_names_of_secrets_are_known(name):
     assert config.looks_secret(name)
@@ -299,7 +363,13 @@ def started(folder, text, port, **environment):
     return subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")],
         cwd=ROOT,
-        env={**os.environ, "PORT": str(port), "HEADSTART_CONFIG": str(folder / "config.yaml"), "TMPDIR": str(folder), **environment},
+        env={
+            **os.environ,
+            "PORT": str(port),
+            "HEADSTART_CONFIG": str(folder / "config.yaml"),
+            "TMPDIR": str(folder),
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=30,
@@ -308,11 +378,15 @@ def started(folder, text, port, **environment):
 
 def test_a_broken_config_stops_the_start_and_leaves_nothing(tmp_path):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever tried to serve here would fail at that instead
+        taken.bind(
+            ("127.0.0.1", 0)
+        )  # bound and not listening: whoever tried to serve here would fail at that instead
         ended = started(tmp_path, with_change("backend: openai", "backend: llama"), taken.getsockname()[1])
 
     assert ended.returncode not in (0, None)
-    assert ended.stderr.strip() == "headstart: config.yaml:4: classifier.backend: 'llama' is none of mlx, openai"
+    assert (
+        ended.stderr.strip() == "headstart: config.yaml:4: classifier.backend: 'llama' is none of mlx, openai"
+    )
     assert ended.stdout == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"]
 

@@ -42,8 +42,15 @@ class Owner:
 
     def saves(self, config, signum=signal.SIGHUP):
         """Write the file, have it read, and return the keys that app.log then calls changed. signum: None to let it be noticed."""
-        config["sessions"] = {**config.get("sessions", {}), "max_count": next(_COUNTS)}  # by this its line is known from others
-        line = self._reaction(yaml.safe_dump(config, sort_keys=False), signum, r"Config reloaded: changed=\S*sessions\.max_count")
+        config["sessions"] = {
+            **config.get("sessions", {}),
+            "max_count": next(_COUNTS),
+        }  # by this its line is known from others
+        line = self._reaction(
+            yaml.safe_dump(config, sort_keys=False),
+            signum,
+            r"Config reloaded: changed=\S*sessions\.max_count",
+        )
         self.config = config
         return set(line.partition("changed=")[2].split(",")) - {"sessions.max_count"}
 
@@ -60,7 +67,9 @@ class Owner:
 
     def line_after(self, told, pattern):
         """The first line beyond the first `told` characters of app.log that matches, awaited."""
-        found = lambda: [line for line in self.server.log_text()[told:].split("\n")[:-1] if re.search(pattern, line)]  # noqa: E731
+        found = lambda: [
+            line for line in self.server.log_text()[told:].split("\n")[:-1] if re.search(pattern, line)
+        ]
         await_that(found, f"no line like {pattern!r}")
         return found()[0]
 
@@ -74,7 +83,9 @@ def await_that(condition, what):
 
 @pytest.fixture(scope="module")
 def server(upstreams, tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams), MAIN_KEY="").wait_until_up()
+    server = Server(
+        tmp_path_factory.mktemp("headstart"), scripted_config(**upstreams), MAIN_KEY=""
+    ).wait_until_up()
     yield server
     server.stop()
 
@@ -154,7 +165,12 @@ def test_a_changed_dotenv_file_is_read_again_and_its_secrets_stay_out_of_the_log
 
 def test_a_stream_in_flight_ends_under_the_configuration_it_began_with(owner, primary, backup):
     primary.runs(("token", "first"), ("stall",), ("token", "last"), ("finish", "stop"))
-    stream = requests.post(owner.server.url + "/v1/chat/completions", json={**HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S)
+    stream = requests.post(
+        owner.server.url + "/v1/chat/completions",
+        json={**HELLO, "stream": True},
+        stream=True,
+        timeout=HANG_GUARD_S,
+    )
     chunks = stream.iter_content(None)
     begun = next(chunks)
     config = owner.edits()
@@ -168,7 +184,13 @@ def test_a_stream_in_flight_ends_under_the_configuration_it_began_with(owner, pr
     primary.release.set()
     whole = begun + b"".join(chunks)
 
-    assert changed == {"routes.primary.chain", "routes.meta.chain", "routes.xai.chain", "providers.main", "server.api_keys"}
+    assert changed == {
+        "routes.primary.chain",
+        "routes.meta.chain",
+        "routes.xai.chain",
+        "providers.main",
+        "server.api_keys",
+    }
     assert meanwhile.headers["X-Provider"] == "backup"
     assert b"first" in whole and b"last" in whole and whole.endswith(b"data: [DONE]\n\n")
     line = owner.server.request_line(stream.headers["X-Session-Id"])
@@ -179,13 +201,17 @@ def test_a_stream_in_flight_ends_under_the_configuration_it_began_with(owner, pr
 def test_the_count_of_requests_goes_on(owner):
     owner.server.chat()
     counted = re.compile(r'headstart_requests_total\{[^}]*route="primary"[^}]*\} (\d+)')
-    before = sum(map(float, counted.findall(requests.get(owner.server.url + "/metrics", timeout=HANG_GUARD_S).text)))
+    before = sum(
+        map(float, counted.findall(requests.get(owner.server.url + "/metrics", timeout=HANG_GUARD_S).text))
+    )
     config = owner.edits()
     config["virtual_model"] = "any"
 
     owner.saves(config)
 
-    after = sum(map(float, counted.findall(requests.get(owner.server.url + "/metrics", timeout=HANG_GUARD_S).text)))
+    after = sum(
+        map(float, counted.findall(requests.get(owner.server.url + "/metrics", timeout=HANG_GUARD_S).text))
+    )
     assert after >= before > 0
 
 
@@ -202,7 +228,10 @@ def test_a_new_provider_route_and_rule_serve_at_once(owner, backup):
     changed = owner.saves(config)
 
     assert changed == {"providers.fresh", "routes.code", "models"}
-    assert "code" in [model["id"] for model in requests.get(owner.server.url + "/v1/models", timeout=HANG_GUARD_S).json()["data"]]
+    assert "code" in [
+        model["id"]
+        for model in requests.get(owner.server.url + "/v1/models", timeout=HANG_GUARD_S).json()["data"]
+    ]
     for model in ("code", "fresh-model", "mlx-community/tiny"):
         assert owner.server.chat(model=model).headers["X-Provider"] == "fresh"
 
@@ -221,7 +250,12 @@ def test_changed_keys_count_at_once(owner):
 def test_another_classifier_decides(owner, cloud):
     cloud.streams("META is not for me, but COMPLEX")
     config = owner.edits()
-    config["classifier"] = {**config["classifier"], "base_url": cloud.url, "model": "other-judge", "on_failure": "SIMPLE"}
+    config["classifier"] = {
+        **config["classifier"],
+        "base_url": cloud.url,
+        "model": "other-judge",
+        "on_failure": "SIMPLE",
+    }
 
     owner.saves(config)
 
@@ -269,7 +303,9 @@ def test_what_needs_a_restart_is_named_and_does_not_take_effect(owner):
 
     owner.saves(config)
 
-    assert owner.line_after(told, " WARNING Config restart needed").endswith("for: server.threads,providers.own")
+    assert owner.line_after(told, " WARNING Config restart needed").endswith(
+        "for: server.threads,providers.own"
+    )
     reply = owner.server.chat(model="own-way")
     assert reply.status_code == 503
     assert "its engine starts with the next start" in reply.text
@@ -300,12 +336,26 @@ def test_a_faulty_file_changes_nothing_and_is_reported_with_line_and_key(owner):
             "config.yaml:1: providers.far.base_url: 'ftp://***@far' is no http(s) URL",
         ),
     ],
-    ids=["a key for a list", "a key without its blank", "a key that YAML takes for an alias", "a password in an address"],
+    ids=[
+        "a key for a list",
+        "a key without its blank",
+        "a key that YAML takes for an alias",
+        "a password in an address",
+    ],
 )
 def test_no_secret_of_a_faulty_file_is_reported(owner, text, told):
     if "ftp" in text:
-        text = yaml.safe_dump({**owner.config, "providers": {}, "decisions": dict.fromkeys(settings.DECISIONS, "a"), "routes": {"a": {"chain": ["far"]}}})
-        text = "providers: {far: {kind: openai, base_url: 'ftp://me:hush@far'}}\n" + text.replace("providers: {}\n", "")
+        text = yaml.safe_dump(
+            {
+                **owner.config,
+                "providers": {},
+                "decisions": dict.fromkeys(settings.DECISIONS, "a"),
+                "routes": {"a": {"chain": ["far"]}},
+            }
+        )
+        text = "providers: {far: {kind: openai, base_url: 'ftp://me:hush@far'}}\n" + text.replace(
+            "providers: {}\n", ""
+        )
 
     assert owner.blunders(text) == told
 
@@ -322,7 +372,9 @@ def test_a_log_that_cannot_be_written_is_refused(owner):
     assert owner.server.chat().status_code == 200
 
 
-def test_a_worker_that_is_replaced_while_the_file_is_faulty_serves_as_it_was_started(upstreams, judge, tmp_path):
+def test_a_worker_that_is_replaced_while_the_file_is_faulty_serves_as_it_was_started(
+    upstreams, judge, tmp_path
+):
     server = Server(tmp_path, scripted_config(**upstreams)).wait_until_up()
     try:
         (tmp_path / "config.yaml").write_text("server: {prot: 1}\n")
@@ -438,7 +490,12 @@ def parts_of(tmp_path):
 
 
 JUDGED = 'classifier: {backend: openai, base_url: "http://127.0.0.1:1/v1", model: judge}\n'
-SECOND = MINIMAL.replace("providers: {", 'providers: {far: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: large}, ') + JUDGED
+SECOND = (
+    MINIMAL.replace(
+        "providers: {", 'providers: {far: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: large}, '
+    )
+    + JUDGED
+)
 
 
 def test_parts_that_a_change_leaves_as_they_were_are_taken_over(parts_of):
@@ -466,7 +523,11 @@ def test_parts_that_a_change_is_about_are_made_anew(parts_of, change, renewed):
 
     new = parts_of(SECOND + change, old)
 
-    assert {name for name in ("metrics", "presence", "sessions", "ledger", "budget") if getattr(new, name) is not getattr(old, name)} == renewed
+    assert {
+        name
+        for name in ("metrics", "presence", "sessions", "ledger", "budget")
+        if getattr(new, name) is not getattr(old, name)
+    } == renewed
 
 
 def test_parts_that_have_served_their_time_are_gone_at_once(tmp_path):
@@ -484,8 +545,12 @@ def test_parts_that_have_served_their_time_are_gone_at_once(tmp_path):
         new.close(None)
 
 
-@pytest.mark.parametrize("section, change", [("sessions", "sessions: {dir: config.yaml}\n"), ("log", "log: {file: .}\n")])
-def test_a_change_that_cannot_take_effect_is_refused_and_leaves_the_parts_as_they_are(parts_of, tmp_path, section, change):
+@pytest.mark.parametrize(
+    "section, change", [("sessions", "sessions: {dir: config.yaml}\n"), ("log", "log: {file: .}\n")]
+)
+def test_a_change_that_cannot_take_effect_is_refused_and_leaves_the_parts_as_they_are(
+    parts_of, tmp_path, section, change
+):
     old = parts_of(SECOND)
 
     with pytest.raises(ConfigError, match=rf"^config\.yaml:5: {section}: (File exists|Is a directory)$"):
@@ -504,7 +569,9 @@ def test_changed_keys_name_what_differs_and_no_values(tmp_path):
     old = of(tmp_path, MINIMAL + "timezone: UTC\n")
     new = of(
         tmp_path,
-        MINIMAL.replace("model: small", "model: large, timeouts: {idle_s: 3}").replace("routes: {", "routes: {b: {chain: [near]}, ")
+        MINIMAL.replace("model: small", "model: large, timeouts: {idle_s: 3}").replace(
+            "routes: {", "routes: {b: {chain: [near]}, "
+        )
         + "server: {api_keys: [hush]}\n",
     )
 
@@ -522,7 +589,9 @@ def test_an_engine_that_runs_keeps_its_model_until_the_restart(tmp_path):
     text = MINIMAL.replace("providers: {", "providers: {own: {kind: mlx, model: one}, ")
     running = of(tmp_path, text)
 
-    config, waiting = reload.as_running(of(tmp_path, text.replace("model: one", "model: two, queue_timeout_s: 7")), running, {"own": "one"})
+    config, waiting = reload.as_running(
+        of(tmp_path, text.replace("model: one", "model: two, queue_timeout_s: 7")), running, {"own": "one"}
+    )
 
     assert waiting == ["providers.own.model"]
     assert (config.providers["own"].model, config.providers["own"].queue_timeout_s) == ("one", 7.0)
@@ -546,7 +615,11 @@ def test_an_embedded_classifier_that_is_let_go_answers_who_asked_before():
     classifier = MlxClassifier(Model)
     classifier.wait_until_ready(HANG_GUARD_S)
     answers = []
-    asking = threading.Thread(target=lambda: answers.append(classifier.probabilities([("user", "hi")], HANG_GUARD_S, lambda cancel: None)))
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            classifier.probabilities([("user", "hi")], HANG_GUARD_S, lambda cancel: None)
+        )
+    )
     asking.start()
     assert asked.wait(HANG_GUARD_S)
 

@@ -34,8 +34,17 @@ def lines_of(text):
 
 
 def test_what_is_printed_is_a_configuration_that_means_the_same(tmp_path):
-    text = with_rules("{prefix: mlx-community/, provider: near, params: {drop: [seed]}}", "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}")
-    config = loaded(tmp_path, text.replace("model: large", "model: large\n    extra_body: {provider: {order: [A, B]}, stop: \"a\\nb\", on: 'yes', n: '1'}"))
+    text = with_rules(
+        "{prefix: mlx-community/, provider: near, params: {drop: [seed]}}",
+        "{regex: '^o\\d', route: cloud, timeouts: {idle_s: 5}}",
+    )
+    config = loaded(
+        tmp_path,
+        text.replace(
+            "model: large",
+            "model: large\n    extra_body: {provider: {order: [A, B]}, stop: \"a\\nb\", on: 'yes', n: '1'}",
+        ),
+    )
 
     again = loaded(tmp_path, report(config))
 
@@ -91,7 +100,10 @@ def test_no_secret_is_printed(tmp_path):
     headers: {X-Anything: hush-header}
     extra_body: {auth: {apiKey: hush-body}, url: 'https://me:hush-inner@host/', tail: '?token=hush-query', max_tokens: 7}""",
     )
-    text = text.replace("https://far.example/v1", "https://me:hush-password@far.example/v1") + "ledger: {url: 'postgresql://me:hush-db@host/db'}\n"
+    text = (
+        text.replace("https://far.example/v1", "https://me:hush-password@far.example/v1")
+        + "ledger: {url: 'postgresql://me:hush-db@host/db'}\n"
+    )
 
     printed = report(loaded(tmp_path, text, MODEL_SECRET="hush-model"))
 
@@ -108,7 +120,7 @@ def test_no_secret_is_printed(tmp_path):
 def told_by_make_config(folder, text):
     (folder / "config.yaml").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "config_report"],
+        [sys.executable, "-m", "settings.report"],
         cwd=ROOT,
         env={"HEADSTART_CONFIG": str(folder / "config.yaml")},
         capture_output=True,
@@ -156,20 +168,30 @@ def test_what_is_printed_fits_the_schema(tmp_path):
 
 
 def test_variables_may_stand_for_any_value():
-    text = with_change("9000", '"${PORT_OF_MINE:-7000}"').replace("connect_s: 2", 'connect_s: "${PATIENCE}"').replace("kind: openai\n", "kind: '${KIND}'\n")
+    text = (
+        with_change("9000", '"${PORT_OF_MINE:-7000}"')
+        .replace("connect_s: 2", 'connect_s: "${PATIENCE}"')
+        .replace("kind: openai\n", "kind: '${KIND}'\n")
+    )
 
     assert list(VALIDATOR.iter_errors(yaml.safe_load(text))) == []
 
 
-SEEN_BY_TYPE = re.compile(r"unknown key|expected (text|a whole number|a number|true|a list|a mapping)|less than|more than|none of|is required|unknown decision")
+SEEN_BY_TYPE = re.compile(
+    r"unknown key|expected (text|a whole number|a number|true|a list|a mapping)|less than|more than|none of|is required|unknown decision"
+)
 
 
 def is_seen_by_type(told):
     """Whether a mistake is one that types, bounds and names can tell."""
-    return bool(SEEN_BY_TYPE.search(told)) and not re.search(r"beside an answer|for the openai backend|min\.max_tokens|found '1e12'", told)
+    return bool(SEEN_BY_TYPE.search(told)) and not re.search(
+        r"beside an answer|for the openai backend|min\.max_tokens|found '1e12'", told
+    )
 
 
-@pytest.mark.parametrize("text", [text for text, told in [*MISTAKES.values(), *RULE_MISTAKES.values()] if is_seen_by_type(told)])
+@pytest.mark.parametrize(
+    "text", [text for text, told in [*MISTAKES.values(), *RULE_MISTAKES.values()] if is_seen_by_type(told)]
+)
 def test_a_mistake_that_types_can_tell_is_seen_by_the_editor_too(text):
     assert list(VALIDATOR.iter_errors(yaml.safe_load(text)))
 

@@ -11,24 +11,34 @@ FINDER = '  finder: {kind: searxng, base_url: "http://127.0.0.1:8080"}\n'
 
 def with_provider(*lines, context="far"):
     """The good configuration with one more provider, and its first lines counted on from 9."""
-    return GOOD.replace("providers:\n", "providers:\n" + "".join(lines)).replace("context: far", f"context: {context}")
+    return GOOD.replace("providers:\n", "providers:\n" + "".join(lines)).replace(
+        "context: far", f"context: {context}"
+    )
 
 
 def test_a_search_engine_needs_an_address_and_no_model(tmp_path):
     settings = load(tmp_path, with_provider(FINDER, context="finder")).providers["finder"]
 
     assert settings.disabled is None
-    assert (settings.health_path, settings.pages) == ("/healthz", Pages(count=5, fetch_s=5.0, max_kb=512, allow_private=False))
+    assert (settings.health_path, settings.pages) == (
+        "/healthz",
+        Pages(count=5, fetch_s=5.0, max_kb=512, allow_private=False),
+    )
 
 
 def test_a_search_engine_without_address_is_disabled(tmp_path):
-    settings = load(tmp_path, with_provider('  finder: {kind: searxng, base_url: "${SEARXNG_URL:-}"}\n', context="finder")).providers["finder"]
+    settings = load(
+        tmp_path, with_provider('  finder: {kind: searxng, base_url: "${SEARXNG_URL:-}"}\n', context="finder")
+    ).providers["finder"]
 
     assert settings.disabled == "base_url is not set"
 
 
 def test_an_openai_provider_is_asked_over_responses_unless_told_otherwise(tmp_path):
-    text = with_provider('  sonar: {kind: openai, base_url: "https://s.example", model: sonar, search: chat}\n', context="sonar")
+    text = with_provider(
+        '  sonar: {kind: openai, base_url: "https://s.example", model: sonar, search: chat}\n',
+        context="sonar",
+    )
 
     providers = load(tmp_path, text).providers
 
@@ -37,14 +47,20 @@ def test_an_openai_provider_is_asked_over_responses_unless_told_otherwise(tmp_pa
 
 def test_what_only_says_the_default_may_stand_anywhere(tmp_path):
     plain = "search: responses, pages: {count: 5, fetch_s: 5.0, max_kb: 512, allow_private: false}"
-    text = with_provider(f"  own: {{kind: mlx, model: builtin, {plain}}}\n", FINDER.replace("}", f", model: '', extra_body: {{}}, {plain}}}"))
+    text = with_provider(
+        f"  own: {{kind: mlx, model: builtin, {plain}}}\n",
+        FINDER.replace("}", f", model: '', extra_body: {{}}, {plain}}}"),
+    )
 
     assert load(tmp_path, text).providers["finder"].disabled is None
 
 
 OWN = "  own: {kind: mlx, model: builtin"
 MISTAKES = {
-    "a chain": (with_provider(FINDER).replace("chain: [near]", "chain: [near, finder]"), "18: routes.primary.chain[1]: 'finder' searches and answers nobody"),
+    "a chain": (
+        with_provider(FINDER).replace("chain: [near]", "chain: [near, finder]"),
+        "18: routes.primary.chain[1]: 'finder' searches and answers nobody",
+    ),
     "a rule": (
         with_provider(FINDER) + "models:\n  - {exact: x, provider: finder}\n",
         "24: models[0].provider: 'finder' searches and answers nobody",
@@ -65,9 +81,18 @@ MISTAKES = {
         with_provider('  s: {kind: openai, base_url: "http://s", model: m, search: tools}\n'),
         "9: providers.s.search: 'tools' is none of responses, chat",
     ),
-    "no results at all": (with_provider(FINDER.replace("}", ", pages: {count: 0}}")), "9: providers.finder.pages.count: 0 is less than 1"),
-    "all the web": (with_provider(FINDER.replace("}", ", pages: {count: 21}}")), "9: providers.finder.pages.count: 21 is more than 20"),
-    "no time": (with_provider(FINDER.replace("}", ", pages: {fetch_s: 0}}")), "9: providers.finder.pages.fetch_s: 0.0 is less than 0.1"),
+    "no results at all": (
+        with_provider(FINDER.replace("}", ", pages: {count: 0}}")),
+        "9: providers.finder.pages.count: 0 is less than 1",
+    ),
+    "all the web": (
+        with_provider(FINDER.replace("}", ", pages: {count: 21}}")),
+        "9: providers.finder.pages.count: 21 is more than 20",
+    ),
+    "no time": (
+        with_provider(FINDER.replace("}", ", pages: {fetch_s: 0}}")),
+        "9: providers.finder.pages.fetch_s: 0.0 is less than 0.1",
+    ),
     "more time than a search has": (
         with_provider(FINDER.replace("}", ", pages: {fetch_s: 61}}")),
         "9: providers.finder.pages.fetch_s: 61.0 is more than 60.0",

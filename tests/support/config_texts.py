@@ -39,7 +39,10 @@ def with_change(old, new):
 
 
 MISTAKES = {
-    "an unknown section": (with_change("timezone:", "time_zone:"), "2: time_zone: unknown key, did you mean timezone?"),
+    "an unknown section": (
+        with_change("timezone:", "time_zone:"),
+        "2: time_zone: unknown key, did you mean timezone?",
+    ),
     "an unknown key": (
         with_change("timeouts: {connect_s", "timeout: {connect_s"),
         "14: providers.far.timeout: unknown key, did you mean timeouts?",
@@ -49,9 +52,18 @@ MISTAKES = {
         "14: providers.far.timeouts.xyzzy: unknown key; known: connect_s, first_byte_s, idle_s, total_s",
     ),
     "a key that stands there twice": (GOOD + "timezone: local\n", "22: timezone: stands here twice"),
-    "text for a number": (with_change("9000", "many"), "1: server.port: expected a whole number, found 'many'"),
-    "a fraction for a whole number": (with_change("9000", "90.5"), "1: server.port: expected a whole number, found '90.5'"),
-    "a boolean for a number": (with_change("9000", "true"), "1: server.port: expected a whole number, found 'true'"),
+    "text for a number": (
+        with_change("9000", "many"),
+        "1: server.port: expected a whole number, found 'many'",
+    ),
+    "a fraction for a whole number": (
+        with_change("9000", "90.5"),
+        "1: server.port: expected a whole number, found '90.5'",
+    ),
+    "a boolean for a number": (
+        with_change("9000", "true"),
+        "1: server.port: expected a whole number, found 'true'",
+    ),
     "a port beyond all ports": (with_change("9000", "65536"), "1: server.port: 65536 is more than 65535"),
     "a negative port": (with_change("9000", "-1"), "1: server.port: -1 is less than 0"),
     "an infinite time": (
@@ -70,22 +82,46 @@ MISTAKES = {
         with_change("connect_s: 2", "connect_s: 100000"),
         "14: providers.far.timeouts.connect_s: 100000.0 is more than 86400.0",
     ),
-    "no time at all": (with_change("connect_s: 2", "connect_s: 0"), "14: providers.far.timeouts.connect_s: 0.0 is less than 0.001"),
+    "no time at all": (
+        with_change("connect_s: 2", "connect_s: 0"),
+        "14: providers.far.timeouts.connect_s: 0.0 is less than 0.001",
+    ),
     "a mapping for a text": (
         with_change("model: large", "model: {name: large}"),
         "13: providers.far.model: expected text, found a mapping",
     ),
-    "a boolean for a text": (with_change("model: large", "model: yes"), "13: providers.far.model: expected text, found 'yes'"),
-    "nothing for a text": (with_change("model: large", "model:"), "13: providers.far.model: expected text, found nothing"),
-    "a text for a list": (with_change("chain: [near]", "chain: near"), "17: routes.primary.chain: expected a list, found 'near'"),
-    "a list for a mapping": (with_change("{port: 9000}", "[9000]"), "1: server: expected a mapping, found a list"),
-    "a text for a mapping": (with_change("{port: 9000}", "9000"), "1: server: expected a mapping, found '9000'"),
-    "a wrong choice": (with_change("backend: openai", "backend: llama"), "4: classifier.backend: 'llama' is none of mlx, openai"),
+    "a boolean for a text": (
+        with_change("model: large", "model: yes"),
+        "13: providers.far.model: expected text, found 'yes'",
+    ),
+    "nothing for a text": (
+        with_change("model: large", "model:"),
+        "13: providers.far.model: expected text, found nothing",
+    ),
+    "a text for a list": (
+        with_change("chain: [near]", "chain: near"),
+        "17: routes.primary.chain: expected a list, found 'near'",
+    ),
+    "a list for a mapping": (
+        with_change("{port: 9000}", "[9000]"),
+        "1: server: expected a mapping, found a list",
+    ),
+    "a text for a mapping": (
+        with_change("{port: 9000}", "9000"),
+        "1: server: expected a mapping, found '9000'",
+    ),
+    "a wrong choice": (
+        with_change("backend: openai", "backend: llama"),
+        "4: classifier.backend: 'llama' is none of mlx, openai",
+    ),
     "a provider without its kind": (
         with_change('{kind: openai, base_url: "http', '{base_url: "http'),
         "9: providers.near.kind: is required",
     ),
-    "a floor that is no number": (with_change("16384", "lots"), "15: providers.far.params.min.max_tokens: expected a number"),
+    "a floor that is no number": (
+        with_change("16384", "lots"),
+        "15: providers.far.params.min.max_tokens: expected a number",
+    ),
     "an address that is none": (
         with_change("https://far.example/v1", "far.example"),
         "12: providers.far.base_url: 'far.example' is no http(s) URL",
@@ -102,8 +138,14 @@ MISTAKES = {
         with_change("  base_url: http://127.0.0.1:1/v1\n", ""),
         "3: classifier.base_url: is required for the openai backend",
     ),
-    "a time zone nobody has": (with_change("Europe/Berlin", "Europe/Atlantis"), "2: timezone: 'Europe/Atlantis' is no IANA time zone"),
-    "a variable that is not set": (with_change("Europe/Berlin", "${ZONE}"), "2: timezone: the variable ZONE is not set"),
+    "a time zone nobody has": (
+        with_change("Europe/Berlin", "Europe/Atlantis"),
+        "2: timezone: 'Europe/Atlantis' is no IANA time zone",
+    ),
+    "a variable that is not set": (
+        with_change("Europe/Berlin", "${ZONE}"),
+        "2: timezone: the variable ZONE is not set",
+    ),
     "a decision nobody makes": (
         with_change("META: primary", "META: primary, HARD: cloud"),
         "7: decisions.HARD: unknown decision; known: SIMPLE, MODERATE, COMPLEX, ENRICH, META",
@@ -117,7 +159,10 @@ MISTAKES = {
         with_change("chain: [far, near]", "chain: [far, gone]"),
         "18: routes.cloud.chain[1]: there is no provider 'gone'",
     ),
-    "a route that leads nowhere": (with_change("chain: [near]", "chain: []"), "17: routes.primary: needs a chain, or an answer route"),
+    "a route that leads nowhere": (
+        with_change("chain: [near]", "chain: []"),
+        "17: routes.primary: needs a chain, or an answer route",
+    ),
     "a route that leads two ways": (
         with_change("    answer: primary", "    answer: primary\n    chain: [near]"),
         "19: routes.enrich: needs a chain, or an answer route, not both",
@@ -130,8 +175,14 @@ MISTAKES = {
         with_change("answer: primary", "answer: enrich"),
         "21: routes.enrich.answer: is circular: enrich -> enrich",
     ),
-    "a context by a stranger": (with_change("context: far", "context: gone"), "20: routes.enrich.context: there is no provider 'gone'"),
-    "an answer without context": (with_change("    context: far\n", ""), "19: routes.enrich.context: is required beside an answer route"),
+    "a context by a stranger": (
+        with_change("context: far", "context: gone"),
+        "20: routes.enrich.context: there is no provider 'gone'",
+    ),
+    "an answer without context": (
+        with_change("    context: far\n", ""),
+        "19: routes.enrich.context: is required beside an answer route",
+    ),
     "a context nobody uses": (
         with_change("chain: [near]", "chain: [near], context: far"),
         "17: routes.primary.context: needs an answer route that uses what it finds",
@@ -149,7 +200,8 @@ MISTAKES = {
         "17: routes.primary.system_prompt: '.' cannot be read: Is a directory",
     ),
     "routes that answer for each other": (
-        with_change("answer: primary", "answer: deep") + "  deep: {context: far, answer: deeper}\n  deeper: {context: far, answer: enrich}\n",
+        with_change("answer: primary", "answer: deep")
+        + "  deep: {context: far, answer: deeper}\n  deeper: {context: far, answer: enrich}\n",
         "21: routes.enrich.answer: is circular: enrich -> deep -> deeper -> enrich",
     ),
     "an answer by way of a third": (
@@ -160,9 +212,14 @@ MISTAKES = {
         with_change("model: large", "model: large\n    prices: {input: 1, output: -0.5}"),
         "14: providers.far.prices.output: -0.5 is less than 0",
     ),
-    "a price that is missing": (with_change("model: large", "model: large\n    prices: {input: 1}"), "14: providers.far.prices.output: is required"),
+    "a price that is missing": (
+        with_change("model: large", "model: large\n    prices: {input: 1}"),
+        "14: providers.far.prices.output: is required",
+    ),
     "two providers for embeddings": (
-        with_change("model: large", "model: large\n    embeddings: true").replace("model: small", "model: small, embeddings: true"),
+        with_change("model: large", "model: large\n    embeddings: true").replace(
+            "model: small", "model: small, embeddings: true"
+        ),
         "14: providers.far.embeddings: 'near' is marked for embeddings already",
     ),
     "a provider that stands there twice": (
@@ -173,10 +230,22 @@ MISTAKES = {
         with_change("model: large", "model: !large one"),
         "13: providers.far.model: could not determine a constructor for the tag '!large'",
     ),
-    "a ledger that is no database": (GOOD + "ledger: {url: ledger.db}\n", "22: ledger.url: has to begin with sqlite:/// or postgresql://"),
-    "an item of a list": (with_change("chain: [near]", "chain: [[near]]"), "17: routes.primary.chain[0]: expected text, found a list"),
-    "a tab": (with_change("  near:", "\tnear:"), "9: yaml: found character '\\t' that cannot start any token"),
-    "a bracket that stays open": (GOOD + "server: [", "22: yaml: expected the node content, but found '<stream end>'"),
+    "a ledger that is no database": (
+        GOOD + "ledger: {url: ledger.db}\n",
+        "22: ledger.url: has to begin with sqlite:/// or postgresql://",
+    ),
+    "an item of a list": (
+        with_change("chain: [near]", "chain: [[near]]"),
+        "17: routes.primary.chain[0]: expected text, found a list",
+    ),
+    "a tab": (
+        with_change("  near:", "\tnear:"),
+        "9: yaml: found character '\\t' that cannot start any token",
+    ),
+    "a bracket that stays open": (
+        GOOD + "server: [",
+        "22: yaml: expected the node content, but found '<stream end>'",
+    ),
     "two documents": (GOOD + "---\n", "22: yaml: but found another document"),
     "a null byte": (with_change("Berlin", "Ber\0lin"), "2: yaml: the character '\\x00' is not allowed"),
     "a mapping in itself": (
@@ -194,9 +263,18 @@ def with_rules(*rules):
 
 
 RULE_MISTAKES = {
-    "a rule for nothing": (with_rules("{provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
-    "a rule for two things": (with_rules("{exact: a, prefix: b, provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
-    "a rule for an empty name": (with_rules("{prefix: '', provider: far}"), "23: models[0]: needs one of exact, prefix and regex"),
+    "a rule for nothing": (
+        with_rules("{provider: far}"),
+        "23: models[0]: needs one of exact, prefix and regex",
+    ),
+    "a rule for two things": (
+        with_rules("{exact: a, prefix: b, provider: far}"),
+        "23: models[0]: needs one of exact, prefix and regex",
+    ),
+    "a rule for an empty name": (
+        with_rules("{prefix: '', provider: far}"),
+        "23: models[0]: needs one of exact, prefix and regex",
+    ),
     "a rule that leads nowhere": (with_rules("{exact: a}"), "23: models[0]: needs a provider or a route"),
     "a rule that leads two ways": (
         with_rules("{exact: a, provider: far, route: cloud}"),
@@ -230,6 +308,9 @@ RULE_MISTAKES = {
         with_rules("exact: a\n    provider: far\n    params:\n      min: {max_tokens: lots}"),
         "26: models[0].params.min.max_tokens: expected a number",
     ),
-    "an unknown key of a rule": (with_rules("{exakt: a, provider: far}"), "23: models[0].exakt: unknown key, did you mean exact?"),
+    "an unknown key of a rule": (
+        with_rules("{exakt: a, provider: far}"),
+        "23: models[0].exakt: unknown key, did you mean exact?",
+    ),
     "a rule that is none": (with_rules("far"), "23: models[0]: expected a mapping, found 'far'"),
 }

@@ -16,7 +16,9 @@ class Running:
     """A supervisor with one engine, and a client of it."""
 
     def __init__(self, folder, model=prepare.BUILTIN):
-        assert prepare.is_ready(Path(prepare.model_dir(prepare.BUILTIN))), "run `python -m engine.prepare` first; make test does"
+        assert prepare.is_ready(Path(prepare.model_dir(prepare.BUILTIN))), (
+            "run `python -m engine.prepare` first; make test does"
+        )
         self.state = EngineState(folder / "local.json")
         self.supervisor = supervisor.spawn(folder, {"local": str(model)})
 
@@ -25,7 +27,9 @@ class Running:
         return self.state.wait_ready(READY_S)
 
     def connection(self):
-        return http.client.HTTPConnection("127.0.0.1", int(self.engine.base_url.split(":")[2].split("/")[0]), timeout=READY_S)
+        return http.client.HTTPConnection(
+            "127.0.0.1", int(self.engine.base_url.split(":")[2].split("/")[0]), timeout=READY_S
+        )
 
     def ask(self, body, path="/v1/chat/completions"):
         connection = self.connection()
@@ -40,9 +44,15 @@ class Running:
         status, raw = self.ask(checked({"stream": True, "max_tokens": 24, **fields}))
         assert status == 200, raw
         assert raw.endswith(b"data: [DONE]\n\n")
-        events = [json.loads(event[6:]) for event in raw.decode().split("\n\n") if event.startswith("data: {")]
+        events = [
+            json.loads(event[6:]) for event in raw.decode().split("\n\n") if event.startswith("data: {")
+        ]
         choices = [event["choices"][0] for event in events if event["choices"]]
-        return "".join(choice["delta"].get("content", "") for choice in choices), choices[-1]["finish_reason"], events
+        return (
+            "".join(choice["delta"].get("content", "") for choice in choices),
+            choices[-1]["finish_reason"],
+            events,
+        )
 
     def progress(self):
         connection = self.connection()

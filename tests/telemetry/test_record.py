@@ -23,16 +23,52 @@ from tests.support.server import HANG_GUARD_S, Server, streamed_text
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
 HELLO = [{"role": "user", "content": "hello"}]
 SEARCHED = {
-    "output": [{"type": "message", "content": [{"type": "output_text", "text": "It rains.", "annotations": []}]}],
+    "output": [
+        {"type": "message", "content": [{"type": "output_text", "text": "It rains.", "annotations": []}]}
+    ],
     "usage": {"input_tokens": 9, "output_tokens": 3},
 }
 KEYS = [
-    *("id", "timestamp", "client_ip", "api", "model", "stream", "user_query", "client_messages", "decision", "route", "confidence"),
-    *("probabilities", "classification_raw", "classification_ms", "speculation", "steps", "ttft_ms", "total_ms", "status", "usage"),
+    *(
+        "id",
+        "timestamp",
+        "client_ip",
+        "api",
+        "model",
+        "stream",
+        "user_query",
+        "client_messages",
+        "decision",
+        "route",
+        "confidence",
+    ),
+    *(
+        "probabilities",
+        "classification_raw",
+        "classification_ms",
+        "speculation",
+        "steps",
+        "ttft_ms",
+        "total_ms",
+        "status",
+        "usage",
+    ),
     *("cost_usd", "error"),
 ]
 STEP_KEYS = [
-    *("step", "provider", "url", "model", "messages_sent", "params", "started_ms", "duration_ms", "ttft_ms", "status", "finish_reason"),
+    *(
+        "step",
+        "provider",
+        "url",
+        "model",
+        "messages_sent",
+        "params",
+        "started_ms",
+        "duration_ms",
+        "ttft_ms",
+        "status",
+        "finish_reason",
+    ),
     *("usage", "response_content", "error"),
 ]
 
@@ -57,7 +93,10 @@ def test_the_lines_of_a_whole_answer(headstart, judge):
 
     incoming, response, request, saved = lines_of(headstart, session)
 
-    assert incoming == f"INFO Incoming request: session={session} client=127.0.0.1 model=auto messages=1 total_chars=5 stream=False"
+    assert (
+        incoming
+        == f"INFO Incoming request: session={session} client=127.0.0.1 model=auto messages=1 total_chars=5 stream=False"
+    )
     matches(
         rf"INFO Provider response: primary session={session} provider=main status=200 duration_ms=\d+ finish_reason=stop stream=false speculative=true",
         response,
@@ -107,7 +146,10 @@ def test_the_lines_of_an_enriched_answer(headstart, cloud, judge):
     lines = lines_of(headstart, session)
     matches(rf"INFO Cancelled speculative primary: session={session} route=enrich cancel_ms=\d+", lines[1])
     matches(rf"INFO Enrichment context retrieved: session={session} 9 chars in \d+ms", lines[2])
-    matches(rf"INFO Provider response: enrich session={session} provider=main status=200 .* speculative=false", lines[3])
+    matches(
+        rf"INFO Provider response: enrich session={session} provider=main status=200 .* speculative=false",
+        lines[3],
+    )
     matches(
         rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=ENRICH route=enrich provider=main speculation=cancelled classification_ms=\d+ "
         r"enrichment_ms=\d+ inference_ms=\d+ ttft_ms=\d+ total_ms=\d+ status=200 stream=False",
@@ -165,7 +207,11 @@ def test_a_slow_request_is_warned_of(talkative, primary, judge):
     session = talkative.chat().headers["X-Session-Id"]
 
     line = talkative.log_line(f"SLOW_REQUEST session={session}")
-    matches(STAMP + rf"WARNING SLOW_REQUEST session={session} route=primary total_ms=\d+ classification_ms=\d+ inference_ms=\d+", line)
+    matches(
+        STAMP
+        + rf"WARNING SLOW_REQUEST session={session} route=primary total_ms=\d+ classification_ms=\d+ inference_ms=\d+",
+        line,
+    )
 
 
 def test_a_slow_enriched_request_tells_its_enrichment(talkative, cloud, judge):
@@ -176,7 +222,8 @@ def test_a_slow_enriched_request_tells_its_enrichment(talkative, cloud, judge):
 
     line = talkative.log_line(f"SLOW_REQUEST session={session}")
     matches(
-        STAMP + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
+        STAMP
+        + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
         line,
     )
 
@@ -197,18 +244,33 @@ def test_json_lines_on_stdout_tell_the_same(talkative, judge):
         line = talkative.process.stdout.readline()
         if line.startswith("{"):
             told.append(json.loads(line))
-    incoming = next(line for line in told if line["message"] == "Incoming request:" and line["session"] == session)
+    incoming = next(
+        line for line in told if line["message"] == "Incoming request:" and line["session"] == session
+    )
     request = next(line for line in told if line["message"] == "REQUEST" and line["session"] == session)
     assert incoming["model"] == 'odd "name"\n'
     assert {"time", "level", "logger", "message"} < request.keys()
     assert request["level"] == "INFO"
     written = talkative.request_line(session)
-    for key in ("client", "decision", "route", "provider", "speculation", "classification_ms", "total_ms", "status", "stream"):
+    for key in (
+        "client",
+        "decision",
+        "route",
+        "provider",
+        "speculation",
+        "classification_ms",
+        "total_ms",
+        "status",
+        "stream",
+    ):
         assert str(request[key]) == written[key]
 
 
 def test_the_log_is_rotated_and_no_line_is_cut(upstreams, judge, tmp_path):
-    config = {**scripted_config(**upstreams), "log": {"file": "logs/proxy.log", "max_mb": 0.005, "backups": 2}}
+    config = {
+        **scripted_config(**upstreams),
+        "log": {"file": "logs/proxy.log", "max_mb": 0.005, "backups": 2},
+    }
     server = Server(tmp_path, config).wait_until_up()
     try:
         for _ in range(40):
@@ -242,8 +304,17 @@ def test_a_session_tells_all_of_a_request(headstart, primary, judge, stream):
     assert list(session) == KEYS
     assert session["user_query"] == "six times seven?"
     assert session["client_messages"] == [{"role": "user", "content": "six times seven?"}]
-    assert (session["api"], session["model"], session["stream"], session["client_ip"]) == ("chat.completions", "auto", stream, "127.0.0.1")
-    assert (session["decision"], session["route"], session["classification_raw"]) == ("MODERATE", "primary", "MODERATE")
+    assert (session["api"], session["model"], session["stream"], session["client_ip"]) == (
+        "chat.completions",
+        "auto",
+        stream,
+        "127.0.0.1",
+    )
+    assert (session["decision"], session["route"], session["classification_raw"]) == (
+        "MODERATE",
+        "primary",
+        "MODERATE",
+    )
     assert (session["status"], session["error"], session["cost_usd"]) == (200, None, 0.0)
     assert session["usage"] == {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
     assert {key: session["speculation"][key] for key in ("outcome", "provider", "cancel_ms")} == {
@@ -255,7 +326,12 @@ def test_a_session_tells_all_of_a_request(headstart, primary, judge, stream):
     assert sorted(step["step"] for step in session["steps"]) == ["classification", "provider_call"]
     assert all(list(step) == STEP_KEYS for step in session["steps"])
     call = next(step for step in session["steps"] if step["step"] == "provider_call")
-    assert (call["provider"], call["model"], call["url"], call["status"]) == ("main", "p-model", primary.url + "/chat/completions", 200)
+    assert (call["provider"], call["model"], call["url"], call["status"]) == (
+        "main",
+        "p-model",
+        primary.url + "/chat/completions",
+        200,
+    )
     assert (call["response_content"], call["finish_reason"]) == ("forty-two", "stop")
     assert call["params"]["temperature"] == 0.3
     assert call["messages_sent"] == [{"role": "user", "content": "six times seven?"}]
@@ -286,7 +362,9 @@ def test_keys_never_reach_a_session(headstart, primary, cloud, judge):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_ttft_counts_the_silence_before_the_providers_headers(headstart, primary, judge, stream):
-    primary.runs(("think-before-headers", 0.3), ("token", "ok"), ("pause", 1.0), ("token", "ay"), ("finish", "stop"))
+    primary.runs(
+        ("think-before-headers", 0.3), ("token", "ok"), ("pause", 1.0), ("token", "ay"), ("finish", "stop")
+    )
 
     reply = headstart.chat(stream=stream)
 
@@ -294,7 +372,9 @@ def test_ttft_counts_the_silence_before_the_providers_headers(headstart, primary
     line = headstart.request_line(reply.headers["X-Session-Id"])
     call = next(step for step in session["steps"] if step["step"] == "provider_call")
     assert int(line["ttft_ms"]) == session["ttft_ms"] >= 300
-    assert 295 <= call["ttft_ms"] <= call["duration_ms"] - 500  # the provider went on for a second after its first token
+    assert (
+        295 <= call["ttft_ms"] <= call["duration_ms"] - 500
+    )  # the provider went on for a second after its first token
     assert session["total_ms"] >= 1300
     if stream:
         assert session["ttft_ms"] <= session["total_ms"] - 500
@@ -310,11 +390,16 @@ def test_a_cloud_answer_has_its_price(headstart, cloud, judge):
     assert session["cost_usd"] == pytest.approx(0.003)
     assert session["speculation"]["outcome"] == "cancelled"
     calls = [step for step in session["steps"] if step["step"] == "provider_call"]
-    assert [(call["provider"], call["finish_reason"]) for call in calls] == [("main", None), ("cloud", "length")]
+    assert [(call["provider"], call["finish_reason"]) for call in calls] == [
+        ("main", None),
+        ("cloud", "length"),
+    ]
     assert calls[0]["error"] == "hung up"
 
 
-@pytest.mark.parametrize("usage", [{"prompt_tokens": None, "completion_tokens": 5}, {"prompt_tokens": "12"}, {"total_tokens": 5}])
+@pytest.mark.parametrize(
+    "usage", [{"prompt_tokens": None, "completion_tokens": 5}, {"prompt_tokens": "12"}, {"total_tokens": 5}]
+)
 def test_an_odd_usage_costs_no_record(headstart, cloud, judge, usage):
     judge.streams("COMPLEX")
     cloud.streams("yes", usage=usage)
@@ -395,7 +480,12 @@ def test_messages_are_kept_whatever_they_contain(headstart, primary, judge, text
 
 def test_a_stream_is_written_down_after_its_end_and_not_before(headstart, primary, judge):
     primary.runs(("token", "first"), ("stall",), ("token", "last"), ("finish", "stop"))
-    reply = requests.post(headstart.url + "/v1/chat/completions", json={"messages": HELLO, "stream": True}, stream=True, timeout=HANG_GUARD_S)
+    reply = requests.post(
+        headstart.url + "/v1/chat/completions",
+        json={"messages": HELLO, "stream": True},
+        stream=True,
+        timeout=HANG_GUARD_S,
+    )
     session = reply.headers["X-Session-Id"]
     chunks = reply.iter_content(None)
     next(chunks)
@@ -465,13 +555,18 @@ def test_saving_waits_for_nothing(tmp_path):
         return {"id": "abc"}
 
     sessions.save("abc", datetime(2026, 1, 2, 3, 4, 5), make_record)
-    sessions.save("def", datetime(2026, 1, 2, 3, 4, 6), make_record)  # returns although the first one's record is not even made
+    sessions.save(
+        "def", datetime(2026, 1, 2, 3, 4, 6), make_record
+    )  # returns although the first one's record is not even made
     writing = made_by.get(timeout=HANG_GUARD_S)
     go_on.set()
     sessions.close()
 
     assert writing is not threading.current_thread()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2026-01-02_03-04-05_abc.json", "2026-01-02_03-04-06_def.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "2026-01-02_03-04-05_abc.json",
+        "2026-01-02_03-04-06_def.json",
+    ]
 
 
 def test_with_50000_files_in_the_folder_only_the_writing_thread_ever_looks_into_it(tmp_path):
@@ -526,7 +621,9 @@ def test_a_file_that_cannot_be_put_in_place_leaves_nothing_half(tmp_path, caplog
     sessions.close()
 
     assert list(tmp_path.glob("*.part")) == []
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["Session not saved: 0001"]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "Session not saved: 0001"
+    ]
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path):
@@ -554,7 +651,10 @@ def test_what_a_crash_has_left_is_removed_once_it_is_old(tmp_path):
 def test_raw_json_stands_in_a_record_as_it_is():
     text = '[{"a":1.50,"b":"\\ud800"}]'
 
-    assert to_json({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"}) == f'{{"x": {text}, "y": [null], "z": "x"}}'
+    assert (
+        to_json({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"})
+        == f'{{"x": {text}, "y": [null], "z": "x"}}'
+    )
 
 
 # Clean-up.
@@ -586,7 +686,13 @@ def test_beyond_the_count_the_oldest_go(tmp_path):
 
 
 def test_other_files_stay_and_are_not_counted(tmp_path):
-    others = ["notes.json", ".gitkeep", "0000.json", "2020-01-01_00-00-00_report.json", "2020-01-01_00-00-00_abc.json.part"]
+    others = [
+        "notes.json",
+        ".gitkeep",
+        "0000.json",
+        "2020-01-01_00-00-00_report.json",
+        "2020-01-01_00-00-00_abc.json.part",
+    ]
     for name in others:
         (tmp_path / name).touch()
     kept = [record_from(tmp_path, NOW + timedelta(seconds=i)) for i in range(3)]
@@ -611,7 +717,14 @@ def test_clean_up_comes_with_every_so_many_saves(tmp_path):
         sessions.save(f"{i:04x}", NOW + timedelta(seconds=i), dict)
     sessions.close()
 
-    assert [path.name[-9:-5] for path in sorted(tmp_path.iterdir())] == ["0003", "0004", "0005", "0006", "0007", "0008"]
+    assert [path.name[-9:-5] for path in sorted(tmp_path.iterdir())] == [
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+    ]
 
 
 def test_clean_up_comes_with_time_too(tmp_path):

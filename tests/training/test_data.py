@@ -24,7 +24,12 @@ def test_the_written_rows_come_out_the_same_every_time():
 
 
 def test_every_row_has_a_label_and_ends_with_the_user():
-    for row in data.pool() + data.written() + by_authors() + [row for name in evaluate.JUDGING for row in evaluate.judging(name)]:
+    for row in (
+        data.pool()
+        + data.written()
+        + by_authors()
+        + [row for name in evaluate.JUDGING for row in evaluate.judging(name)]
+    ):
         assert row.label in LABELS
         assert row.turns[-1][0] == "user", row
 
@@ -37,7 +42,12 @@ def test_no_choice_of_the_grammar_is_left_unexpanded():
 
 @pytest.mark.parametrize("name", evaluate.JUDGING)
 def test_no_row_that_judges_is_trained_on(name):
-    trained = {words(row) for row in data.sample(data.pool(), data.ROWS_PER_SOURCE_AND_LABEL) + data.written() + data.second_step()}
+    trained = {
+        words(row)
+        for row in data.sample(data.pool(), data.ROWS_PER_SOURCE_AND_LABEL)
+        + data.written()
+        + data.second_step()
+    }
 
     assert [row.turns for row in evaluate.judging(name) if words(row) in trained] == []
 
@@ -46,7 +56,10 @@ def test_no_author_wrote_nearly_what_a_stranger_asks():
     asked = [set(" ".join(words(row)).split()) for row in data.by_author(data.STRANGERS)]
 
     near = [
-        row.turns for row in by_authors() for mine in [set(" ".join(words(row)).split())] if any(len(mine & other) > 0.6 * len(mine | other) for other in asked)
+        row.turns
+        for row in by_authors()
+        for mine in [set(" ".join(words(row)).split())]
+        if any(len(mine & other) > 0.6 * len(mine | other) for other in asked)
     ]
 
     assert near == []
@@ -68,7 +81,11 @@ def test_labels_weigh_as_the_prior_says_whatever_their_number():
 
     weights = train.row_weights(rows)
 
-    shares = {label: sum(weight for row, weight in zip(rows, weights, strict=True) if row.label == label) / len(rows) for label in LABELS}
+    shares = {
+        label: sum(weight for row, weight in zip(rows, weights, strict=True) if row.label == label)
+        / len(rows)
+        for label in LABELS
+    }
     assert shares == pytest.approx(train.PRIOR, abs=1e-4)
 
 
@@ -114,7 +131,9 @@ def test_the_interval_of_a_share_holds_the_share():
 
 def test_calibration_error_is_nil_for_honest_certainty():
     assert evaluate.calibration_error(np.array([[1.0, 0, 0], [0, 1.0, 0]]), np.array([0, 1])) == 0
-    assert evaluate.calibration_error(np.array([[1.0, 0, 0], [1.0, 0, 0]]), np.array([0, 1])) == pytest.approx(0.5)
+    assert evaluate.calibration_error(
+        np.array([[1.0, 0, 0], [1.0, 0, 0]]), np.array([0, 1])
+    ) == pytest.approx(0.5)
 
 
 def test_the_figures_of_a_perfect_reader():
@@ -141,4 +160,18 @@ def test_the_picture_shows_every_count():
     drawn = ElementTree.fromstring(picture.confusion([[5, 1], [2, 7]], ("YES", "NO"), "a title"))
 
     texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts == ["a title", "YES", "NO", "YES", "5", "83.3 %", "1", "16.7 %", "NO", "2", "22.2 %", "7", "77.8 %"]
+    assert texts == [
+        "a title",
+        "YES",
+        "NO",
+        "YES",
+        "5",
+        "83.3 %",
+        "1",
+        "16.7 %",
+        "NO",
+        "2",
+        "22.2 %",
+        "7",
+        "77.8 %",
+    ]

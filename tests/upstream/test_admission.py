@@ -22,7 +22,7 @@ class Client:
         self._callbacks = []
         self._gone = False
 
-    def on_hang_up(self, callback):
+    def on_cancel(self, callback):
         with self._lock:
             if not self._gone:
                 self._callbacks.append(callback)
@@ -42,7 +42,9 @@ class Queue:
     """An Admission with one slot, taken, and callers that come one after the other."""
 
     def __init__(self, **settings):
-        self.admission = Admission("local", **{"max_concurrent": 1, "queue_timeout_s": HANG_GUARD_S, **settings})
+        self.admission = Admission(
+            "local", **{"max_concurrent": 1, "queue_timeout_s": HANG_GUARD_S, **settings}
+        )
         self.slot = self.admission.enter()
         self.served = []
         self.threads = ThreadPoolExecutor(64)
@@ -52,7 +54,7 @@ class Queue:
         client = client or Client()
 
         def comes():
-            with self.admission.enter(priority, client.on_hang_up, timeout_s) as slot:
+            with self.admission.enter(priority, client.on_cancel, timeout_s) as slot:
                 self.served.append(name)
                 return slot
 
@@ -180,13 +182,13 @@ def test_who_has_hung_up_before_does_not_wait_at_all(queue):
     client.hangs_up()
 
     with pytest.raises(Cancelled):
-        queue.admission.enter(CHAT, client.on_hang_up)
+        queue.admission.enter(CHAT, client.on_cancel)
 
     assert queue.admission.waiting == 0
 
 
 def test_a_slot_granted_to_somebody_who_hangs_up_goes_to_the_next(queue):
-    """The grant and the hang-up both come before the waiting thread can run: it is inside `on_hang_up`."""
+    """The grant and the hang-up both come before the waiting thread can run: it is inside `on_cancel`."""
     admission, following = queue.admission, []
 
     def at_once(callback):
@@ -215,7 +217,7 @@ def test_a_slot_granted_while_on_hang_up_fails_is_not_lost(queue):
 def test_a_hang_up_after_the_slot_was_taken_does_not_take_it_away(queue):
     client = Client()
     queue.slot.release()
-    slot = queue.admission.enter(CHAT, client.on_hang_up)
+    slot = queue.admission.enter(CHAT, client.on_cancel)
 
     client.hangs_up()
 
@@ -229,7 +231,7 @@ def test_a_hang_up_of_somebody_who_was_served_from_the_queue_frees_nothing_twice
     slots = []
 
     def comes():
-        slots.append(queue.admission.enter(CHAT, client.on_hang_up))
+        slots.append(queue.admission.enter(CHAT, client.on_cancel))
         taken.set()
 
     queue.threads.submit(comes)
@@ -269,7 +271,7 @@ def test_a_speculative_call_overtakes_nobody(queue):
     leaves = threading.Event()
 
     def holds():
-        with queue.admission.enter(CHAT, client.on_hang_up):
+        with queue.admission.enter(CHAT, client.on_cancel):
             leaves.wait(HANG_GUARD_S)
 
     holding = queue.threads.submit(holds)
@@ -325,7 +327,9 @@ def test_in_a_crowd_no_slot_is_lost_none_is_given_twice_and_nobody_is_forgotten(
             if dice.random() < 0.2:
                 slot = admission.try_enter()
             else:
-                slot = admission.enter(dice.choice([CHAT, META]), client.on_hang_up, dice.choice([0.0, 0.001, HANG_GUARD_S]))
+                slot = admission.enter(
+                    dice.choice([CHAT, META]), client.on_cancel, dice.choice([0.0, 0.001, HANG_GUARD_S])
+                )
             if slot is None:
                 return "off"
             serves(slot, dice)
@@ -341,7 +345,13 @@ def test_in_a_crowd_no_slot_is_lost_none_is_given_twice_and_nobody_is_forgotten(
         return Counter(comes(dice) for _ in range(100))
 
     with ThreadPoolExecutor(40) as threads:
-        fates = sum((future.result(3 * HANG_GUARD_S) for future in [threads.submit(keeps_coming, seed) for seed in range(40)]), Counter())
+        fates = sum(
+            (
+                future.result(3 * HANG_GUARD_S)
+                for future in [threads.submit(keeps_coming, seed) for seed in range(40)]
+            ),
+            Counter(),
+        )
 
     assert (admission.running, admission.waiting, inside) == (0, 0, 0)
     assert most == 3

@@ -13,7 +13,14 @@ from tests.support.ledger import booked
 from tests.support.server import sse_events, streamed_text
 
 COST_USD = (12 + 100 + 20) * 3e-6 + 89 * 15e-6
-TOOL = {"type": "function", "function": {"name": "weather", "description": "Of a city.", "parameters": {"properties": {"city": {"type": "string"}}}}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Of a city.",
+        "parameters": {"properties": {"city": {"type": "string"}}},
+    },
+}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -71,11 +78,18 @@ def test_the_system_message_goes_apart_and_images_and_limits_are_translated(nati
     sent = claude.last.body
     assert (sent["system"], sent["max_tokens"]) == ("Be brief.", 50)
     assert [turn["role"] for turn in sent["messages"]] == ["user", "assistant", "user"]
-    assert sent["messages"][0]["content"][1] == {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    assert sent["messages"][0]["content"][1] == {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+    }
 
 
 def test_tools_and_what_came_of_them_are_translated(native, claude):
-    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Köln"}'}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "Köln"}'},
+    }
     messages = [
         {"role": "user", "content": "Rain?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
@@ -88,8 +102,12 @@ def test_tools_and_what_came_of_them_are_translated(native, claude):
     assert sent["tools"][0]["name"] == "weather"
     assert sent["tools"][0]["input_schema"]["properties"] == {"city": {"type": "string"}}
     assert sent["tool_choice"] == {"type": "any"}
-    assert sent["messages"][1]["content"] == [{"type": "tool_use", "id": "call_1", "name": "weather", "input": {"city": "Köln"}}]
-    assert sent["messages"][2]["content"] == [{"type": "tool_result", "tool_use_id": "call_1", "content": "drizzle"}]
+    assert sent["messages"][1]["content"] == [
+        {"type": "tool_use", "id": "call_1", "name": "weather", "input": {"city": "Köln"}}
+    ]
+    assert sent["messages"][2]["content"] == [
+        {"type": "tool_result", "tool_use_id": "call_1", "content": "drizzle"}
+    ]
 
 
 @pytest.mark.parametrize("model", ["claude-x", "auto"])
@@ -98,7 +116,12 @@ def test_what_it_cannot_be_told_is_the_clients_to_leave_out(native, claude, judg
 
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "logit_bias")
     assert not claude.asked
-    assert requests.get(native.url + "/health", timeout=HANG_GUARD_S).json()["providers"]["main"]["consecutive_failures"] == 0
+    assert (
+        requests.get(native.url + "/health", timeout=HANG_GUARD_S).json()["providers"]["main"][
+            "consecutive_failures"
+        ]
+        == 0
+    )
 
 
 def test_it_has_no_legacy_completions(native, claude):
@@ -120,23 +143,41 @@ def test_an_answer_of_its_looks_like_any_other(native, stream):
     if stream:
         *chunks, done = sse_events(reply)
         assert done == "[DONE]"
-        assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]] == ["stop"]
+        assert [
+            choice["finish_reason"]
+            for chunk in chunks
+            for choice in chunk["choices"]
+            if choice["finish_reason"]
+        ] == ["stop"]
         assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
         assert b"message_stop" not in reply.content
     else:
-        assert (reply.json()["object"], reply.json()["choices"][0]["finish_reason"]) == ("chat.completion", "stop")
+        assert (reply.json()["object"], reply.json()["choices"][0]["finish_reason"]) == (
+            "chat.completion",
+            "stop",
+        )
 
 
 @both
 def test_thinking_tools_and_usage_come_through(native, claude, stream):
     claude.runs(*map(event, DOCUMENTED), END)
 
-    reply = native.chat(model="claude-x", stream=stream, tools=[TOOL], stream_options={"include_usage": True} if stream else None)
+    reply = native.chat(
+        model="claude-x",
+        stream=stream,
+        tools=[TOOL],
+        stream_options={"include_usage": True} if stream else None,
+    )
 
     if stream:
         deltas = [choice["delta"] for chunk in sse_events(reply)[:-1] for choice in chunk["choices"]]
         thought = "".join(delta.get("reasoning_content") or "" for delta in deltas)
-        names = [call["function"]["name"] for delta in deltas for call in delta.get("tool_calls", ()) if call.get("id")]
+        names = [
+            call["function"]["name"]
+            for delta in deltas
+            for call in delta.get("tool_calls", ())
+            if call.get("id")
+        ]
         usage = sse_events(reply)[-2]["usage"]
     else:
         said = reply.json()["choices"][0]["message"]
@@ -146,7 +187,11 @@ def test_thinking_tools_and_usage_come_through(native, claude, stream):
         assert reply.json()["choices"][0]["finish_reason"] == "tool_calls"
     assert thought == "They want the weather."
     assert names == ["weather", "now"]
-    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["prompt_tokens_details"]["cached_tokens"]) == (132, 89, 100)
+    assert (
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+        usage["prompt_tokens_details"]["cached_tokens"],
+    ) == (132, 89, 100)
 
 
 @both
@@ -155,12 +200,21 @@ def test_session_and_ledger_have_what_it_used_and_cost(native, stream):
 
     record, [row] = native.session(session), booked(native, session, 1)
     [step] = record["steps"]
-    assert (row["provider"], row["model"], row["outcome"], row["estimated"]) == ("main", "claude-x", "answered", 0)
+    assert (row["provider"], row["model"], row["outcome"], row["estimated"]) == (
+        "main",
+        "claude-x",
+        "answered",
+        0,
+    )
     assert (row["input_tokens"], row["cached_tokens"], row["output_tokens"]) == (132, 100, 89)
     assert row["cost_usd"] == pytest.approx(COST_USD)
     assert record["cost_usd"] == pytest.approx(COST_USD)
     assert (record["usage"]["prompt_tokens"], record["usage"]["completion_tokens"]) == (132, 89)
-    assert (step["url"].rsplit("/", 1)[1], step["finish_reason"], step["response_content"]) == ("messages", "stop", "forty-two")
+    assert (step["url"].rsplit("/", 1)[1], step["finish_reason"], step["response_content"]) == (
+        "messages",
+        "stop",
+        "forty-two",
+    )
     assert "sk-ant-1" not in json.dumps(record) + native.log_text()
 
 
@@ -203,11 +257,18 @@ def test_an_error_event_among_the_tokens_ends_the_stream_in_our_shape(native, cl
     reply = native.chat(model="primary", stream=True)
 
     assert streamed_text(reply) == "forty"
-    assert sse_events(reply)[-2] == {"error": {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": 529}}
+    assert sse_events(reply)[-2] == {
+        "error": {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": 529}
+    }
     assert sse_events(reply)[-1] == "[DONE]"
     assert not backup.asked
     [row] = booked(native, reply.headers["X-Session-Id"], 1)
-    assert (row["outcome"], row["input_tokens"], row["output_tokens"], row["estimated"]) == ("failed", 132, 1, 1)
+    assert (row["outcome"], row["input_tokens"], row["output_tokens"], row["estimated"]) == (
+        "failed",
+        132,
+        1,
+        1,
+    )
 
 
 def test_an_error_event_in_an_answer_that_is_put_together_is_an_error(native, claude, backup):
@@ -241,7 +302,12 @@ def test_its_own_refusal_is_passed_back_in_our_shape(native, claude, backup, str
     reply = native.chat(model="primary", stream=stream)
 
     assert reply.status_code == 400
-    assert reply.json()["error"] == {"message": "max_tokens: 99999 > 64000", "type": "invalid_request_error", "param": None, "code": None}
+    assert reply.json()["error"] == {
+        "message": "max_tokens: 99999 > 64000",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
     assert not backup.asked
 
 
@@ -301,10 +367,16 @@ def test_an_overloaded_speculation_walks_the_chain(native, claude, backup, judge
     assert (reply.headers["X-Provider"], reply.headers["X-Speculation"]) == ("backup", "failed")
 
 
-@pytest.mark.parametrize("steps", [[("stall-before-headers",)], [START, BLOCK, piece("forty"), ("stall",)]], ids=["in its silence", "among its tokens"])
+@pytest.mark.parametrize(
+    "steps",
+    [[("stall-before-headers",)], [START, BLOCK, piece("forty"), ("stall",)]],
+    ids=["in its silence", "among its tokens"],
+)
 def test_the_clients_stop_reaches_it(native, claude, steps):
     claude.runs(*steps)
-    connection = native.connection({"model": "claude-x", "messages": [{"role": "user", "content": "hi"}], "stream": True})
+    connection = native.connection(
+        {"model": "claude-x", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    )
     call = claude.wait_asked()
     if len(steps) > 1:
         read = b""

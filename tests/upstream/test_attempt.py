@@ -32,7 +32,9 @@ def executor():
 
 
 def attempt_at(fake, **timeouts):
-    limits = config.Timeouts(**{"connect_s": 5, "first_byte_s": HANG_GUARD_S, "idle_s": HANG_GUARD_S, **timeouts})
+    limits = config.Timeouts(
+        **{"connect_s": 5, "first_byte_s": HANG_GUARD_S, "idle_s": HANG_GUARD_S, **timeouts}
+    )
     provider = Provider("fake", config.Provider("openai", model="m", base_url=fake.url, timeouts=limits))
     return Attempt(provider, "/chat/completions", {"messages": [{"role": "user", "content": "hi"}]})
 
@@ -45,7 +47,12 @@ def test_what_came_before_it_was_adopted_is_read_from_the_first_event_on(fake, e
     chunks = [chunk for _, chunk in attempt.events() if chunk]
 
     assert [openai_chat.spoken(chunk) for chunk in chunks] == ["", "forty", "-two", ""]
-    assert (attempt.content, attempt.finish_reason, attempt.status, attempt.saw_done) == ("forty-two", "stop", 200, True)
+    assert (attempt.content, attempt.finish_reason, attempt.status, attempt.saw_done) == (
+        "forty-two",
+        "stop",
+        200,
+        True,
+    )
 
 
 def test_whoever_waits_for_the_head_is_let_go_by_a_cancel(fake, executor):
@@ -81,7 +88,7 @@ def test_cancelled_with_its_head_in_hand_it_lets_go_of_its_socket(fake, executor
     attempt.cancel()
 
     assert fake.last.hung_up.wait(HANG_GUARD_S)
-    assert attempt.line._connection.sock is None
+    assert attempt.cancel_token._connection.sock is None
 
 
 def test_a_cancelled_attempt_cannot_be_read_on(fake):
@@ -95,7 +102,9 @@ def test_a_cancelled_attempt_cannot_be_read_on(fake):
         list(attempt.events())
 
 
-@pytest.mark.parametrize("steps", [[("stall-before-headers",)], [("role",), ("stall",)]], ids=["before the headers", "after them"])
+@pytest.mark.parametrize(
+    "steps", [[("stall-before-headers",)], [("role",), ("stall",)]], ids=["before the headers", "after them"]
+)
 @pytest.mark.parametrize("limit", ["first_byte_s", "total_s"])
 def test_the_head_must_come_within_both_its_own_limit_and_that_of_the_whole(fake, steps, limit):
     fake.runs(*steps)
@@ -136,7 +145,12 @@ def test_a_provider_that_goes_on_after_done_is_not_listened_to(fake):
 def test_of_two_choices_the_first_is_noted(fake):
     fake.runs(
         *(
-            ("raw", data_event({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}))
+            (
+                "raw",
+                data_event(
+                    {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}
+                ),
+            )
             for index, text, finish in ((1, "b", None), (0, "a", None), (0, "a", "stop"), (1, "b", "length"))
         )
     )

@@ -57,7 +57,12 @@ def test_a_new_breaker_lets_everybody_through(breaker):
     permits = [breaker.begin() for _ in range(5)]
 
     assert all(permits)
-    assert breaker.snapshot() == {"available": True, "breaker": "closed", "consecutive_failures": 0, "reason": None}
+    assert breaker.snapshot() == {
+        "available": True,
+        "breaker": "closed",
+        "consecutive_failures": 0,
+        "reason": None,
+    }
 
 
 def test_three_failures_in_a_row_open_it(breaker):
@@ -68,7 +73,12 @@ def test_three_failures_in_a_row_open_it(breaker):
 
     assert not breaker.allows()
     assert breaker.begin() is None
-    assert breaker.snapshot() == {"available": False, "breaker": "open", "consecutive_failures": 3, "reason": "no answer within 120 s"}
+    assert breaker.snapshot() == {
+        "available": False,
+        "breaker": "open",
+        "consecutive_failures": 3,
+        "reason": "no answer within 120 s",
+    }
 
 
 def test_two_failed_connections_in_a_row_open_it(breaker):
@@ -100,14 +110,27 @@ def test_a_success_in_between_forgets_the_failures_before_it(breaker):
     assert breaker.snapshot()["consecutive_failures"] == 2
 
 
-@pytest.mark.parametrize("error", [status(500), status(502), status(503), status(408), status(429), HeadTimeout("late"), StreamBroken("cut")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        status(500),
+        status(502),
+        status(503),
+        status(408),
+        status(429),
+        HeadTimeout("late"),
+        StreamBroken("cut"),
+    ],
+)
 def test_what_sends_the_chain_on_counts(breaker, error):
     fails(breaker, error, times=3)
 
     assert not breaker.allows()
 
 
-@pytest.mark.parametrize("error", [status(400), status(404), status(413), status(422), BadRequest("no"), Cancelled("hung up")])
+@pytest.mark.parametrize(
+    "error", [status(400), status(404), status(413), status(422), BadRequest("no"), Cancelled("hung up")]
+)
 def test_a_client_s_own_mistake_and_our_own_hang_up_count_against_nobody(breaker, error):
     fails(breaker, status(500), times=2)
 
@@ -155,16 +178,21 @@ def test_a_probe_that_succeeds_closes_it(breaker, clock):
 
     breaker.begin().succeeded()
 
-    assert breaker.snapshot() == {"available": True, "breaker": "closed", "consecutive_failures": 0, "reason": None}
+    assert breaker.snapshot() == {
+        "available": True,
+        "breaker": "closed",
+        "consecutive_failures": 0,
+        "reason": None,
+    }
 
 
 def test_a_probe_that_fails_opens_it_again_at_once_and_for_twice_as_long(breaker, clock):
     opened(breaker)
     rests = []
     for _ in range(6):
-        clock.passes(breaker.rest_left_s())
+        clock.passes(breaker.cooldown_left_s())
         breaker.begin().failed(status(500))
-        rests.append(breaker.rest_left_s())
+        rests.append(breaker.cooldown_left_s())
 
     assert rests == [10, 20, 40, 60, 60, 60]
 
@@ -186,7 +214,7 @@ def test_calls_begun_before_it_opened_neither_close_it_nor_open_it_again(breaker
     old[0].succeeded()
     old[1].failed(status(500))
     assert breaker.snapshot()["breaker"] == "open"
-    assert breaker.rest_left_s() == 5
+    assert breaker.cooldown_left_s() == 5
 
     clock.passes(5)
     breaker.begin()
@@ -205,7 +233,7 @@ def test_back_off_begins_anew_after_a_call_that_succeeded(breaker, clock):
 
     opened(breaker)
 
-    assert breaker.rest_left_s() == 5
+    assert breaker.cooldown_left_s() == 5
 
 
 # Retry-After.
@@ -225,7 +253,7 @@ def test_a_provider_rests_exactly_as_long_as_it_asked(breaker, clock, code):
 def test_a_rest_is_no_longer_than_an_hour_whatever_was_asked(breaker):
     fails(breaker, status(429), retry_after_s=10_000_000)
 
-    assert breaker.rest_left_s() == 3600
+    assert breaker.cooldown_left_s() == 3600
 
 
 def test_retry_after_zero_is_a_failure_like_any_other(breaker):
@@ -241,7 +269,7 @@ def test_a_shorter_wish_that_comes_later_does_not_shorten_a_rest(breaker, clock)
 
     second.failed(status(429), retry_after_s=1)
 
-    assert breaker.rest_left_s() == 30
+    assert breaker.cooldown_left_s() == 30
 
 
 def test_a_half_open_provider_that_asks_for_rest_gets_it(breaker, clock):
@@ -250,13 +278,13 @@ def test_a_half_open_provider_that_asks_for_rest_gets_it(breaker, clock):
 
     breaker.begin().failed(status(503), retry_after_s=2)
 
-    assert breaker.rest_left_s() == 2
+    assert breaker.cooldown_left_s() == 2
 
 
 def test_no_probe_disturbs_a_provider_that_asked_for_rest(breaker):
     fails(breaker, status(429), retry_after_s=30)
 
-    assert breaker.begin_probe(thorough=True) is None
+    assert breaker.begin_probe(deep=True) is None
 
 
 def test_rest_can_be_given_by_hand(breaker, clock):
@@ -276,7 +304,7 @@ def test_a_refused_key_takes_the_provider_out_for_good(breaker, clock, code):
     clock.passes(1e9)
 
     assert not breaker.allows()
-    assert breaker.begin_probe(thorough=True) is None
+    assert breaker.begin_probe(deep=True) is None
     assert breaker.snapshot()["reason"] == f"misconfigured: answered {code}, is its key right?"
 
 
@@ -297,16 +325,18 @@ def test_a_misconfigured_provider_stays_so_whatever_calls_still_under_way_bring(
 
 
 def test_one_failed_background_probe_opens_it(breaker):
-    breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+    breaker.begin_probe(deep=False).failed(ConnectFailed("connection refused"))
 
     assert not breaker.allows()
 
 
-@pytest.mark.parametrize("error", [ConnectFailed("connection refused"), status(502), HeadTimeout("it stayed silent too long")])
+@pytest.mark.parametrize(
+    "error", [ConnectFailed("connection refused"), status(502), HeadTimeout("it stayed silent too long")]
+)
 def test_a_knock_mends_at_once_what_a_knock_has_found(breaker, error):
-    breaker.begin_probe(thorough=False).failed(error)
+    breaker.begin_probe(deep=False).failed(error)
 
-    breaker.begin_probe(thorough=False).succeeded()
+    breaker.begin_probe(deep=False).succeeded()
 
     assert breaker.allows()
 
@@ -314,18 +344,18 @@ def test_a_knock_mends_at_once_what_a_knock_has_found(breaker, error):
 def test_a_knock_does_not_end_the_rest_of_a_provider_that_answers_and_fails(breaker, clock):
     opened(breaker)
 
-    assert breaker.begin_probe(thorough=False) is None
+    assert breaker.begin_probe(deep=False) is None
     clock.passes(5)
-    breaker.begin_probe(thorough=False).succeeded()
+    breaker.begin_probe(deep=False).succeeded()
     assert breaker.allows()
     opened(breaker)
-    assert breaker.rest_left_s() == 10  # a server that only lists its models is no better than before
+    assert breaker.cooldown_left_s() == 10  # a server that only lists its models is no better than before
 
 
 def test_a_knock_does_not_forget_failures_of_calls(breaker):
     fails(breaker, status(500), times=2)
 
-    breaker.begin_probe(thorough=False).succeeded()
+    breaker.begin_probe(deep=False).succeeded()
 
     assert breaker.snapshot()["consecutive_failures"] == 2
 
@@ -333,7 +363,7 @@ def test_a_knock_does_not_forget_failures_of_calls(breaker):
 def test_a_thorough_probe_ends_a_back_off_at_once(breaker):
     opened(breaker)
 
-    breaker.begin_probe(thorough=True).succeeded()
+    breaker.begin_probe(deep=True).succeeded()
 
     assert breaker.allows()
 
@@ -343,12 +373,12 @@ def test_a_probe_has_to_wait_while_a_call_is_the_probe(breaker, clock):
     clock.passes(5)
     breaker.begin()
 
-    assert breaker.begin_probe(thorough=True) is None
+    assert breaker.begin_probe(deep=True) is None
 
 
 def test_a_call_has_to_wait_while_a_probe_is_under_way(breaker, clock):
     opened(breaker)
-    breaker.begin_probe(thorough=True)
+    breaker.begin_probe(deep=True)
     clock.passes(5)
 
     assert breaker.begin() is None
@@ -415,7 +445,14 @@ def test_after_a_storm_of_reports_the_breaker_still_finds_its_way_back(clock):
             seen.add(breaker.snapshot()["breaker"])
             if permit is not None:
                 with permit:
-                    dice.choice([permit.succeeded, permit.dropped, lambda permit=permit: permit.failed(status(500)), lambda: None])()
+                    dice.choice(
+                        [
+                            permit.succeeded,
+                            permit.dropped,
+                            lambda permit=permit: permit.failed(status(500)),
+                            lambda: None,
+                        ]
+                    )()
 
     with ThreadPoolExecutor(8) as threads:
         for future in [threads.submit(storms, seed) for seed in range(8)]:
@@ -424,7 +461,12 @@ def test_after_a_storm_of_reports_the_breaker_still_finds_its_way_back(clock):
     breaker.begin().succeeded()
 
     assert seen == {"closed", "open", "half-open"}
-    assert breaker.snapshot() == {"available": True, "breaker": "closed", "consecutive_failures": 0, "reason": None}
+    assert breaker.snapshot() == {
+        "available": True,
+        "breaker": "closed",
+        "consecutive_failures": 0,
+        "reason": None,
+    }
 
 
 # Retry-After's two forms.
@@ -461,16 +503,18 @@ def test_retry_after_is_read_in_both_its_forms_and_junk_is_none(value, seconds):
 def test_no_junk_in_retry_after_raises():
     dice = random.Random(5)
     for _ in range(3000):
-        parse_retry_after("".join(dice.choice("0123456789 ,:-+.GMTJanFri\x00é") for _ in range(dice.randrange(40))), NOW)
+        parse_retry_after(
+            "".join(dice.choice("0123456789 ,:-+.GMTJanFri\x00é") for _ in range(dice.randrange(40))), NOW
+        )
 
 
 def test_a_knock_that_fails_before_the_rest_is_over_does_not_make_it_longer(clock):
     breaker = Breaker("local", POLICY, clock)
-    breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+    breaker.begin_probe(deep=False).failed(ConnectFailed("connection refused"))
 
     for _ in range(20):  # somebody looks at /health again and again
-        breaker.begin_probe(thorough=False).failed(ConnectFailed("connection refused"))
+        breaker.begin_probe(deep=False).failed(ConnectFailed("connection refused"))
 
-    assert breaker.rest_left_s() == POLICY.first_rest_s
+    assert breaker.cooldown_left_s() == POLICY.first_rest_s
     clock.passes(POLICY.first_rest_s)
     assert breaker.allows()

@@ -9,7 +9,7 @@ import pytest
 
 from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
 from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
-from upstream.connection import Line, Upstream, read_some, set_silence
+from upstream.connection import CancelToken, Upstream, read_some, set_silence
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +32,28 @@ def thread():
     executor.shutdown()
 
 
-def call(upstream, url, line=None, *, body=b"{}", connect_s=5, read_s=HANG_GUARD_S):
-    return upstream.call(line or Line(), "POST", url + "/chat/completions", body, connect_s=connect_s, read_s=read_s)
+def call(upstream, url, cancel_token=None, *, body=b"{}", connect_s=5, read_s=HANG_GUARD_S):
+    return upstream.call(
+        cancel_token or CancelToken(),
+        "POST",
+        url + "/chat/completions",
+        body,
+        connect_s=connect_s,
+        read_s=read_s,
+    )
 
 
-def whole(upstream, fake, line=None):
+def whole(upstream, fake, cancel_token=None):
     """One call read to its end; returns what came."""
-    line = line or Line()
-    response, text = call(upstream, fake.url, line), b""
-    while more := read_some(response, line):
+    cancel_token = cancel_token or CancelToken()
+    response, text = call(upstream, fake.url, cancel_token), b""
+    while more := read_some(response, cancel_token):
         text += more
     return text
 
 
 def test_a_connection_serves_the_next_call_once_the_answer_was_read(fake):
-    upstream, second = Upstream({}), Line()
+    upstream, second = Upstream({}), CancelToken()
 
     whole(upstream, fake)
     whole(upstream, fake, second)
@@ -56,13 +63,13 @@ def test_a_connection_serves_the_next_call_once_the_answer_was_read(fake):
 
 
 def test_a_late_cut_does_not_hit_the_next_call_on_the_same_connection(fake, thread):
-    upstream, first, second = Upstream({}), Line(), Line()
+    upstream, first, second = Upstream({}), CancelToken(), CancelToken()
     whole(upstream, fake, first)
     fake.runs(("headers",), ("stall",), ("token", "still here"))
     answer = thread.submit(whole, upstream, fake, second)
     fake.wait_asked(2)
 
-    first.cut()
+    first.cancel()
     fake.release.set()
 
     assert b"still here" in answer.result(HANG_GUARD_S)
@@ -71,22 +78,22 @@ def test_a_late_cut_does_not_hit_the_next_call_on_the_same_connection(fake, thre
 
 
 def test_a_late_cut_leaves_a_connection_at_rest_alone(fake):
-    upstream, first = Upstream({}), Line()
+    upstream, first = Upstream({}), CancelToken()
     whole(upstream, fake, first)
 
-    first.cut()
+    first.cancel()
     whole(upstream, fake)
 
     assert fake.asked[1].connection == fake.asked[0].connection
 
 
 def test_a_cut_connection_is_never_used_again(fake):
-    upstream, first = Upstream({}), Line()
+    upstream, first = Upstream({}), CancelToken()
     fake.streams_forever()
     response = call(upstream, fake.url, first)
     read_some(response, first)
 
-    first.cut()
+    first.cancel()
     with pytest.raises(Cancelled):
         while True:
             read_some(response, first)
@@ -98,11 +105,11 @@ def test_a_cut_connection_is_never_used_again(fake):
 
 
 def test_a_call_that_is_off_before_it_begins_dials_nobody(fake):
-    line = Line()
-    line.cut()
+    cancel_token = CancelToken()
+    cancel_token.cancel()
 
     with pytest.raises(Cancelled):
-        call(Upstream({}), fake.url, line)
+        call(Upstream({}), fake.url, cancel_token)
 
     assert not fake.asked
 
@@ -110,19 +117,25 @@ def test_a_call_that_is_off_before_it_begins_dials_nobody(fake):
 def test_connecting_can_be_cut(thread):
     with socket.socket() as full, socket.socket() as taking, socket.socket() as taking_too:
         fill(full, taking, taking_too)
-        line = Line()
-        answer = thread.submit(call, Upstream({}), f"http://127.0.0.1:{full.getsockname()[1]}", line, connect_s=HANG_GUARD_S)
-        while line._connection is None:
-            line.wait(0.001)
+        cancel_token = CancelToken()
+        answer = thread.submit(
+            call,
+            Upstream({}),
+            f"http://127.0.0.1:{full.getsockname()[1]}",
+            cancel_token,
+            connect_s=HANG_GUARD_S,
+        )
+        while cancel_token._connection is None:
+            cancel_token.wait(0.001)
 
-        line.cut()
+        cancel_token.cancel()
 
         with pytest.raises(Cancelled):
             answer.result(HANG_GUARD_S / 2)
 
 
 def test_a_kept_connection_that_the_server_closed_is_noticed_before_it_is_used(fake):
-    upstream, second = Upstream({}), Line()
+    upstream, second = Upstream({}), CancelToken()
     whole(upstream, fake)
 
     fake.drops_kept_connections()
@@ -167,23 +180,23 @@ def test_a_fresh_connection_closed_without_an_answer_is_a_failure(fake):
 @pytest.mark.parametrize("until_close", [False, True], ids=["kept alive", "until close"])
 def test_silence_within_an_answer_ends_it(fake, until_close):
     fake.runs(("token", "one"), ("stall",), until_close=until_close)
-    line = Line()
-    response = call(Upstream({}), fake.url, line)
-    read_some(response, line)
+    cancel_token = CancelToken()
+    response = call(Upstream({}), fake.url, cancel_token)
+    read_some(response, cancel_token)
 
     set_silence(response, 0.05)
 
     with pytest.raises(HeadTimeout):
-        read_some(response, line)
+        read_some(response, cancel_token)
 
 
 def test_an_answer_until_the_connection_closes_leaves_no_open_socket(fake):
-    upstream, line = Upstream({}), Line()
+    upstream, cancel_token = Upstream({}), CancelToken()
     fake.runs(("token", "one"), until_close=True)
 
-    whole(upstream, fake, line)
+    whole(upstream, fake, cancel_token)
 
-    assert line._connection.answering is None
+    assert cancel_token._connection.answering is None
     assert fake.last.ended.wait(HANG_GUARD_S)
 
 
@@ -202,7 +215,9 @@ def test_a_large_request_may_take_longer_to_send_than_to_connect(thread):
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = thread.submit(slow, listening)
-        response = call(Upstream({}), f"http://127.0.0.1:{listening.getsockname()[1]}", body=body, connect_s=0.1)
+        response = call(
+            Upstream({}), f"http://127.0.0.1:{listening.getsockname()[1]}", body=body, connect_s=0.1
+        )
         serving.result(HANG_GUARD_S)
 
     assert response.status_code == 200

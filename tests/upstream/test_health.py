@@ -111,8 +111,21 @@ def test_all_up_is_healthy(headstart):
     assert {name: told["status"] for name, told in report["providers"].items()} == {
         "main": "healthy", "backup": "healthy", "cloud": "healthy", "off": "disabled",
     }  # fmt: skip
-    assert report["providers"]["off"] == {"status": "disabled", "latency_ms": None, "error": "base_url is not set"}
-    watched = {"status", "latency_ms", "error", "available", "last_check", "breaker", "consecutive_failures", "reason"}
+    assert report["providers"]["off"] == {
+        "status": "disabled",
+        "latency_ms": None,
+        "error": "base_url is not set",
+    }
+    watched = {
+        "status",
+        "latency_ms",
+        "error",
+        "available",
+        "last_check",
+        "breaker",
+        "consecutive_failures",
+        "reason",
+    }
     assert all(set(told) == watched for name, told in report["providers"].items() if name != "off")
     assert isinstance(report["providers"]["main"]["latency_ms"], int)
 
@@ -152,11 +165,15 @@ def test_all_down_is_told_at_once(server_of):
     reply = get(server, "/health")
 
     assert reply.status_code == 503
-    assert [told["status"] for told in [*reply.json()["providers"].values(), reply.json()["classifier"]]] == ["unhealthy"] * 3
+    assert [told["status"] for told in [*reply.json()["providers"].values(), reply.json()["classifier"]]] == [
+        "unhealthy"
+    ] * 3
 
 
 def test_a_server_that_answers_with_an_error_is_down(server_of, upstreams):
-    server = server_of(main=f"{upstreams['primary'].url}/", other=upstreams["cloud"].url, judge=upstreams["judge"].url)
+    server = server_of(
+        main=f"{upstreams['primary'].url}/", other=upstreams["cloud"].url, judge=upstreams["judge"].url
+    )
     upstreams["cloud"].probes(500)
 
     report = get(server, "/health").json()
@@ -165,9 +182,18 @@ def test_a_server_that_answers_with_an_error_is_down(server_of, upstreams):
     assert report["providers"]["other"]["error"] == "answered 500"
 
 
-def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_shared(server_of, upstreams, holes):
+def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_shared(
+    server_of, upstreams, holes
+):
     silent, mute, third, fourth = holes(), holes(mute=True), holes(), holes(mute=True)
-    server = server_of(main=upstreams["primary"].url, silent=silent.url, mute=mute.url, third=third.url, fourth=fourth.url, judge=upstreams["judge"].url)
+    server = server_of(
+        main=upstreams["primary"].url,
+        silent=silent.url,
+        mute=mute.url,
+        third=third.url,
+        fourth=fourth.url,
+        judge=upstreams["judge"].url,
+    )
     upstreams["judge"].streams("MODERATE")
     reports = queue.Queue()
 
@@ -192,7 +218,9 @@ def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_
         "main": "healthy", "silent": "unhealthy", "mute": "unhealthy", "third": "unhealthy", "fourth": "unhealthy",
     }  # fmt: skip
     assert health.CHECK_S * 1000 - 50 <= report["duration_ms"] < health.CHECK_S * 1000 + 2000
-    assert silent.taken.qsize() <= 1, "four callers, one question at a time: a second one when the first has been given up"
+    assert silent.taken.qsize() <= 1, (
+        "four callers, one question at a time: a second one when the first has been given up"
+    )
     read_to_end(asked)
 
 
@@ -239,7 +267,9 @@ class Healthy:
 
 def settings_of_one(**routes):
     routes = routes or {"primary": settings_of.Route(chain=["drip"])}
-    return settings_of.Config(decisions=dict.fromkeys(settings_of.DECISIONS, next(iter(routes))), routes=routes)
+    return settings_of.Config(
+        decisions=dict.fromkeys(settings_of.DECISIONS, next(iter(routes))), routes=routes
+    )
 
 
 def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstreams):
@@ -251,12 +281,18 @@ def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstrea
 
     report = health.Health(settings_of_one(), {"drip": provider}, Odd(), watching(provider)).report()
 
-    assert report["classifier"] == {"status": "unhealthy", "latency_ms": None, "error": "KeyError while asking"}
+    assert report["classifier"] == {
+        "status": "unhealthy",
+        "latency_ms": None,
+        "error": "KeyError while asking",
+    }
     assert report["providers"]["drip"]["status"] == "healthy"
 
 
 def test_what_is_known_is_told_at_once_and_what_is_asked_anew_is_waited_for(server_of, upstreams):
-    server = server_of(main=upstreams["primary"].url, other=upstreams["cloud"].url, judge=upstreams["judge"].url)
+    server = server_of(
+        main=upstreams["primary"].url, other=upstreams["cloud"].url, judge=upstreams["judge"].url
+    )
     get(server, "/health")
     upstreams["cloud"].probes("stall")
 
@@ -271,9 +307,14 @@ def test_what_is_known_is_told_at_once_and_what_is_asked_anew_is_waited_for(serv
 
 def test_a_primary_route_that_is_an_enriched_one_is_judged_by_who_answers(upstreams):
     provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
-    routes = {"searched": settings_of.Route(context="drip", answer="plain"), "plain": settings_of.Route(chain=["drip"])}
+    routes = {
+        "searched": settings_of.Route(context="drip", answer="plain"),
+        "plain": settings_of.Route(chain=["drip"]),
+    }
 
-    report = health.Health(settings_of_one(**routes), {"drip": provider}, Healthy(), watching(provider)).report()
+    report = health.Health(
+        settings_of_one(**routes), {"drip": provider}, Healthy(), watching(provider)
+    ).report()
 
     assert report["status"] == "healthy"
 
@@ -293,15 +334,38 @@ def test_a_broken_embedded_classifier_is_degraded(upstreams):
 
 def test_make_health_prints_the_report_and_its_exit_status_tells(running):
     asked = [sys.executable, "-m", "upstream.health"]
-    environment = {**os.environ, "HEADSTART_CONFIG": str(running.folder / "config.yaml"), "PORT": str(running.port)}
+    environment = {
+        **os.environ,
+        "HEADSTART_CONFIG": str(running.folder / "config.yaml"),
+        "PORT": str(running.port),
+    }
 
-    up = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_GUARD_S)
-    down = subprocess.run(asked, cwd=ROOT, env={**environment, "PORT": "1"}, capture_output=True, text=True, timeout=HANG_GUARD_S)
-    broken = subprocess.run(asked, cwd=ROOT, env={**environment, "PORT": "x"}, capture_output=True, text=True, timeout=HANG_GUARD_S)
+    up = subprocess.run(
+        asked, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_GUARD_S
+    )
+    down = subprocess.run(
+        asked,
+        cwd=ROOT,
+        env={**environment, "PORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=HANG_GUARD_S,
+    )
+    broken = subprocess.run(
+        asked,
+        cwd=ROOT,
+        env={**environment, "PORT": "x"},
+        capture_output=True,
+        text=True,
+        timeout=HANG_GUARD_S,
+    )
 
     assert (up.returncode, json.loads(up.stdout)["status"]) == (0, "healthy")
     assert (down.returncode, down.stdout) == (1, "nothing answers at http://127.0.0.1:1\n")
-    assert (broken.returncode, broken.stderr) == (1, "headstart: config.yaml:0: PORT: 'x' is not a port number\n")
+    assert (broken.returncode, broken.stderr) == (
+        1,
+        "headstart: config.yaml:0: PORT: 'x' is not a port number\n",
+    )
 
 
 # What touches nobody.
@@ -311,7 +375,12 @@ def test_livez_and_the_models_are_told_while_every_backend_is_a_black_hole(serve
     server = server_of(main=holes().url, other=holes(mute=True).url, judge=holes().url)
 
     assert get(server, "/livez").text == "ok\n"
-    assert [model["id"] for model in get(server, "/v1/models").json()["data"]] == ["auto", "primary", "main", "other"]
+    assert [model["id"] for model in get(server, "/v1/models").json()["data"]] == [
+        "auto",
+        "primary",
+        "main",
+        "other",
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models"])
@@ -319,7 +388,15 @@ def test_the_model_list_is_auto_then_routes_then_models(headstart, upstreams, pa
     listed = get(headstart, path).json()
 
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["auto", "primary", "xai", "enrich", "p-model", "b-model", "c-model"]
+    assert [model["id"] for model in listed["data"]] == [
+        "auto",
+        "primary",
+        "xai",
+        "enrich",
+        "p-model",
+        "b-model",
+        "c-model",
+    ]
     for model in listed["data"]:
         assert isinstance(model["created"], int)
         assert model["object"] == "model"
@@ -340,13 +417,20 @@ def test_a_model_that_is_not_there_is_a_404(headstart, name):
 
 
 def test_models_with_slashes_and_models_of_two_providers(tmp_path, upstreams):
-    config = config_of(main=upstreams["primary"].url, other=upstreams["cloud"].url, third=upstreams["backup"].url, judge=upstreams["judge"].url)
+    config = config_of(
+        main=upstreams["primary"].url,
+        other=upstreams["cloud"].url,
+        third=upstreams["backup"].url,
+        judge=upstreams["judge"].url,
+    )
     for name, model in (("main", "org/model:7b"), ("other", "org/model:7b"), ("third", "auto")):
         config["providers"][name]["model"] = model
     server = Server(tmp_path, config).wait_until_up()
     try:
         listed = [model["id"] for model in get(server, "/v1/models").json()["data"]]
-        plain, escaped = (get(server, f"/v1/models/{name}").json() for name in ("org/model:7b", "org%2Fmodel%3A7b"))
+        plain, escaped = (
+            get(server, f"/v1/models/{name}").json() for name in ("org/model:7b", "org%2Fmodel%3A7b")
+        )
     finally:
         server.stop()
 
@@ -365,7 +449,10 @@ def test_head_is_answered_like_get_without_a_body(headstart):
 
 
 def test_the_metrics_count_requests_by_how_they_went(headstart, judge):
-    counter = re.compile(r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} ([\d.]+)$', re.M)
+    counter = re.compile(
+        r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} ([\d.]+)$',
+        re.M,
+    )
     headstart.request_line(headstart.chat().headers["X-Session-Id"])
     before = counter.search(get(headstart, "/metrics").text)
 
@@ -375,7 +462,11 @@ def test_the_metrics_count_requests_by_how_they_went(headstart, judge):
     told = get(headstart, "/metrics")
     assert told.headers["Content-Type"].startswith("text/plain")
     assert float(counter.search(told.text)[1]) == float(before[1]) + 1
-    assert re.search(r'^headstart_requests_total\{decision="none",provider="none",route="none",status="400"\} ', told.text, re.M)
+    assert re.search(
+        r'^headstart_requests_total\{decision="none",provider="none",route="none",status="400"\} ',
+        told.text,
+        re.M,
+    )
     assert re.search(r'^headstart_speculations_total\{outcome="adopted"\} [1-9]', told.text, re.M)
     assert re.search(r'^headstart_ttft_seconds_count\{route="primary"\} [1-9]', told.text, re.M)
     assert re.search(r"^headstart_requests_in_flight 0\.0$", told.text, re.M)

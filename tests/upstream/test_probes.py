@@ -59,7 +59,9 @@ class Host:
                 status, body = answer
                 raw = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "text/event-stream" if isinstance(body, bytes) else "application/json")
+                self.send_header(
+                    "Content-Type", "text/event-stream" if isinstance(body, bytes) else "application/json"
+                )
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
                 self.wfile.write(raw)
@@ -77,7 +79,9 @@ class Host:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def hears(self, http):
         with self._news:
@@ -88,7 +92,9 @@ class Host:
 
     def wait_asked(self, path, times=1):
         with self._news:
-            assert self._news.wait_for(lambda: self.asked.count(path) >= times, HANG_GUARD_S), f"{path} was not asked {times} times: {self.asked}"
+            assert self._news.wait_for(lambda: self.asked.count(path) >= times, HANG_GUARD_S), (
+                f"{path} was not asked {times} times: {self.asked}"
+            )
 
     def close(self):
         self.release.set()
@@ -121,7 +127,9 @@ def probing(clock):
 
     def started(*providers, period_s=60.0, **more):
         breakers = {provider.name: Breaker(provider.name, clock=clock) for provider in providers}
-        probes = Probes({provider.name: provider for provider in providers}, breakers, period_s, clock, **more)
+        probes = Probes(
+            {provider.name: provider for provider in providers}, breakers, period_s, clock, **more
+        )
         probes.breakers = breakers
         before = set(threading.enumerate())
         probes.start()
@@ -137,18 +145,28 @@ def probing(clock):
                 assert not thread.is_alive()
 
 
-OLLAMA = {"/api/version": (200, {"version": "0.12.6"}), "/models": (200, {"data": []}), "/chat/completions": (200, TOKEN)}
+OLLAMA = {
+    "/api/version": (200, {"version": "0.12.6"}),
+    "/models": (200, {"data": []}),
+    "/chat/completions": (200, TOKEN),
+}
 TIMEOUTS = Timeouts(connect_s=5, first_byte_s=HANG_GUARD_S)
 
 
 def at(host_or_url, name="p", **settings):
     url = host_or_url if isinstance(host_or_url, str) else host_or_url.url
-    return Provider(name, Settings(**{"kind": "openai", "model": "m", "base_url": url, "timeouts": TIMEOUTS, **settings}))
+    return Provider(
+        name, Settings(**{"kind": "openai", "model": "m", "base_url": url, "timeouts": TIMEOUTS, **settings})
+    )
 
 
 def embedded(tmp_path, engine, **settings):
     report(tmp_path / "local.json", engine)
-    return EmbeddedProvider("local", Settings(**{"kind": "mlx", "model": "builtin", "timeouts": TIMEOUTS, **settings}), tmp_path / "local.json")
+    return EmbeddedProvider(
+        "local",
+        Settings(**{"kind": "mlx", "model": "builtin", "timeouts": TIMEOUTS, **settings}),
+        tmp_path / "local.json",
+    )
 
 
 def known(probes, name="p"):
@@ -207,11 +225,19 @@ def test_an_ollama_whose_model_is_stuck_is_not_available_although_it_listens(hos
     probes = probing(at(server, timeouts=replace(TIMEOUTS, first_byte_s=0.2)))
 
     told = known(probes)
-    assert (told["available"], told["breaker"], told["reason"]) == (False, "open", "it stayed silent too long")
+    assert (told["available"], told["breaker"], told["reason"]) == (
+        False,
+        "open",
+        "it stayed silent too long",
+    )
 
 
 def test_an_ollama_without_the_model_is_not_available(host, probing):
-    told = known(probing(at(host({**OLLAMA, "/chat/completions": (404, {"error": {"message": "model 'm' not found"}})}))))
+    told = known(
+        probing(
+            at(host({**OLLAMA, "/chat/completions": (404, {"error": {"message": "model 'm' not found"}})}))
+        )
+    )
 
     assert (told["available"], told["reason"]) == (False, "does not have its model")
 
@@ -227,7 +253,9 @@ def test_a_model_for_embeddings_is_well_although_it_does_not_chat(host, probing)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"model": "gpt-oss:120b-cloud"}, {"model": "gemma4:cloud"}, {"prices": Prices(input=0.2, output=0.5)}], ids=lambda one: next(iter(one))
+    "settings",
+    [{"model": "gpt-oss:120b-cloud"}, {"model": "gemma4:cloud"}, {"prices": Prices(input=0.2, output=0.5)}],
+    ids=lambda one: next(iter(one)),
 )
 def test_what_costs_money_is_never_asked_for_a_token(host, probing, settings):
     server = host(OLLAMA)
@@ -238,7 +266,10 @@ def test_what_costs_money_is_never_asked_for_a_token(host, probing, settings):
 
 
 def test_a_server_at_a_public_address_is_not_at_home():
-    assert [_is_at_home(host) for host in ("127.0.0.1", "192.168.1.7", "100.64.0.9", "fd00::7", "8.8.8.8", "2606:4700::1")] == [True] * 4 + [False] * 2
+    assert [
+        _is_at_home(host)
+        for host in ("127.0.0.1", "192.168.1.7", "100.64.0.9", "fd00::7", "8.8.8.8", "2606:4700::1")
+    ] == [True] * 4 + [False] * 2
 
 
 def test_a_server_behind_a_gateway_that_is_still_down_is_recognised_later(host, probing, clock):
@@ -378,7 +409,13 @@ def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clo
 
 def test_an_engine_that_is_busy_is_asked_for_a_token_only_when_somebody_wants_to_know(host, clock, tmp_path):
     server = host()
-    prober = _Prober(embedded(tmp_path, Engine(READY, server.url, 1)), Breaker("local", clock=clock), 60, clock, busy=lambda: True)
+    prober = _Prober(
+        embedded(tmp_path, Engine(READY, server.url, 1)),
+        Breaker("local", clock=clock),
+        60,
+        clock,
+        busy=lambda: True,
+    )
 
     prober.probe(wanted=False)
     assert not server.asked
@@ -468,7 +505,9 @@ def test_a_provider_that_asked_for_rest_is_left_in_peace(host, probing, clock):
 
 def test_black_holes_hold_up_neither_the_others_nor_those_who_only_look(host, probing):
     holes = [host({"/models": "silent", "/api/version": "silent"}) for _ in range(3)]
-    probes = probing(at(host(), name="well"), *(at(hole, name=f"hole{index}") for index, hole in enumerate(holes)))
+    probes = probing(
+        at(host(), name="well"), *(at(hole, name=f"hole{index}") for index, hole in enumerate(holes))
+    )
     for hole in holes:
         hole.wait_asked("/api/version")
 

@@ -41,7 +41,10 @@ def asked_of(body):
 def refused(call, *args):
     with pytest.raises(BadRequest) as caught:
         call(*args)
-    assert caught.value.param in caught.value.message or caught.value.param.rsplit(".", 1)[0] in caught.value.message
+    assert (
+        caught.value.param in caught.value.message
+        or caught.value.param.rsplit(".", 1)[0] in caught.value.message
+    )
     return caught.value.param
 
 
@@ -84,7 +87,11 @@ def events_in(data):
 
 def message_in(events):
     """A message put together as this API documents it, with the order of its events checked on the way."""
-    assert events[0]["type"] == "message_start" and events[-1]["type"] == "message_stop" and events[-2]["type"] == "message_delta"
+    assert (
+        events[0]["type"] == "message_start"
+        and events[-1]["type"] == "message_stop"
+        and events[-2]["type"] == "message_delta"
+    )
     message, pieces, is_open = json.loads(json.dumps(events[0]["message"])), {}, False
     for event in events[1:-2]:
         if event["type"] == "content_block_start":
@@ -119,7 +126,14 @@ def message_in(events):
 
 
 def test_a_plain_request_gets_the_limit_that_this_api_demands():
-    request = asked_of(chat({"role": "system", "content": "Be brief."}, user("Hi"), stream=True, stream_options={"include_usage": True}))
+    request = asked_of(
+        chat(
+            {"role": "system", "content": "Be brief."},
+            user("Hi"),
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
 
     assert request == {
         "model": "claude-x",
@@ -138,7 +152,13 @@ def test_the_clients_limit_counts_under_either_name():
 
 def test_system_messages_stand_apart_and_neighbours_of_one_role_are_one_turn():
     request = asked_of(
-        chat({"role": "system", "content": "A"}, user("1"), user("2"), {"role": "developer", "content": "B"}, {"role": "assistant", "content": "3"})
+        chat(
+            {"role": "system", "content": "A"},
+            user("1"),
+            user("2"),
+            {"role": "developer", "content": "B"},
+            {"role": "assistant", "content": "3"},
+        )
     )
 
     assert request["system"] == [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
@@ -149,7 +169,14 @@ def test_system_messages_stand_apart_and_neighbours_of_one_role_are_one_turn():
 
 
 def test_texts_of_white_space_alone_are_left_out_since_the_api_refuses_them():
-    request = asked_of(chat({"role": "system", "content": ""}, user("1"), {"role": "assistant", "content": " \n"}, user([{"type": "text", "text": ""}])))
+    request = asked_of(
+        chat(
+            {"role": "system", "content": ""},
+            user("1"),
+            {"role": "assistant", "content": " \n"},
+            user([{"type": "text", "text": ""}]),
+        )
+    )
 
     assert "system" not in request
     assert request["messages"] == [{"role": "user", "content": [{"type": "text", "text": "1"}]}]
@@ -162,9 +189,15 @@ def test_images_and_documents_travel_as_data_or_by_address():
             user(
                 [
                     {"type": "text", "text": "Look", "cache_control": {"type": "ephemeral"}},
-                    {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9j/4AA=", "detail": "high"}},
+                    {
+                        "type": "image_url",
+                        "image_url": {"url": "data:image/jpg;base64,/9j/4AA=", "detail": "high"},
+                    },
                     {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}},
-                    {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+                    {
+                        "type": "file",
+                        "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+                    },
                 ]
             )
         )
@@ -174,13 +207,21 @@ def test_images_and_documents_travel_as_data_or_by_address():
         {"type": "text", "text": "Look", "cache_control": {"type": "ephemeral"}},
         {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "/9j/4AA="}},
         {"type": "image", "source": {"type": "url", "url": "https://example.org/cat.png"}},
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}, "title": "a.pdf"},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
+            "title": "a.pdf",
+        },
     ]
 
 
 def test_parallel_tool_calls_and_their_results_become_two_turns_with_the_results_first():
     calls = [
-        {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": '{"x": 12345678901234567890, "y": null, "z": "é"}'}},
+        {
+            "id": "functions.f:0",
+            "type": "function",
+            "function": {"name": "f", "arguments": '{"x": 12345678901234567890, "y": null, "z": "é"}'},
+        },
         {"id": "call_b", "type": "function", "function": {"name": "g", "arguments": ""}},
     ]
 
@@ -198,7 +239,12 @@ def test_parallel_tool_calls_and_their_results_become_two_turns_with_the_results
         {
             "role": "assistant",
             "content": [
-                {"type": "tool_use", "id": "functions_f_0", "name": "f", "input": {"x": 12345678901234567890, "y": None, "z": "é"}},
+                {
+                    "type": "tool_use",
+                    "id": "functions_f_0",
+                    "name": "f",
+                    "input": {"x": 12345678901234567890, "y": None, "z": "é"},
+                },
                 {"type": "tool_use", "id": "call_b", "name": "g", "input": {}},
             ],
         },
@@ -215,14 +261,27 @@ def test_parallel_tool_calls_and_their_results_become_two_turns_with_the_results
 
 def test_tools_are_described_as_this_api_does():
     tools = [
-        {"type": "function", "function": {"name": "f", "description": "does f", "parameters": {"type": "object", "required": ["x"]}, "strict": True}},
+        {
+            "type": "function",
+            "function": {
+                "name": "f",
+                "description": "does f",
+                "parameters": {"type": "object", "required": ["x"]},
+                "strict": True,
+            },
+        },
         {"type": "function", "function": {"name": "g", "strict": False}},
     ]
 
     request = asked_of(chat(user("go"), tools=tools, parallel_tool_calls=False))
 
     assert request["tools"] == [
-        {"name": "f", "description": "does f", "input_schema": {"type": "object", "required": ["x"]}, "strict": True},
+        {
+            "name": "f",
+            "description": "does f",
+            "input_schema": {"type": "object", "required": ["x"]},
+            "strict": True,
+        },
         {"name": "g", "input_schema": {"type": "object", "properties": {}}},
     ]
     assert request["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
@@ -245,7 +304,9 @@ def test_a_tool_choice_keeps_its_meaning(choice, theirs):
 
 def test_a_tool_choice_without_tools_is_told_only_if_it_demands_one():
     assert "tool_choice" not in asked_of(chat(user("go"), tool_choice="auto", parallel_tool_calls=False))
-    assert asked_of(chat(user("go"), tool_choice={"type": "function", "function": {"name": "f"}}))["tool_choice"] == {"type": "tool", "name": "f"}
+    assert asked_of(chat(user("go"), tool_choice={"type": "function", "function": {"name": "f"}}))[
+        "tool_choice"
+    ] == {"type": "tool", "name": "f"}
 
 
 def test_tools_that_may_not_be_called_are_not_called_one_by_one_either():
@@ -258,15 +319,24 @@ def test_tools_that_may_not_be_called_are_not_called_one_by_one_either():
 
 
 def test_sampling_is_told_only_where_it_differs_from_the_default():
-    assert asked_of(chat(user("Hi"), temperature=0, top_p=0.5, top_k=40)) | {"temperature": 0, "top_p": 0.5, "top_k": 40} == asked_of(
-        chat(user("Hi"), temperature=0, top_p=0.5, top_k=40)
+    assert asked_of(chat(user("Hi"), temperature=0, top_p=0.5, top_k=40)) | {
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 40,
+    } == asked_of(chat(user("Hi"), temperature=0, top_p=0.5, top_k=40))
+    default = asked_of(
+        chat(user("Hi"), temperature=1.7, top_p=1, n=1, frequency_penalty=0, logit_bias={}, logprobs=False)
     )
-    default = asked_of(chat(user("Hi"), temperature=1.7, top_p=1, n=1, frequency_penalty=0, logit_bias={}, logprobs=False))
     assert default.keys() == {"model", "messages", "max_tokens"}
 
 
 def test_stops_user_effort_and_schema_are_told_in_this_apis_words():
-    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
 
     request = asked_of(
         chat(
@@ -274,7 +344,10 @@ def test_stops_user_effort_and_schema_are_told_in_this_apis_words():
             stop="END",
             user="u-1",
             reasoning_effort="minimal",
-            response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}},
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": schema, "strict": True},
+            },
         )
     )
 
@@ -330,14 +403,23 @@ def test_what_this_api_cannot_do_is_refused_by_name(fields, param):
     [
         ({"role": "function", "name": "f", "content": "1"}, "messages[1].role"),
         (user([{"type": "input_audio", "input_audio": {}}]), "messages[1].content[0].type"),
-        (user([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]), "messages[1].content[0].image_url.url"),
-        (user([{"type": "image_url", "image_url": {"url": "data:image/png,raw"}}]), "messages[1].content[0].image_url.url"),
+        (
+            user([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]),
+            "messages[1].content[0].image_url.url",
+        ),
+        (
+            user([{"type": "image_url", "image_url": {"url": "data:image/png,raw"}}]),
+            "messages[1].content[0].image_url.url",
+        ),
         (user([{"type": "image_url"}]), "messages[1].content[0].image_url.url"),
         (user([{"type": "file", "file": {"file_id": "file-1"}}]), "messages[1].content[0].file"),
         ({"role": "tool", "content": "1"}, "messages[1].tool_call_id"),
         ({"role": "assistant", "content": None, "audio": {"id": "a"}}, "messages[1].audio"),
         ({"role": "assistant", "content": None, "tool_calls": {}}, "messages[1].tool_calls"),
-        ({"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "custom"}]}, "messages[1].tool_calls[0]"),
+        (
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "custom"}]},
+            "messages[1].tool_calls[0]",
+        ),
     ],
 )
 def test_a_message_this_api_cannot_take_is_refused_by_its_place(message, param):
@@ -348,7 +430,10 @@ def test_a_message_this_api_cannot_take_is_refused_by_its_place(message, param):
 def test_tool_arguments_that_are_no_object_are_refused(arguments):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
 
-    assert refused(asked_of, chat({"role": "assistant", "tool_calls": [call]})) == "messages[0].tool_calls[0].function.arguments"
+    assert (
+        refused(asked_of, chat({"role": "assistant", "tool_calls": [call]}))
+        == "messages[0].tool_calls[0].function.arguments"
+    )
 
 
 # The provider's stream as chunks.
@@ -361,17 +446,41 @@ def test_a_documented_stream_becomes_the_chunks_of_a_chat_completion():
         {"role": "assistant", "content": ""},
         {"reasoning_content": "They want "},
         {"reasoning_content": "the weather."},
-        {"thinking_blocks": [{"type": "thinking", "thinking": "They want the weather.", "signature": "EqQBCg=="}]},
+        {
+            "thinking_blocks": [
+                {"type": "thinking", "thinking": "They want the weather.", "signature": "EqQBCg=="}
+            ]
+        },
         {"content": "Ich schaue "},
         {"content": "nach – 🌦"},
-        {"tool_calls": [{"index": 0, "id": "toolu_01", "type": "function", "function": {"name": "weather", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "toolu_01",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Kö'}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": 'ln"}'}}]},
-        {"tool_calls": [{"index": 1, "id": "toolu_02", "type": "function", "function": {"name": "now", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 1,
+                    "id": "toolu_02",
+                    "type": "function",
+                    "function": {"name": "now", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
         {},
     ]
-    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]] == [None] * 11 + ["tool_calls"]
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]] == [None] * 11 + [
+        "tool_calls"
+    ]
     assert chunks[-1] == {
         "id": "msg_01A",
         "object": "chat.completion.chunk",
@@ -400,7 +509,11 @@ def test_the_chunks_assemble_to_the_whole_answer():
                 "reasoning_content": "They want the weather.",
                 "thinking_blocks": [DOCUMENTED_CONTENT[0]],
                 "tool_calls": [
-                    {"id": "toolu_01", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Köln"}'}},
+                    {
+                        "id": "toolu_01",
+                        "type": "function",
+                        "function": {"name": "weather", "arguments": '{"city": "Köln"}'},
+                    },
                     {"id": "toolu_02", "type": "function", "function": {"name": "now", "arguments": "{}"}},
                 ],
             },
@@ -444,43 +557,72 @@ def test_message_stop_is_the_end():
     ],
 )
 def test_each_stop_reason_has_its_finish_reason(reason, finish):
-    (chunk,) = chunks_of([{"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}}])
+    (chunk,) = chunks_of(
+        [{"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}}]
+    )
 
     assert chunk["choices"] == [{"index": 0, "delta": {}, "finish_reason": finish}]
 
 
 def test_a_refusal_says_why_and_a_stop_sequence_which():
     details = {"type": "refusal", "category": "bio", "explanation": "Not this."}
-    (chunk,) = chunks_of([{"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details}, "usage": {"output_tokens": 0}}])
+    (chunk,) = chunks_of(
+        [
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "refusal", "stop_details": details},
+                "usage": {"output_tokens": 0},
+            }
+        ]
+    )
     assert chunk["choices"][0]["delta"] == {"refusal": "Not this."}
 
-    (chunk,) = chunks_of([{"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}}])
+    (chunk,) = chunks_of(
+        [{"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}}]
+    )
     assert chunk["choices"][0]["stop_reason"] == "END"
 
 
 def test_an_error_event_becomes_an_error_with_its_status():
     (chunk,) = chunks_of([{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}])
 
-    assert openai_chat.error_of(chunk) == {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": 529}
+    assert openai_chat.error_of(chunk) == {
+        "message": "Overloaded",
+        "type": "overloaded_error",
+        "param": None,
+        "code": 529,
+    }
 
 
 def test_a_tool_input_that_comes_whole_is_told_once():
     block = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": "ü"}}
-    start, stop = {"type": "content_block_start", "index": 0, "content_block": block}, {"type": "content_block_stop", "index": 0}
+    start, stop = (
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_stop", "index": 0},
+    )
 
-    assert deltas_of([start, stop])[1] == {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":"ü"}'}}]}
+    assert deltas_of([start, stop])[1] == {
+        "tool_calls": [{"index": 0, "function": {"arguments": '{"a":"ü"}'}}]
+    }
 
 
 def test_a_text_that_begins_with_its_block_is_not_lost():
-    assert deltas_of([{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "He"}}]) == [{"content": "He"}]
+    assert deltas_of(
+        [{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "He"}}]
+    ) == [{"content": "He"}]
 
 
 def test_redacted_thinking_is_kept_to_be_handed_back():
     block = {"type": "redacted_thinking", "data": "EmwKAhgB"}
-    start, stop = {"type": "content_block_start", "index": 0, "content_block": block}, {"type": "content_block_stop", "index": 0}
+    start, stop = (
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_stop", "index": 0},
+    )
 
     (delta,) = deltas_of([start, stop])
-    assert asked_of(chat(user("Hi"), {"role": "assistant", "content": "", **delta}))["messages"][1]["content"] == [block]
+    assert asked_of(chat(user("Hi"), {"role": "assistant", "content": "", **delta}))["messages"][1][
+        "content"
+    ] == [block]
 
 
 def test_events_and_blocks_of_new_kinds_are_passed_over():
@@ -492,7 +634,11 @@ def test_events_and_blocks_of_new_kinds_are_passed_over():
                 {"type": "ping"},
                 {"type": "a_new_event", "x": 1},
                 {"type": "content_block_start", "index": 0, "content_block": server_tool},
-                {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "input_json_delta", "partial_json": "{}"},
+                },
                 {"type": "content_block_delta", "index": 0, "delta": {"type": "a_new_delta"}},
                 {"type": "content_block_stop", "index": 0},
             ]
@@ -534,25 +680,49 @@ def chat_of(body):
 
 def test_a_coding_agents_request_becomes_a_chat_request():
     body = messages(
-        user([{"type": "text", "text": "<system-reminder>"}, {"type": "text", "text": "fix it", "cache_control": {"type": "ephemeral"}}]),
+        user(
+            [
+                {"type": "text", "text": "<system-reminder>"},
+                {"type": "text", "text": "fix it", "cache_control": {"type": "ephemeral"}},
+            ]
+        ),
         {
             "role": "assistant",
             "content": [
                 {"type": "thinking", "thinking": "Read first.", "signature": ""},
                 {"type": "text", "text": "Reading."},
-                {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "ä.py", "limit": 10**30}},
+                {
+                    "type": "tool_use",
+                    "id": "toolu_1",
+                    "name": "Read",
+                    "input": {"path": "ä.py", "limit": 10**30},
+                },
                 {"type": "tool_use", "id": "toolu_2", "name": "Now", "input": {}},
             ],
         },
         user(
             [
-                {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_1",
+                    "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+                },
                 {"type": "tool_result", "tool_use_id": "toolu_2", "content": "no clock", "is_error": True},
                 {"type": "text", "text": "go on"},
             ]
         ),
-        system=[{"type": "text", "text": "You code."}, {"type": "text", "text": "Well.", "cache_control": {"type": "ephemeral"}}],
-        tools=[{"name": "Read", "description": "reads", "input_schema": {"type": "object"}, "eager_input_streaming": True}],
+        system=[
+            {"type": "text", "text": "You code."},
+            {"type": "text", "text": "Well.", "cache_control": {"type": "ephemeral"}},
+        ],
+        tools=[
+            {
+                "name": "Read",
+                "description": "reads",
+                "input_schema": {"type": "object"},
+                "eager_input_streaming": True,
+            }
+        ],
         tool_choice={"type": "auto", "disable_parallel_tool_use": True},
         thinking={"type": "enabled", "budget_tokens": 2048},
         metadata={"user_id": "u"},
@@ -573,18 +743,36 @@ def test_a_coding_agents_request_becomes_a_chat_request():
         "stop": ["END"],
         "user": "u",
         "reasoning_effort": "high",
-        "tools": [{"type": "function", "function": {"name": "Read", "description": "reads", "parameters": {"type": "object"}}}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "Read", "description": "reads", "parameters": {"type": "object"}},
+            }
+        ],
         "tool_choice": "auto",
         "parallel_tool_calls": False,
         "messages": [
             {"role": "system", "content": "You code.\nWell."},
-            {"role": "user", "content": [{"type": "text", "text": "<system-reminder>"}, {"type": "text", "text": "fix it"}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "<system-reminder>"},
+                    {"type": "text", "text": "fix it"},
+                ],
+            },
             {
                 "role": "assistant",
                 "content": "Reading.",
                 "reasoning_content": "Read first.",
                 "tool_calls": [
-                    {"id": "toolu_1", "type": "function", "function": {"name": "Read", "arguments": '{"path":"ä.py","limit":' + str(10**30) + "}"}},
+                    {
+                        "id": "toolu_1",
+                        "type": "function",
+                        "function": {
+                            "name": "Read",
+                            "arguments": '{"path":"ä.py","limit":' + str(10**30) + "}",
+                        },
+                    },
                     {"id": "toolu_2", "type": "function", "function": {"name": "Now", "arguments": "{}"}},
                 ],
             },
@@ -598,25 +786,62 @@ def test_a_coding_agents_request_becomes_a_chat_request():
 def test_a_turn_that_only_calls_tools_has_no_content():
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
 
-    assert chat_of(messages(user("Hi"), {"role": "assistant", "content": [call]}))["messages"][1]["content"] is None
+    assert (
+        chat_of(messages(user("Hi"), {"role": "assistant", "content": [call]}))["messages"][1]["content"]
+        is None
+    )
 
 
 def test_what_a_tool_shows_follows_its_result():
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
 
-    made = chat_of(messages(user([{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a cat"}, image]}])))
+    made = chat_of(
+        messages(
+            user(
+                [
+                    {
+                        "type": "tool_result",
+                        "tool_use_id": "t",
+                        "content": [{"type": "text", "text": "a cat"}, image],
+                    }
+                ]
+            )
+        )
+    )
 
     assert made["messages"] == [
         {"role": "tool", "tool_call_id": "t", "content": "a cat"},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}],
+        },
     ]
 
 
 def test_documents_become_files_or_text():
-    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}, "title": "a.pdf"}
-    text = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "body"}, "title": "T"}
-    parts = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}}
-    found = {"type": "search_result", "title": "T", "source": "https://x", "content": [{"type": "text", "text": "hit"}]}
+    pdf = {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
+        "title": "a.pdf",
+    }
+    text = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "body"},
+        "title": "T",
+    }
+    parts = {
+        "type": "document",
+        "source": {
+            "type": "content",
+            "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+        },
+    }
+    found = {
+        "type": "search_result",
+        "title": "T",
+        "source": "https://x",
+        "content": [{"type": "text", "text": "hit"}],
+    }
 
     made = chat_of(messages(user([pdf, text, parts, found])))
 
@@ -633,24 +858,41 @@ def test_an_instruction_in_mid_conversation_joins_the_users_turn():
     call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}
     result = user([{"type": "tool_result", "tool_use_id": "t", "content": "1"}])
 
-    made = chat_of(messages(user("Hi"), told, call, result, {"role": "system", "content": "Be brief."}, system="You code."))
+    made = chat_of(
+        messages(
+            user("Hi"), told, call, result, {"role": "system", "content": "Be brief."}, system="You code."
+        )
+    )
 
-    assert [message["role"] for message in made["messages"]] == ["system", "user", "assistant", "tool", "user"]
+    assert [message["role"] for message in made["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "user",
+    ]
     assert made["messages"][1]["content"] == [
         {"type": "text", "text": "Hi"},
         {"type": "text", "text": "<system-reminder>\nThree agents\nare there.\n</system-reminder>"},
     ]
-    assert made["messages"][4]["content"] == [{"type": "text", "text": "<system-reminder>\nBe brief.\n</system-reminder>"}]
+    assert made["messages"][4]["content"] == [
+        {"type": "text", "text": "<system-reminder>\nBe brief.\n</system-reminder>"}
+    ]
 
 
 def test_an_instruction_before_the_first_turn_stays_one():
-    assert chat_of(messages({"role": "system", "content": "Be brief."}, user("Hi")))["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert chat_of(messages({"role": "system", "content": "Be brief."}, user("Hi")))["messages"][0] == {
+        "role": "system",
+        "content": "Be brief.",
+    }
 
 
 def test_a_coding_agents_billing_label_does_not_reach_the_prompt():
     label = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.197.d7d; cc_entrypoint=cli;"}
 
-    assert chat_of(messages(user("Hi"), system=[label, {"type": "text", "text": "You code."}]))["messages"][0] == {"role": "system", "content": "You code."}
+    assert chat_of(messages(user("Hi"), system=[label, {"type": "text", "text": "You code."}]))["messages"][
+        0
+    ] == {"role": "system", "content": "You code."}
     assert chat_of(messages(user("Hi"), system=[label]))["messages"] == [user("Hi")]
 
 
@@ -697,14 +939,45 @@ def test_a_clients_tool_choice_keeps_its_meaning(choice, ours):
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [user([5])]}, "messages[0].content[0]"),
         ({"messages": [user([{"type": "text"}])]}, "messages[0].content[0].text"),
-        ({"messages": [user([{"type": "tool_use", "id": "a", "name": "f", "input": {}}])]}, "messages[0].content[0].type"),
-        ({"messages": [user([{"type": "tool_result", "content": "x"}])]}, "messages[0].content[0].tool_use_id"),
-        ({"messages": [user([{"type": "tool_result", "tool_use_id": "t", "content": 5}])]}, "messages[0].content[0].content"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "server_tool_use"}]}]}, "messages[0].content[0].type"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "{}"}]}]}, "messages[0].content[0].input"),
-        ({"messages": [user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])]}, "messages[0].content[0].source.type"),
-        ({"messages": [user([{"type": "image", "source": {"type": "base64", "data": "x"}}])]}, "messages[0].content[0].source.media_type"),
-        ({"messages": [user([{"type": "document", "source": {"type": "text"}}])]}, "messages[0].content[0].source.data"),
+        (
+            {"messages": [user([{"type": "tool_use", "id": "a", "name": "f", "input": {}}])]},
+            "messages[0].content[0].type",
+        ),
+        (
+            {"messages": [user([{"type": "tool_result", "content": "x"}])]},
+            "messages[0].content[0].tool_use_id",
+        ),
+        (
+            {"messages": [user([{"type": "tool_result", "tool_use_id": "t", "content": 5}])]},
+            "messages[0].content[0].content",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use"}]}]},
+            "messages[0].content[0].type",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "{}"}],
+                    }
+                ]
+            },
+            "messages[0].content[0].input",
+        ),
+        (
+            {"messages": [user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])]},
+            "messages[0].content[0].source.type",
+        ),
+        (
+            {"messages": [user([{"type": "image", "source": {"type": "base64", "data": "x"}}])]},
+            "messages[0].content[0].source.media_type",
+        ),
+        (
+            {"messages": [user([{"type": "document", "source": {"type": "text"}}])]},
+            "messages[0].content[0].source.data",
+        ),
         ({"tools": "x"}, "tools"),
         ({"tools": [{"input_schema": {}}]}, "tools[0]"),
         ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
@@ -737,16 +1010,27 @@ def some_request(rng):
     """A Messages request with only what both APIs can say, in the form that `request_of` gives."""
     turns, asked = [], []
     for _ in range(rng.randint(1, 4)):
-        blocks = [{"type": "tool_result", "tool_use_id": id, "content": rng.choice(["", *TEXTS])} for id in asked]
+        blocks = [
+            {"type": "tool_result", "tool_use_id": id, "content": rng.choice(["", *TEXTS])} for id in asked
+        ]
         if not blocks or rng.random() < 0.5:
             blocks.append({"type": "text", "text": rng.choice(TEXTS)})
             if rng.random() < 0.5:
-                blocks.append({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}})
+                blocks.append(
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
+                )
         turns.append(user(blocks))
         asked = [f"toolu_{len(turns)}_{i}" for i in range(rng.randint(0, 3))]
-        said = [{"type": "thinking", "thinking": rng.choice(["", *TEXTS]), "signature": "sig"}] if rng.random() < 0.3 else []
+        said = (
+            [{"type": "thinking", "thinking": rng.choice(["", *TEXTS]), "signature": "sig"}]
+            if rng.random() < 0.3
+            else []
+        )
         said += [{"type": "text", "text": rng.choice(TEXTS)}] if not asked or rng.random() < 0.5 else []
-        said += [{"type": "tool_use", "id": id, "name": "f", "input": {str(i): rng.choice(VALUES)}} for i, id in enumerate(asked)]
+        said += [
+            {"type": "tool_use", "id": id, "name": "f", "input": {str(i): rng.choice(VALUES)}}
+            for i, id in enumerate(asked)
+        ]
         turns.append({"role": "assistant", "content": said})
     fields = {
         "system": rng.choice(TEXTS),
@@ -755,13 +1039,40 @@ def some_request(rng):
         "top_p": 0.9,
         "top_k": 5,
         "metadata": {"user_id": "u"},
-        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"a": {}}}, "strict": True}],
+        "tools": [
+            {
+                "name": "f",
+                "description": "d",
+                "input_schema": {"type": "object", "properties": {"a": {}}},
+                "strict": True,
+            }
+        ],
         "stream": rng.choice([True, False]),
-        "output_config": {"effort": "medium", "format": {"type": "json_schema", "schema": {"type": "object"}}},
-        "tool_choice": rng.choice([{"type": "any"}, {"type": "tool", "name": "f", "disable_parallel_tool_use": True}, {"type": "none"}]),
+        "output_config": {
+            "effort": "medium",
+            "format": {"type": "json_schema", "schema": {"type": "object"}},
+        },
+        "tool_choice": rng.choice(
+            [
+                {"type": "any"},
+                {"type": "tool", "name": "f", "disable_parallel_tool_use": True},
+                {"type": "none"},
+            ]
+        ),
     }
-    kept = {name: value for name, value in fields.items() if name in ("tools", "tool_choice") or rng.random() < 0.6}
-    return messages(*turns, user([{"type": "tool_result", "tool_use_id": id, "content": "1"} for id in asked] or [{"type": "text", "text": "?"}]), **kept)
+    kept = {
+        name: value
+        for name, value in fields.items()
+        if name in ("tools", "tool_choice") or rng.random() < 0.6
+    }
+    return messages(
+        *turns,
+        user(
+            [{"type": "tool_result", "tool_use_id": id, "content": "1"} for id in asked]
+            or [{"type": "text", "text": "?"}]
+        ),
+        **kept,
+    )
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -780,29 +1091,69 @@ def some_events(rng):
     content = []
     for _ in range(rng.randint(0, 2)):
         redacted = rng.random() < 0.3
-        content.append({"type": "redacted_thinking", "data": "x"} if redacted else {"type": "thinking", "thinking": rng.choice(["", *TEXTS]), "signature": "s"})
+        content.append(
+            {"type": "redacted_thinking", "data": "x"}
+            if redacted
+            else {"type": "thinking", "thinking": rng.choice(["", *TEXTS]), "signature": "s"}
+        )
     if rng.random() < 0.7:
         content.append({"type": "text", "text": rng.choice(TEXTS) * rng.randint(1, 3)})
     for i in range(rng.randint(0, 3)):
-        content.append({"type": "tool_use", "id": f"t{i}", "name": "f", "input": {str(k): rng.choice(VALUES) for k in range(rng.randint(0, 2))}})
-    stop = {"stop_reason": rng.choice(["end_turn", "max_tokens", "refusal"]), "stop_sequence": None, "stop_details": None}
+        content.append(
+            {
+                "type": "tool_use",
+                "id": f"t{i}",
+                "name": "f",
+                "input": {str(k): rng.choice(VALUES) for k in range(rng.randint(0, 2))},
+            }
+        )
+    stop = {
+        "stop_reason": rng.choice(["end_turn", "max_tokens", "refusal"]),
+        "stop_sequence": None,
+        "stop_details": None,
+    }
     if any(block["type"] == "tool_use" for block in content):
         stop["stop_reason"] = "tool_use"
     elif rng.random() < 0.3:
         stop = {"stop_reason": "stop_sequence", "stop_sequence": rng.choice(["", "é"]), "stop_details": None}
-    usage = {"input_tokens": 5, "cache_creation_input_tokens": 0, "cache_read_input_tokens": rng.randint(0, 9), "output_tokens": rng.randint(0, 9)}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "auto", "content": content, **stop, "usage": usage}
+    usage = {
+        "input_tokens": 5,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": rng.randint(0, 9),
+        "output_tokens": rng.randint(0, 9),
+    }
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "auto",
+        "content": content,
+        **stop,
+        "usage": usage,
+    }
     events = [{"type": "message_start", "message": {**message, "content": [], "stop_reason": None}}]
     for index, block in enumerate(content):
         events += list(events_of_block(rng, index, block))
-    return [*events, {"type": "message_delta", "delta": stop, "usage": {"output_tokens": usage["output_tokens"]}}, {"type": "message_stop"}], message
+    return [
+        *events,
+        {"type": "message_delta", "delta": stop, "usage": {"output_tokens": usage["output_tokens"]}},
+        {"type": "message_stop"},
+    ], message
 
 
 def events_of_block(rng, index, block):
     kind = block["type"]
-    empty = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}, "tool_use": {"input": {}}}.get(kind, {})
+    empty = {
+        "text": {"text": ""},
+        "thinking": {"thinking": "", "signature": ""},
+        "tool_use": {"input": {}},
+    }.get(kind, {})
     yield {"type": "content_block_start", "index": index, "content_block": {**block, **empty}}
-    pieces = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking"), "tool_use": ("input_json_delta", "partial_json")}
+    pieces = {
+        "text": ("text_delta", "text"),
+        "thinking": ("thinking_delta", "thinking"),
+        "tool_use": ("input_json_delta", "partial_json"),
+    }
     name, field = pieces.get(kind, (None, None))
     rest = json.dumps(block["input"]) if kind == "tool_use" and block["input"] else block.get(field, "")
     while rest:
@@ -810,7 +1161,11 @@ def events_of_block(rng, index, block):
         yield {"type": "content_block_delta", "index": index, "delta": {"type": name, field: rest[:cut]}}
         rest = rest[cut:]
     if kind == "thinking":
-        yield {"type": "content_block_delta", "index": index, "delta": {"type": "signature_delta", "signature": block["signature"]}}
+        yield {
+            "type": "content_block_delta",
+            "index": index,
+            "delta": {"type": "signature_delta", "signature": block["signature"]},
+        }
     yield {"type": "content_block_stop", "index": index}
 
 
@@ -824,7 +1179,21 @@ def test_a_stream_survives_the_way_through_chunks(seed):
     assert anthropic_stream.answer_of(assembled(chunks), "auto", "msg_1") == message
 
 
-JUNK = [None, True, 5, -1.5, "", "x", [], [5], {}, {"type": 5}, {"type": "text"}, [{"type": "text"}], ["x", None]]
+JUNK = [
+    None,
+    True,
+    5,
+    -1.5,
+    "",
+    "x",
+    [],
+    [5],
+    {},
+    {"type": 5},
+    {"type": "text"},
+    [{"type": "text"}],
+    ["x", None],
+]
 
 
 def spoilt(rng, value):
@@ -879,7 +1248,9 @@ def test_junk_from_a_provider_is_told_as_its_failure(seed):
         with contextlib.suppress(ValueError):
             chunks_of(with_one_spoilt(rng, events))
         with contextlib.suppress(ValueError, UpstreamError):
-            sent_for([openai_chat.parse_chunk(openai_chat.dumps(chunk)) for chunk in with_one_spoilt(rng, chunks)])
+            sent_for(
+                [openai_chat.parse_chunk(openai_chat.dumps(chunk)) for chunk in with_one_spoilt(rng, chunks)]
+            )
         with contextlib.suppress(UpstreamError):
             anthropic_stream.answer_of(spoilt(rng, assembled(chunks)), "auto", "msg_1")
 
@@ -888,7 +1259,10 @@ def test_junk_from_a_provider_is_told_as_its_failure(seed):
 
 
 def chunk(delta, finish_reason=None, **more):
-    return {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason, **more}]}
+    return {
+        "id": "chatcmpl-1",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason, **more}],
+    }
 
 
 def test_the_events_of_a_plain_answer_are_these_bytes():
@@ -931,9 +1305,26 @@ def test_reasoning_text_and_parallel_tools_become_blocks_in_order():
                     chunk({"reasoning": "hm"}),
                     chunk({"reasoning_content": "m"}),
                     chunk({"content": "ok"}),
-                    chunk({"tool_calls": [{"index": 0, "id": "a", **call, "function": {"name": "f", "arguments": '{"x"'}}]}),
+                    chunk(
+                        {
+                            "tool_calls": [
+                                {
+                                    "index": 0,
+                                    "id": "a",
+                                    **call,
+                                    "function": {"name": "f", "arguments": '{"x"'},
+                                }
+                            ]
+                        }
+                    ),
                     chunk({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}),
-                    chunk({"tool_calls": [{"index": 1, "id": "b", **call, "function": {"name": "g", "arguments": "{}"}}]}),
+                    chunk(
+                        {
+                            "tool_calls": [
+                                {"index": 1, "id": "b", **call, "function": {"name": "g", "arguments": "{}"}}
+                            ]
+                        }
+                    ),
                     chunk({"tool_calls": [{"index": 0, "function": {"arguments": ""}}]}),
                     chunk({}, "stop"),
                 ]
@@ -956,7 +1347,10 @@ def test_calls_without_a_number_or_all_with_the_same_are_told_apart_by_their_ids
 
     message = message_in(events_in(sent_for([chunk({"tool_calls": calls}), chunk({}, "tool_calls")])))
 
-    assert [(block["id"], block["input"]) for block in message["content"]] == [("a", {"a": 1}), ("b", {"a": 1})]
+    assert [(block["id"], block["input"]) for block in message["content"]] == [
+        ("a", {"a": 1}),
+        ("b", {"a": 1}),
+    ]
 
 
 def test_a_call_without_an_id_gets_one_of_its_own():
@@ -966,7 +1360,11 @@ def test_a_call_without_an_id_gets_one_of_its_own():
     streamed = message_in(events_in(sent_for(chunks)))
     whole = anthropic_stream.answer_of(assembled(chunks), "auto", "msg_1")
 
-    assert streamed["content"] == whole["content"] == [{"type": "tool_use", "id": "toolu_msg_1_0", "name": "f", "input": {}}]
+    assert (
+        streamed["content"]
+        == whole["content"]
+        == [{"type": "tool_use", "id": "toolu_msg_1_0", "name": "f", "input": {}}]
+    )
 
 
 def test_a_server_that_ends_twice_is_taken_at_its_first_word():
@@ -978,7 +1376,16 @@ def test_a_server_that_ends_twice_is_taken_at_its_first_word():
 def test_mixed_up_pieces_of_tool_calls_end_the_stream():
     stream = anthropic_stream.EventStream("auto", "msg_1")
     for index in (0, 1):
-        stream.pass_on(None, chunk({"tool_calls": [{"index": index, "id": str(index), "function": {"name": "f", "arguments": "{"}}]}))
+        stream.pass_on(
+            None,
+            chunk(
+                {
+                    "tool_calls": [
+                        {"index": index, "id": str(index), "function": {"name": "f", "arguments": "{"}}
+                    ]
+                }
+            ),
+        )
 
     with pytest.raises(StreamBroken):
         stream.pass_on(None, chunk({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}))
@@ -1028,7 +1435,11 @@ def test_each_finish_reason_has_its_stop_reason(finish, more, stop):
 
 
 def test_a_refusal_is_told_where_this_api_tells_it():
-    message = anthropic_stream.answer_of({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}, "auto", "msg_1")
+    message = anthropic_stream.answer_of(
+        {"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]},
+        "auto",
+        "msg_1",
+    )
 
     assert message["stop_reason"] == "refusal"
     assert message["stop_details"] == {"type": "refusal", "category": None, "explanation": "No."}
@@ -1037,7 +1448,9 @@ def test_a_refusal_is_told_where_this_api_tells_it():
 
 def test_tool_arguments_that_are_no_object_are_the_providers_failure():
     call = {"id": "a", "function": {"name": "f", "arguments": '{"x": '}}
-    completion = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    completion = {
+        "choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]
+    }
 
     with pytest.raises(UpstreamError, match="'f'"):
         anthropic_stream.answer_of(completion, "auto", "msg_1")
@@ -1087,7 +1500,9 @@ def sdk_reads():
         def answer(request):
             return http.Response(200, headers={"content-type": "text/event-stream"}, content=data)
 
-        client = sdk.Anthropic(api_key="k", max_retries=0, http_client=http.Client(transport=http.MockTransport(answer)))
+        client = sdk.Anthropic(
+            api_key="k", max_retries=0, http_client=http.Client(transport=http.MockTransport(answer))
+        )
         with client.messages.stream(model="auto", max_tokens=10, messages=[user("Hi")]) as stream:
             for _ in stream:
                 pass

@@ -52,16 +52,40 @@ def test_the_models_own_number_of_dimensions_may_be_asked_for():
         ({"input": [[1], []]}, "input[1]", "'input[1]' must not be empty"),
         ({"input": ["a", 5]}, "input[1]", "'input[1]' must be a string as those before it"),
         ({"input": [[1], "a"]}, "input[1]", "'input[1]' must be a list of token ids as those before it"),
-        ({"input": {"text": "a"}}, "input", "'input' must be a string, a list of strings, a list of token ids or a list of those"),
-        ({"input": 5}, "input", "'input' must be a string, a list of strings, a list of token ids or a list of those"),
+        (
+            {"input": {"text": "a"}},
+            "input",
+            "'input' must be a string, a list of strings, a list of token ids or a list of those",
+        ),
+        (
+            {"input": 5},
+            "input",
+            "'input' must be a string, a list of strings, a list of token ids or a list of those",
+        ),
         ({"input": [1, 2, -3]}, "input[2]", "'input[2]' must be a token id, a whole number of at least 0"),
         ({"input": [None]}, "input[0]", "'input[0]' must be a token id, a whole number of at least 0"),
-        ({"input": [[1], [1, True]]}, "input[1][1]", "'input[1][1]' must be a token id, a whole number of at least 0"),
+        (
+            {"input": [[1], [1, True]]},
+            "input[1][1]",
+            "'input[1][1]' must be a token id, a whole number of at least 0",
+        ),
         ({"input": [[1.5]]}, "input[0][0]", "'input[0][0]' must be a token id, a whole number of at least 0"),
         ({"input": ["x"] * 2049}, "input", "'input' has 2049 inputs, but at most 2048 are taken at once"),
-        ({"input": "x", "encoding_format": "int8"}, "encoding_format", "'encoding_format' must be 'float' or 'base64'"),
-        ({"input": "x", "dimensions": 256}, "dimensions", "'dimensions' must be 384, which this model's embeddings cannot be cut down from"),
-        ({"input": "x", "dimensions": 384.0}, "dimensions", "'dimensions' must be 384, which this model's embeddings cannot be cut down from"),
+        (
+            {"input": "x", "encoding_format": "int8"},
+            "encoding_format",
+            "'encoding_format' must be 'float' or 'base64'",
+        ),
+        (
+            {"input": "x", "dimensions": 256},
+            "dimensions",
+            "'dimensions' must be 384, which this model's embeddings cannot be cut down from",
+        ),
+        (
+            {"input": "x", "dimensions": 384.0},
+            "dimensions",
+            "'dimensions' must be 384, which this model's embeddings cannot be cut down from",
+        ),
         (
             {"input": "x", "input_type": "query"},
             "input_type",
@@ -115,6 +139,8 @@ def test_the_answer_in_numbers():
 def test_base64_is_little_endian_float32():
     told = json.loads(embeddings.answer(embeddings.Asked(["a", "b"], as_base64=True), "é", VECTORS, 7))
 
-    assert [base64.b64decode(item["embedding"]) for item in told["data"]] == [row.astype("<f4").tobytes() for row in VECTORS]
+    assert [base64.b64decode(item["embedding"]) for item in told["data"]] == [
+        row.astype("<f4").tobytes() for row in VECTORS
+    ]
     assert base64.b64decode(told["data"][0]["embedding"]) == b"\x00\x00\x00\x3f\x00\x00\x80\xbe"
     assert told["model"] == "é"

@@ -16,9 +16,18 @@ NOON_S = 1700000000.25  # 2023-11-14T22:13:20.250000Z
 USAGE = {"prompt_tokens": 26, "completion_tokens": 9, "total_tokens": 35}
 WEATHER = {
     "type": "function",
-    "function": {"name": "weather", "description": "of a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    "function": {
+        "name": "weather",
+        "description": "of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
 }
-MODELS = [("auto", "headstart", None), ("grok-4", "cloud", None), ("builtin", "local", "builtin (local)"), ("qwen3:8b", "box", None)]
+MODELS = [
+    ("auto", "headstart", None),
+    ("grok-4", "cloud", None),
+    ("builtin", "local", "builtin (local)"),
+    ("qwen3:8b", "box", None),
+]
 
 
 def chat(*messages, **fields):
@@ -35,7 +44,12 @@ def user(content, **fields):
 
 def called(*functions, **fields):
     """An assistant's message with calls. functions: (name, arguments) of each."""
-    return {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": name, "arguments": given}} for name, given in functions], **fields}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"function": {"name": name, "arguments": given}} for name, given in functions],
+        **fields,
+    }
 
 
 def asked_of(body):
@@ -45,7 +59,11 @@ def asked_of(body):
 
 def asked_of_generate(body):
     ollama.check_generate(body)
-    return ollama.completion_request_of(body) if ollama.is_completion(body) else ollama.chat_request_of_generate(body)
+    return (
+        ollama.completion_request_of(body)
+        if ollama.is_completion(body)
+        else ollama.chat_request_of_generate(body)
+    )
 
 
 def refused(call, *args):
@@ -57,11 +75,19 @@ def refused(call, *args):
 
 
 def chunk(delta=None, finish_reason=None, **fields):
-    return {"id": "c1", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish_reason, **fields}]}
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish_reason, **fields}],
+    }
 
 
 def text_chunk(text, finish_reason=None, **fields):
-    return {"id": "c1", "object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": finish_reason, **fields}]}
+    return {
+        "id": "c1",
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": text, "finish_reason": finish_reason, **fields}],
+    }
 
 
 def call_piece(arguments, index=0, id=None, name=None):
@@ -128,7 +154,12 @@ def chat_answer(completion, times=None):
 
 
 def test_a_chat_request_becomes_one_of_chat_completions():
-    body = chat({"role": "developer", "content": "Be brief."}, user("why?"), {"role": "Assistant", "content": "so", "thinking": "hm"}, user("and?"))
+    body = chat(
+        {"role": "developer", "content": "Be brief."},
+        user("why?"),
+        {"role": "Assistant", "content": "so", "thinking": "hm"},
+        user("and?"),
+    )
 
     asked = asked_of(body)
 
@@ -144,7 +175,10 @@ def test_a_chat_request_becomes_one_of_chat_completions():
     }
 
 
-@pytest.mark.parametrize(("stream", "asked"), [({}, True), ({"stream": None}, True), ({"stream": True}, True), ({"stream": False}, False)])
+@pytest.mark.parametrize(
+    ("stream", "asked"),
+    [({}, True), ({"stream": None}, True), ({"stream": True}, True), ({"stream": False}, False)],
+)
 def test_a_stream_is_what_a_client_gets_unless_it_says_no(stream, asked):
     body = chat(user("hi"), **stream)
 
@@ -227,7 +261,9 @@ def test_options_become_the_fields_that_say_the_same():
 def test_numbers_with_a_meaning_of_their_own_keep_it(options, told):
     asked = asked_of(chat(user("hi"), options=options))
 
-    assert {name: value for name, value in asked.items() if name not in ("model", "messages", "stream")} == told
+    assert {
+        name: value for name, value in asked.items() if name not in ("model", "messages", "stream")
+    } == told
 
 
 @pytest.mark.parametrize(
@@ -257,15 +293,41 @@ def test_an_option_that_cannot_be_kept_is_refused_by_name(options, field):
         (None, {}),
         (False, {"chat_template_kwargs": {"enable_thinking": False}}),
         (True, {"chat_template_kwargs": {"enable_thinking": True}}),
-        ("low", {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "low"}}),
-        ("medium", {"reasoning_effort": "medium", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "medium"}}),
-        ("high", {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}}),
-        ("max", {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}}),
+        (
+            "low",
+            {
+                "reasoning_effort": "low",
+                "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "low"},
+            },
+        ),
+        (
+            "medium",
+            {
+                "reasoning_effort": "medium",
+                "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "medium"},
+            },
+        ),
+        (
+            "high",
+            {
+                "reasoning_effort": "high",
+                "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"},
+            },
+        ),
+        (
+            "max",
+            {
+                "reasoning_effort": "high",
+                "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"},
+            },
+        ),
     ],
 )
 def test_think_becomes_the_templates_switch_and_a_level_an_effort_too(think, asked):
     for body in (asked_of(chat(user("hi"), think=think)), asked_of_generate(generate(think=think))):
-        assert {name: body[name] for name in ("reasoning_effort", "chat_template_kwargs") if name in body} == asked
+        assert {
+            name: body[name] for name in ("reasoning_effort", "chat_template_kwargs") if name in body
+        } == asked
 
 
 def test_think_leaves_a_clients_other_template_switches_as_they_are():
@@ -280,7 +342,10 @@ def test_think_leaves_a_clients_other_template_switches_as_they_are():
         (None, None),
         ("", None),
         ("json", {"type": "json_object"}),
-        ({"type": "object"}, {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}),
+        (
+            {"type": "object"},
+            {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
+        ),
     ],
 )
 def test_format_becomes_a_response_format(form, asked):
@@ -310,11 +375,26 @@ def test_an_image_is_told_by_its_first_bytes(data, media_type):
 
 
 def test_images_without_words_are_only_images():
-    assert [part["type"] for part in asked_of(chat({"role": "user", "images": [PNG, PNG]}))["messages"][0]["content"]] == ["image_url", "image_url"]
-    assert [part["type"] for part in asked_of_generate(generate("what?", images=[PNG]))["messages"][0]["content"]] == ["text", "image_url"]
+    assert [
+        part["type"]
+        for part in asked_of(chat({"role": "user", "images": [PNG, PNG]}))["messages"][0]["content"]
+    ] == ["image_url", "image_url"]
+    assert [
+        part["type"] for part in asked_of_generate(generate("what?", images=[PNG]))["messages"][0]["content"]
+    ] == ["text", "image_url"]
 
 
-@pytest.mark.parametrize("image", ["", "AAAA", "no base64 at all", "größe", f"data:image/png;base64,{PNG}", base64.b64encode(b"<svg xmlns=''></svg>").decode()])
+@pytest.mark.parametrize(
+    "image",
+    [
+        "",
+        "AAAA",
+        "no base64 at all",
+        "größe",
+        f"data:image/png;base64,{PNG}",
+        base64.b64encode(b"<svg xmlns=''></svg>").decode(),
+    ],
+)
 def test_what_is_no_image_is_refused_by_its_place(image):
     assert refused(asked_of, chat(user("hm"), user("what?", images=[PNG, image]))) == "messages[1].images[1]"
     assert refused(asked_of_generate, generate(images=[image])) == "images[0]"
@@ -322,7 +402,10 @@ def test_what_is_no_image_is_refused_by_its_place(image):
 
 def test_tool_calls_get_ids_and_results_find_them_by_name_in_any_order():
     calls = called(("weather", {"city": "Köln"}), ("now", None), ("weather", {"city": "Bonn"}))
-    results = [{"role": "tool", "content": text, "tool_name": name} for name, text in (("now", "noon"), ("weather", "rain"), ("weather", "sun"))]
+    results = [
+        {"role": "tool", "content": text, "tool_name": name}
+        for name, text in (("now", "noon"), ("weather", "rain"), ("weather", "sun"))
+    ]
 
     asked = asked_of(chat(user("weather?"), calls, *results))["messages"]
 
@@ -330,9 +413,17 @@ def test_tool_calls_get_ids_and_results_find_them_by_name_in_any_order():
         "role": "assistant",
         "content": None,
         "tool_calls": [
-            {"id": "call00000", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Köln"}'}},
+            {
+                "id": "call00000",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city":"Köln"}'},
+            },
             {"id": "call00001", "type": "function", "function": {"name": "now", "arguments": "{}"}},
-            {"id": "call00002", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}},
+            {
+                "id": "call00002",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city":"Bonn"}'},
+            },
         ],
     }
     assert asked[2:] == [
@@ -348,12 +439,25 @@ def test_results_that_name_nothing_belong_to_the_calls_in_order():
 
     asked = asked_of(chat(user("lights"), calls, result, result, again, result, user("thanks")))["messages"]
 
-    assert [message["tool_call_id"] for message in asked if message["role"] == "tool"] == ["call00000", "call00001", "call00002"]
+    assert [message["tool_call_id"] for message in asked if message["role"] == "tool"] == [
+        "call00000",
+        "call00001",
+        "call00002",
+    ]
 
 
 def test_ids_that_a_client_knows_are_kept():
-    calls = {"role": "assistant", "tool_calls": [{"id": "call_x", "function": {"name": "a"}}, {"id": "call_y", "function": {"name": "a"}}]}
-    results = [{"role": "tool", "content": "y", "tool_call_id": "call_y", "tool_name": "a"}, {"role": "tool", "content": "x"}]
+    calls = {
+        "role": "assistant",
+        "tool_calls": [
+            {"id": "call_x", "function": {"name": "a"}},
+            {"id": "call_y", "function": {"name": "a"}},
+        ],
+    }
+    results = [
+        {"role": "tool", "content": "y", "tool_call_id": "call_y", "tool_name": "a"},
+        {"role": "tool", "content": "x"},
+    ]
 
     asked = asked_of(chat(user("go"), calls, *results))["messages"]
 
@@ -361,17 +465,27 @@ def test_ids_that_a_client_knows_are_kept():
 
 
 def test_ids_that_only_the_results_know_belong_to_the_calls_without():
-    results = [{"role": "tool", "content": text, "tool_call_id": id} for text, id in (("a", "call_1"), ("b", "call_2"))]
+    results = [
+        {"role": "tool", "content": text, "tool_call_id": id}
+        for text, id in (("a", "call_1"), ("b", "call_2"))
+    ]
 
-    asked = asked_of(chat(user("lights"), called(("on", {"light": "a"}), ("on", {"light": "b"})), *results))["messages"]
+    asked = asked_of(chat(user("lights"), called(("on", {"light": "a"}), ("on", {"light": "b"})), *results))[
+        "messages"
+    ]
 
-    assert [(message["tool_call_id"], message["content"]) for message in asked[2:]] == [("call00000", "a"), ("call00001", "b")]
+    assert [(message["tool_call_id"], message["content"]) for message in asked[2:]] == [
+        ("call00000", "a"),
+        ("call00001", "b"),
+    ]
 
 
 def test_an_id_that_no_call_has_is_kept_where_all_calls_have_their_own():
     calls = {"role": "assistant", "tool_calls": [{"id": "call_x", "function": {"name": "a"}}]}
 
-    asked = asked_of(chat(user("go"), calls, {"role": "tool", "content": "z", "tool_call_id": "call_z"}))["messages"]
+    asked = asked_of(chat(user("go"), calls, {"role": "tool", "content": "z", "tool_call_id": "call_z"}))[
+        "messages"
+    ]
 
     assert asked[2]["tool_call_id"] == "call_z"
 
@@ -379,9 +493,21 @@ def test_an_id_that_no_call_has_is_kept_where_all_calls_have_their_own():
 def test_a_result_whose_call_was_trimmed_away_gets_an_id_of_its_own():
     results = [{"role": "tool", "content": "late", "name": "gone"}, {"role": "tool", "content": "later"}]
 
-    asked = asked_of(chat({"role": "system", "content": "s"}, *results, user("and?"), called(("now", {})), {"role": "tool", "content": "noon"}))["messages"]
+    asked = asked_of(
+        chat(
+            {"role": "system", "content": "s"},
+            *results,
+            user("and?"),
+            called(("now", {})),
+            {"role": "tool", "content": "noon"},
+        )
+    )["messages"]
 
-    assert [message["tool_call_id"] for message in asked if message["role"] == "tool"] == ["call00000", "call00001", "call00002"]
+    assert [message["tool_call_id"] for message in asked if message["role"] == "tool"] == [
+        "call00000",
+        "call00001",
+        "call00002",
+    ]
     assert asked[4]["tool_calls"][0]["id"] == "call00002"
 
 
@@ -403,16 +529,30 @@ def test_tools_go_on_as_they_are():
 
 
 def test_logprobs_go_on_and_a_number_of_them_without_any_does_not():
-    assert asked_of(chat(user("hi"), logprobs=True, top_logprobs=3)).items() >= {"logprobs": True, "top_logprobs": 3}.items()
-    assert asked_of(chat(user("hi"), logprobs=False, top_logprobs=3)).keys() == {"model", "messages", "stream"}
+    assert (
+        asked_of(chat(user("hi"), logprobs=True, top_logprobs=3)).items()
+        >= {"logprobs": True, "top_logprobs": 3}.items()
+    )
+    assert asked_of(chat(user("hi"), logprobs=False, top_logprobs=3)).keys() == {
+        "model",
+        "messages",
+        "stream",
+    }
 
 
 def test_what_neither_api_knows_goes_on_as_it_is_and_null_is_absent():
-    body = chat(user("hi", foo=1, bar=None), tool_choice="auto", user=None, options=None, tools=None, format=None)
+    body = chat(
+        user("hi", foo=1, bar=None), tool_choice="auto", user=None, options=None, tools=None, format=None
+    )
 
     asked = asked_of(body)
 
-    assert asked == {"model": "auto", "stream": True, "messages": [{"role": "user", "content": "hi", "foo": 1}], "tool_choice": "auto"}
+    assert asked == {
+        "model": "auto",
+        "stream": True,
+        "messages": [{"role": "user", "content": "hi", "foo": 1}],
+        "tool_choice": "auto",
+    }
 
 
 @pytest.mark.parametrize(
@@ -434,17 +574,38 @@ def test_what_a_chat_cannot_say_is_refused_by_name(field, value):
 
 
 def test_what_only_advises_is_left_out():
-    advice = {"keep_alive": -1, "truncate": False, "shift": True, "runner": "mlx", "options": dict.fromkeys(ollama.ADVISORY_OPTIONS, 1)}
+    advice = {
+        "keep_alive": -1,
+        "truncate": False,
+        "shift": True,
+        "runner": "mlx",
+        "options": dict.fromkeys(ollama.ADVISORY_OPTIONS, 1),
+    }
 
     assert asked_of(chat(user("hi"), **advice)).keys() == {"model", "messages", "stream"}
     assert asked_of_generate(generate(**advice)).keys() == {"model", "messages", "stream"}
 
 
 def test_the_values_that_ask_for_nothing_are_no_refusal():
-    empty = {"suffix": "", "system": "", "template": "", "context": [], "raw": False, "images": [], "width": 0, "height": 0, "steps": 0, "n": 1}
+    empty = {
+        "suffix": "",
+        "system": "",
+        "template": "",
+        "context": [],
+        "raw": False,
+        "images": [],
+        "width": 0,
+        "height": 0,
+        "steps": 0,
+        "n": 1,
+    }
 
     assert asked_of(chat(user("hi"), prompt="", **empty)).keys() == {"model", "messages", "stream"}
-    assert asked_of_generate(generate(messages=[], tools=[], **empty)).keys() == {"model", "messages", "stream"}
+    assert asked_of_generate(generate(messages=[], tools=[], **empty)).keys() == {
+        "model",
+        "messages",
+        "stream",
+    }
 
 
 @pytest.mark.parametrize(
@@ -469,7 +630,10 @@ def test_the_values_that_ask_for_nothing_are_no_refusal():
         (chat({"role": "assistant", "tool_calls": [{"function": {}}]}), "messages[0].tool_calls[0]"),
         (chat(called(("f", '{"a": 1}'))), "messages[0].tool_calls[0].function.arguments"),
         (chat(called(("f", [1]))), "messages[0].tool_calls[0].function.arguments"),
-        (chat({"role": "assistant", "tool_calls": [{"id": 1, "function": {"name": "f"}}]}), "messages[0].tool_calls[0].id"),
+        (
+            chat({"role": "assistant", "tool_calls": [{"id": 1, "function": {"name": "f"}}]}),
+            "messages[0].tool_calls[0].id",
+        ),
         (chat(user("hi"), tools={}), "tools"),
         (chat(user("hi"), tools=[{"type": "function"}]), "tools[0]"),
         (chat(user("hi"), options=[]), "options"),
@@ -532,10 +696,18 @@ def test_a_generate_request_becomes_a_chat():
 
 def test_a_raw_prompt_and_one_with_a_suffix_become_legacy_completions():
     raw = asked_of_generate(generate("[INST] hi [/INST]", raw=True, logprobs=True, options={"seed": 1}))
-    filled = asked_of_generate(generate("def f(", suffix="return x", logprobs=True, top_logprobs=3, think=False))
+    filled = asked_of_generate(
+        generate("def f(", suffix="return x", logprobs=True, top_logprobs=3, think=False)
+    )
 
     assert raw == {"model": "auto", "stream": True, "seed": 1, "prompt": "[INST] hi [/INST]", "logprobs": 1}
-    assert filled == {"model": "auto", "stream": True, "prompt": "def f(", "suffix": "return x", "logprobs": 3}
+    assert filled == {
+        "model": "auto",
+        "stream": True,
+        "prompt": "def f(",
+        "suffix": "return x",
+        "logprobs": 3,
+    }
     assert not ollama.is_completion(generate(raw=False, suffix=""))
 
 
@@ -560,10 +732,23 @@ def test_nothing_to_answer_only_loads_or_unloads_the_model(keep_alive, reason):
     ollama.check_chat(body)
     ollama.check_generate(prompt)
 
-    assert ollama.is_load(body) and ollama.is_load({"model": "auto"}) and ollama.is_load(generate("")) and ollama.is_load(prompt)
+    assert (
+        ollama.is_load(body)
+        and ollama.is_load({"model": "auto"})
+        and ollama.is_load(generate(""))
+        and ollama.is_load(prompt)
+    )
     top = {"created_at": "2023-11-14T22:13:20.250000Z", "done": True, "done_reason": reason}
-    assert ollama.load_answer(body, NOON_S, ollama.chat_words) == {"model": "auto:latest", "message": {"role": "assistant", "content": ""}, **top}
-    assert ollama.load_answer(prompt, NOON_S, ollama.generate_words) == {"model": "auto", "response": "", **top}
+    assert ollama.load_answer(body, NOON_S, ollama.chat_words) == {
+        "model": "auto:latest",
+        "message": {"role": "assistant", "content": ""},
+        **top,
+    }
+    assert ollama.load_answer(prompt, NOON_S, ollama.generate_words) == {
+        "model": "auto",
+        "response": "",
+        **top,
+    }
     assert not ollama.is_load(chat(user("hi"))) and not ollama.is_load(generate("hi"))
 
 
@@ -575,15 +760,30 @@ def test_the_name_to_show_may_stand_in_either_field():
 
 
 def test_both_kinds_of_embedding_requests_become_one():
-    new = {"model": "minilm:latest", "input": ["a", "b"], "truncate": True, "dimensions": 64, "options": {"num_ctx": 512}, "keep_alive": "1h"}
+    new = {
+        "model": "minilm:latest",
+        "input": ["a", "b"],
+        "truncate": True,
+        "dimensions": 64,
+        "options": {"num_ctx": 512},
+        "keep_alive": "1h",
+    }
     old = {"model": "minilm", "prompt": "a"}
 
     for body in (new, old):
         ollama.check_embed(body)
 
-    assert ollama.embedding_request_of(new) == {"model": "minilm", "input": ["a", "b"], "dimensions": 64, "encoding_format": "float"}
+    assert ollama.embedding_request_of(new) == {
+        "model": "minilm",
+        "input": ["a", "b"],
+        "dimensions": 64,
+        "encoding_format": "float",
+    }
     assert ollama.embedding_request_of(old) == {"model": "minilm", "input": "a", "encoding_format": "float"}
-    assert [ollama.is_empty(body) for body in (new, old, {"model": "m"}, {"model": "m", "input": []}, {"model": "m", "prompt": ""})] == [
+    assert [
+        ollama.is_empty(body)
+        for body in (new, old, {"model": "m"}, {"model": "m", "input": []}, {"model": "m", "prompt": ""})
+    ] == [
         False,
         False,
         True,
@@ -603,7 +803,12 @@ def test_a_whole_chat_answer_tells_all_that_was_said():
     assert chat_answer(assembled(EVERYTHING)) == {
         "model": "auto:latest",
         "created_at": "2023-11-14T22:13:20.250000Z",
-        "message": {"role": "assistant", "content": "Ich schaue nach – 🌦", "thinking": "They want the weather.", "tool_calls": EVERY_CALL},
+        "message": {
+            "role": "assistant",
+            "content": "Ich schaue nach – 🌦",
+            "thinking": "They want the weather.",
+            "tool_calls": EVERY_CALL,
+        },
         "done": True,
         "done_reason": "stop",
         "total_duration": 500_000_000,
@@ -617,15 +822,24 @@ def test_a_whole_chat_answer_tells_all_that_was_said():
 
 def test_a_whole_generate_answer_comes_from_a_chat_or_a_legacy_completion():
     said = {"reasoning": "hm", "content": "so"}
-    of_chat = ollama.generate_answer_of({"choices": [{"message": said, "finish_reason": "length"}]}, "auto", NOON_S, ollama.Times(10))
-    of_text = ollama.generate_answer_of({"choices": [{"text": " so", "finish_reason": "stop"}], "usage": USAGE}, "auto", NOON_S, ollama.Times(10))
+    of_chat = ollama.generate_answer_of(
+        {"choices": [{"message": said, "finish_reason": "length"}]}, "auto", NOON_S, ollama.Times(10)
+    )
+    of_text = ollama.generate_answer_of(
+        {"choices": [{"text": " so", "finish_reason": "stop"}], "usage": USAGE},
+        "auto",
+        NOON_S,
+        ollama.Times(10),
+    )
 
     assert (of_chat["response"], of_chat["thinking"], of_chat["done_reason"]) == ("so", "hm", "length")
     assert (of_text["response"], of_text["eval_count"]) == (" so", 9) and "thinking" not in of_text
 
 
 def test_what_nobody_told_is_absent_and_no_duration_is_nothing():
-    answer = chat_answer({"choices": [{"message": {"content": None}, "finish_reason": None}], "usage": None}, ollama.Times(0))
+    answer = chat_answer(
+        {"choices": [{"message": {"content": None}, "finish_reason": None}], "usage": None}, ollama.Times(0)
+    )
 
     assert answer["message"] == {"role": "assistant", "content": ""}
     assert answer["done_reason"] == "stop"
@@ -635,7 +849,10 @@ def test_what_nobody_told_is_absent_and_no_duration_is_nothing():
 
 @pytest.mark.parametrize("arguments", ['{"city": "Kö', "[1]", "weather", '{"a": NaN}'])
 def test_a_broken_call_is_an_error_and_one_that_was_cut_off_is_not_made(arguments):
-    calls = [{"id": "a", "function": {"name": "now", "arguments": "{}"}}, {"id": "b", "function": {"name": "weather", "arguments": arguments}}]
+    calls = [
+        {"id": "a", "function": {"name": "now", "arguments": "{}"}},
+        {"id": "b", "function": {"name": "weather", "arguments": arguments}},
+    ]
     completion = {"choices": [{"message": {"content": "hm", "tool_calls": calls}, "finish_reason": "length"}]}
 
     answer = chat_answer(completion)
@@ -647,27 +864,57 @@ def test_a_broken_call_is_an_error_and_one_that_was_cut_off_is_not_made(argument
         chat_answer(completion)
 
 
-@pytest.mark.parametrize("completion", [{"choices": [7]}, {"choices": [{"message": 7}]}, {"choices": [{"message": {"tool_calls": 7}}]}, {"choices": 7}])
+@pytest.mark.parametrize(
+    "completion",
+    [
+        {"choices": [7]},
+        {"choices": [{"message": 7}]},
+        {"choices": [{"message": {"tool_calls": 7}}]},
+        {"choices": 7},
+    ],
+)
 def test_what_is_no_completion_is_the_providers_fault(completion):
     with pytest.raises(UpstreamError):
         chat_answer(completion)
 
 
 def test_log_probabilities_of_chats_and_of_legacy_completions_have_one_shape():
-    told = [{"token": "so", "logprob": -0.1, "bytes": [115, 111], "top_logprobs": [{"token": "so", "logprob": -0.1, "bytes": [115, 111]}]}]
+    told = [
+        {
+            "token": "so",
+            "logprob": -0.1,
+            "bytes": [115, 111],
+            "top_logprobs": [{"token": "so", "logprob": -0.1, "bytes": [115, 111]}],
+        }
+    ]
     of_chat = chat_answer({"choices": [{"message": {"content": "so"}, "logprobs": {"content": told}}]})
-    legacy = {"tokens": ["so", "!"], "token_logprobs": [-0.1, -2.0], "top_logprobs": [{"so": -0.1, "hm": -3.0}, None]}
-    of_text = ollama.generate_answer_of({"choices": [{"text": "so!", "logprobs": legacy}]}, "auto", NOON_S, ollama.Times(1))
+    legacy = {
+        "tokens": ["so", "!"],
+        "token_logprobs": [-0.1, -2.0],
+        "top_logprobs": [{"so": -0.1, "hm": -3.0}, None],
+    }
+    of_text = ollama.generate_answer_of(
+        {"choices": [{"text": "so!", "logprobs": legacy}]}, "auto", NOON_S, ollama.Times(1)
+    )
 
     assert of_chat["logprobs"] == told
     assert of_text["logprobs"] == [
-        {"token": "so", "logprob": -0.1, "top_logprobs": [{"token": "so", "logprob": -0.1}, {"token": "hm", "logprob": -3.0}]},
+        {
+            "token": "so",
+            "logprob": -0.1,
+            "top_logprobs": [{"token": "so", "logprob": -0.1}, {"token": "hm", "logprob": -3.0}],
+        },
         {"token": "!", "logprob": -2.0},
     ]
 
 
 def test_a_refusal_in_words_is_said():
-    assert chat_answer({"choices": [{"message": {"content": None, "refusal": "I won't."}, "finish_reason": "stop"}]})["message"]["content"] == "I won't."
+    assert (
+        chat_answer(
+            {"choices": [{"message": {"content": None, "refusal": "I won't."}, "finish_reason": "stop"}]}
+        )["message"]["content"]
+        == "I won't."
+    )
 
 
 # Streams.
@@ -692,14 +939,23 @@ def test_a_stream_tells_the_same_as_the_whole_answer():
         "eval_count": 9,
     }
     assert lines[-1]["prompt_eval_duration"] + lines[-1]["eval_duration"] == lines[-1]["total_duration"]
-    assert lines[-1]["prompt_eval_duration"] == 100_000_000  # the clock's first tick: when the first word came
+    assert (
+        lines[-1]["prompt_eval_duration"] == 100_000_000
+    )  # the clock's first tick: when the first word came
 
 
 def test_a_generate_stream_comes_from_a_chat_or_a_legacy_completion():
-    of_chat = lines_for([ROLE, chunk({"reasoning": "hm"}), chunk({"content": "so"}), chunk({}, "length")], ollama_stream.GenerateLines)
+    of_chat = lines_for(
+        [ROLE, chunk({"reasoning": "hm"}), chunk({"content": "so"}), chunk({}, "length")],
+        ollama_stream.GenerateLines,
+    )
     of_text = lines_for([text_chunk("def "), text_chunk("f", "stop")], ollama_stream.GenerateLines)
 
-    assert [(line["response"], line.get("thinking"), line["done"]) for line in of_chat] == [("", "hm", False), ("so", None, False), ("", None, True)]
+    assert [(line["response"], line.get("thinking"), line["done"]) for line in of_chat] == [
+        ("", "hm", False),
+        ("so", None, False),
+        ("", None, True),
+    ]
     assert of_chat[-1]["done_reason"] == "length"
     assert [line["response"] for line in of_text] == ["def ", "f", ""]
     assert all("message" not in line for line in of_chat + of_text)
@@ -736,10 +992,24 @@ def test_only_the_first_choice_and_the_first_finish_reason_count():
 @pytest.mark.parametrize(
     "pieces",
     [
-        [call_piece('{"a"', 0, "x", "f"), call_piece('{"b"', 1, "y", "g"), call_piece(":1}", 0), call_piece(":2}", 1)],  # mixed, by index
-        [call_piece('{"a":1}', 0, "x", "f"), call_piece('{"b":2}', 0, "y", "g")],  # Gemini numbers every call 0
-        [{"id": "x", "function": {"name": "f", "arguments": '{"a":1}'}}, {"id": "y", "function": {"name": "g", "arguments": '{"b":2}'}}],  # no index
-        [{"index": 0, "id": "x", "function": {"name": "f", "arguments": {"a": 1}}}, call_piece('{"b":2}', 1, "y", "g")],  # arguments as an object
+        [
+            call_piece('{"a"', 0, "x", "f"),
+            call_piece('{"b"', 1, "y", "g"),
+            call_piece(":1}", 0),
+            call_piece(":2}", 1),
+        ],  # mixed, by index
+        [
+            call_piece('{"a":1}', 0, "x", "f"),
+            call_piece('{"b":2}', 0, "y", "g"),
+        ],  # Gemini numbers every call 0
+        [
+            {"id": "x", "function": {"name": "f", "arguments": '{"a":1}'}},
+            {"id": "y", "function": {"name": "g", "arguments": '{"b":2}'}},
+        ],  # no index
+        [
+            {"index": 0, "id": "x", "function": {"name": "f", "arguments": {"a": 1}}},
+            call_piece('{"b":2}', 1, "y", "g"),
+        ],  # arguments as an object
     ],
 )
 @pytest.mark.parametrize("ends", [[chunk({}, "tool_calls")], [chunk({}, "stop")], []])
@@ -747,7 +1017,10 @@ def test_parallel_calls_are_gathered_however_they_come(pieces, ends):
     lines = lines_for([ROLE, *(call_chunk(piece) for piece in pieces), *ends, USED])
 
     assert [line["message"].get("tool_calls") for line in lines] == [
-        [{"id": "x", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}, {"id": "y", "function": {"index": 1, "name": "g", "arguments": {"b": 2}}}],
+        [
+            {"id": "x", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}},
+            {"id": "y", "function": {"index": 1, "name": "g", "arguments": {"b": 2}}},
+        ],
         None,
     ]
 
@@ -769,7 +1042,15 @@ def test_a_call_that_was_cut_off_is_not_made_and_a_broken_one_breaks_the_stream(
         lines.ending()
 
 
-@pytest.mark.parametrize("odd", [{"choices": [7]}, {"choices": [{"delta": 7}]}, {"choices": [{"delta": {"content": "a", "refusal": 7}}]}, {"choices": 7}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": [7]},
+        {"choices": [{"delta": 7}]},
+        {"choices": [{"delta": {"content": "a", "refusal": 7}}]},
+        {"choices": 7},
+    ],
+)
 def test_what_is_no_chunk_breaks_the_stream(odd):
     with pytest.raises(StreamBroken):
         ollama_stream.ChatLines("auto", Clock()).pass_on(None, odd)
@@ -786,7 +1067,9 @@ def test_words_with_line_breaks_and_half_characters_stay_on_one_line():
 def test_log_probabilities_come_with_their_words():
     told = [{"token": "so", "logprob": -0.1, "bytes": [115, 111], "top_logprobs": []}]
 
-    lines = lines_for([chunk({"content": "so"}, logprobs={"content": told}), chunk({}, "stop", logprobs=None)])
+    lines = lines_for(
+        [chunk({"content": "so"}, logprobs={"content": told}), chunk({}, "stop", logprobs=None)]
+    )
 
     assert [line.get("logprobs") for line in lines] == [told, None]
 
@@ -804,7 +1087,9 @@ def test_the_lines_do_not_depend_on_where_the_providers_stream_was_cut():
 def test_a_stream_that_breaks_off_anywhere_has_sent_whole_lines_that_are_not_done():
     for end in range(len(EVERYTHING)):
         lines = ollama_stream.ChatLines("auto", Clock())
-        sent = b"".join(lines.pass_on(None, piece) for piece in EVERYTHING[:end]) + ollama_stream.error_line("it broke")
+        sent = b"".join(lines.pass_on(None, piece) for piece in EVERYTHING[:end]) + ollama_stream.error_line(
+            "it broke"
+        )
 
         *said, error = [json.loads(line) for line in sent.splitlines()]
 
@@ -818,7 +1103,11 @@ def test_a_stream_that_breaks_off_anywhere_has_sent_whole_lines_that_are_not_don
 def test_the_models_are_listed_with_tags_and_stable_digests():
     listed = ollama.tags(MODELS, NOON_S)["models"]
 
-    assert [model["name"] for model in listed] == [model["model"] for model in listed] == ["auto:latest", "grok-4:latest", "builtin:latest", "qwen3:8b"]
+    assert (
+        [model["name"] for model in listed]
+        == [model["model"] for model in listed]
+        == ["auto:latest", "grok-4:latest", "builtin:latest", "qwen3:8b"]
+    )
     assert listed[0] == {
         "name": "auto:latest",
         "model": "auto:latest",
@@ -839,16 +1128,29 @@ def test_the_models_are_listed_with_tags_and_stable_digests():
 
 
 def test_a_model_shows_what_its_clients_look_for():
-    shown = ollama.show("builtin", "local", NOON_S, capabilities=("completion", "tools", "thinking"), context_length=4096)
+    shown = ollama.show(
+        "builtin", "local", NOON_S, capabilities=("completion", "tools", "thinking"), context_length=4096
+    )
 
     assert shown["capabilities"] == ["completion", "tools", "thinking"]
-    assert shown["model_info"] == {"general.architecture": "local", "general.basename": "builtin:latest", "local.context_length": 4096}
+    assert shown["model_info"] == {
+        "general.architecture": "local",
+        "general.basename": "builtin:latest",
+        "local.context_length": 4096,
+    }
     assert shown["details"]["family"] == "local"
-    assert ollama.show("auto", "headstart", NOON_S)["model_info"] == {"general.architecture": "headstart", "general.basename": "auto:latest"}
+    assert ollama.show("auto", "headstart", NOON_S)["model_info"] == {
+        "general.architecture": "headstart",
+        "general.basename": "auto:latest",
+    }
 
 
 def test_the_version_is_one_that_clients_can_compare():
-    assert tuple(map(int, ollama.version()["version"].split("."))) >= (0, 12, 11)  # the first with log probabilities
+    assert tuple(map(int, ollama.version()["version"].split("."))) >= (
+        0,
+        12,
+        11,
+    )  # the first with log probabilities
 
 
 # Ollama's own library, over a real socket.
@@ -860,7 +1162,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        answers = {"/api/tags": lambda: ollama.tags(MODELS, NOON_S), "/api/ps": lambda: ollama.ps(MODELS[2:3], 4096)}
+        answers = {
+            "/api/tags": lambda: ollama.tags(MODELS, NOON_S),
+            "/api/ps": lambda: ollama.ps(MODELS[2:3], 4096),
+        }
         self._answer(answers[self.path]())
 
     def do_POST(self):
@@ -871,7 +1176,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._answer(ollama.error_body(error.message), error.status)
 
     def _show(self, body):
-        self._answer(ollama.show(ollama.model_name(ollama.check_show(body)), "headstart", NOON_S, context_length=8192))
+        self._answer(
+            ollama.show(ollama.model_name(ollama.check_show(body)), "headstart", NOON_S, context_length=8192)
+        )
 
     def _chat(self, body):
         ollama.check_chat(body)
@@ -883,7 +1190,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ollama.check_generate(body)
         if ollama.is_load(body):
             return self._answer(ollama.load_answer(body, NOON_S, ollama.generate_words))
-        asked = ollama.completion_request_of(body) if ollama.is_completion(body) else ollama.chat_request_of_generate(body)
+        asked = (
+            ollama.completion_request_of(body)
+            if ollama.is_completion(body)
+            else ollama.chat_request_of_generate(body)
+        )
         self._completed(body, asked, ollama_stream.GenerateLines, ollama.generate_answer_of)
 
     def _embed(self, body):
@@ -895,13 +1206,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _embeddings(self, body):
         ollama.check_embed(body)
-        vectors = [[]] if ollama.is_empty(body) else ollama.vectors_of(self.server.embeds(ollama.embedding_request_of(body)))[0]
+        vectors = (
+            [[]]
+            if ollama.is_empty(body)
+            else ollama.vectors_of(self.server.embeds(ollama.embedding_request_of(body)))[0]
+        )
         self._answer(ollama.embedding_answer(vectors[0]))
 
     def _completed(self, body, asked, lines_class, answer_of):
         self.server.asked.append(asked)
         if not asked["stream"]:
-            return self._answer(answer_of(assembled(self.server.chunks), body["model"], NOON_S, ollama.Times(500, 200)))
+            return self._answer(
+                answer_of(assembled(self.server.chunks), body["model"], NOON_S, ollama.Times(500, 200))
+            )
         self.send_response(200)
         self.send_header("Content-Type", ollama.MEDIA_TYPE)
         self.send_header("Transfer-Encoding", "chunked")
@@ -955,7 +1272,17 @@ def client(library, server):
 
 
 def test_the_library_gets_a_stream_with_thinking_words_and_calls(client, server):
-    parts = list(client.chat("auto:latest", [user("Wetter?")], tools=[WEATHER], stream=True, think=True, options={"num_ctx": 8192}, keep_alive="10s"))
+    parts = list(
+        client.chat(
+            "auto:latest",
+            [user("Wetter?")],
+            tools=[WEATHER],
+            stream=True,
+            think=True,
+            options={"num_ctx": 8192},
+            keep_alive="10s",
+        )
+    )
 
     assert "".join(part.message.thinking or "" for part in parts) == "They want the weather."
     assert "".join(part.message.content or "" for part in parts) == "Ich schaue nach – 🌦"
@@ -965,13 +1292,22 @@ def test_the_library_gets_a_stream_with_thinking_words_and_calls(client, server)
     assert (parts[-1].done_reason, parts[-1].prompt_eval_count, parts[-1].eval_count) == ("stop", 26, 9)
     assert parts[0].model == "auto:latest"
     (asked,) = server.asked
-    assert asked["chat_template_kwargs"] == {"enable_thinking": True} and asked["tools"] == [WEATHER] and "num_ctx" not in asked
+    assert (
+        asked["chat_template_kwargs"] == {"enable_thinking": True}
+        and asked["tools"] == [WEATHER]
+        and "num_ctx" not in asked
+    )
 
 
 def test_the_library_gets_a_whole_answer_and_hands_it_back_with_the_results(client, server):
-    first = client.chat("auto", [user("Wetter?", images=[base64.b64decode(PNG)])], tools=[WEATHER], logprobs=True)
+    first = client.chat(
+        "auto", [user("Wetter?", images=[base64.b64decode(PNG)])], tools=[WEATHER], logprobs=True
+    )
     server.chunks = [ROLE, chunk({"content": "Regen."}), chunk({}, "stop"), USED]
-    results = [{"role": "tool", "tool_name": "now", "content": "noon"}, {"role": "tool", "tool_name": "weather", "content": "rain"}]
+    results = [
+        {"role": "tool", "tool_name": "now", "content": "noon"},
+        {"role": "tool", "tool_name": "weather", "content": "rain"},
+    ]
 
     second = client.chat("auto", [user("Wetter?"), first.message, *results], think="low")
 
@@ -985,7 +1321,11 @@ def test_the_library_gets_a_whole_answer_and_hands_it_back_with_the_results(clie
             "content": "Ich schaue nach – 🌦",
             "reasoning_content": "They want the weather.",
             "tool_calls": [
-                {"id": "call00000", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Köln"}'}},
+                {
+                    "id": "call00000",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": '{"city":"Köln"}'},
+                },
                 {"id": "call00001", "type": "function", "function": {"name": "now", "arguments": "{}"}},
             ],
         },
@@ -997,19 +1337,50 @@ def test_the_library_gets_a_whole_answer_and_hands_it_back_with_the_results(clie
 
 def test_the_library_gets_what_home_assistant_asks_for(client, server):
     instructions = {"role": "system", "content": "You are a voice assistant for Home Assistant."}
-    turn_on = {"type": "function", "function": {"name": "HassTurnOn", "parameters": {"type": "object", "properties": {"name": {"type": "string"}}}}}
-    server.chunks = [call_chunk(call_piece('{"name": "Küche"}', 0, "call_1", "HassTurnOn")), chunk({}, "tool_calls"), USED]
-    habit = {"stream": True, "keep_alive": -1, "options": {"num_ctx": 8192}, "think": False, "tools": [turn_on], "format": None}
+    turn_on = {
+        "type": "function",
+        "function": {
+            "name": "HassTurnOn",
+            "parameters": {"type": "object", "properties": {"name": {"type": "string"}}},
+        },
+    }
+    server.chunks = [
+        call_chunk(call_piece('{"name": "Küche"}', 0, "call_1", "HassTurnOn")),
+        chunk({}, "tool_calls"),
+        USED,
+    ]
+    habit = {
+        "stream": True,
+        "keep_alive": -1,
+        "options": {"num_ctx": 8192},
+        "think": False,
+        "tools": [turn_on],
+        "format": None,
+    }
 
     first = list(client.chat("auto:latest", [instructions, user("Licht an")], **habit))
     made = next(part.message for part in first if part.message.tool_calls)
     server.chunks = [chunk({"content": "Ist an."}), chunk({}, "stop")]
-    second = list(client.chat("auto:latest", [instructions, user("Licht an"), made, {"role": "tool", "content": '{"data": 1}'}], **habit))
+    second = list(
+        client.chat(
+            "auto:latest",
+            [instructions, user("Licht an"), made, {"role": "tool", "content": '{"data": 1}'}],
+            **habit,
+        )
+    )
 
     assert made.tool_calls[0].function.arguments == {"name": "Küche"}
     assert "".join(part.message.content for part in second) == "Ist an."
-    assert [message["role"] for message in server.asked[1]["messages"]] == ["system", "user", "assistant", "tool"]
-    assert server.asked[1]["messages"][3]["tool_call_id"] == server.asked[1]["messages"][2]["tool_calls"][0]["id"]
+    assert [message["role"] for message in server.asked[1]["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+    ]
+    assert (
+        server.asked[1]["messages"][3]["tool_call_id"]
+        == server.asked[1]["messages"][2]["tool_calls"][0]["id"]
+    )
     assert server.asked[1]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
@@ -1026,18 +1397,36 @@ def test_the_library_asks_for_a_format_and_gets_it(client, server):
 
 
 def test_the_library_generates_whole_and_streamed(client, server):
-    server.chunks = [chunk({"reasoning_content": "hm"}), chunk({"content": "Rayleigh."}), chunk({}, "length"), USED]
+    server.chunks = [
+        chunk({"reasoning_content": "hm"}),
+        chunk({"content": "Rayleigh."}),
+        chunk({}, "length"),
+        USED,
+    ]
 
     whole = client.generate("auto", "why is the sky blue?", system="Be brief.", options={"num_predict": 5})
     parts = list(client.generate("auto", "why?", stream=True))
     server.chunks = [text_chunk("  return a", "stop")]
     filled = client.generate("auto", "def f(a):\n", suffix="\n\nf(1)")
 
-    assert (whole.response, whole.thinking, whole.done_reason, whole.eval_count) == ("Rayleigh.", "hm", "length", 9)
+    assert (whole.response, whole.thinking, whole.done_reason, whole.eval_count) == (
+        "Rayleigh.",
+        "hm",
+        "length",
+        9,
+    )
     assert ("".join(part.response for part in parts), parts[-1].done) == ("Rayleigh.", True)
     assert filled.response == "  return a"
-    assert server.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."} and server.asked[0]["max_tokens"] == 5
-    assert server.asked[2] == {"model": "auto", "stream": False, "prompt": "def f(a):\n", "suffix": "\n\nf(1)"}
+    assert (
+        server.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+        and server.asked[0]["max_tokens"] == 5
+    )
+    assert server.asked[2] == {
+        "model": "auto",
+        "stream": False,
+        "prompt": "def f(a):\n",
+        "suffix": "\n\nf(1)",
+    }
 
 
 def test_the_library_loads_and_unloads(client, server):
@@ -1053,7 +1442,10 @@ def test_the_library_embeds_in_both_ways(client, server):
     def embeds(request):
         asked.append(request)
         texts = [request["input"]] if isinstance(request["input"], str) else request["input"]
-        data = [{"object": "embedding", "index": i, "embedding": [float(len(text)), -1e-07]} for i, text in enumerate(texts)]
+        data = [
+            {"object": "embedding", "index": i, "embedding": [float(len(text)), -1e-07]}
+            for i, text in enumerate(texts)
+        ]
         return {"object": "list", "data": data[::-1], "usage": {"prompt_tokens": 8, "total_tokens": 8}}
 
     server.embeds = embeds
@@ -1078,11 +1470,21 @@ def test_what_holds_no_vectors_is_the_providers_fault(answer):
 def test_the_library_reads_the_models(client):
     listed, loaded, shown = client.list(), client.ps(), client.show("auto:latest")
 
-    assert [model.model for model in listed.models] == ["auto:latest", "grok-4:latest", "builtin:latest", "qwen3:8b"]
+    assert [model.model for model in listed.models] == [
+        "auto:latest",
+        "grok-4:latest",
+        "builtin:latest",
+        "qwen3:8b",
+    ]
     assert listed.models[0].modified_at == datetime.fromtimestamp(int(NOON_S), UTC)
     assert listed.models[0].details.family == "headstart"
     (running,) = loaded.models
-    assert (running.model, running.name, running.context_length, running.expires_at.year) == ("builtin:latest", "builtin:latest", 4096, 2262)
+    assert (running.model, running.name, running.context_length, running.expires_at.year) == (
+        "builtin:latest",
+        "builtin:latest",
+        4096,
+        2262,
+    )
     assert shown.modelinfo["headstart.context_length"] == 8192
     assert shown.capabilities == ["completion", "tools"]
 
@@ -1098,7 +1500,11 @@ def test_the_library_raises_a_refusal_with_its_words_and_its_status(client, libr
 
 
 def test_the_library_raises_when_a_stream_breaks_after_its_first_words(client, server, library):
-    server.chunks = [chunk({"content": "so"}), call_chunk(call_piece("{broken", 0, "a", "weather")), chunk({}, "tool_calls")]
+    server.chunks = [
+        chunk({"content": "so"}),
+        call_chunk(call_piece("{broken", 0, "a", "weather")),
+        chunk({}, "tool_calls"),
+    ]
 
     parts = client.chat("auto", [user("hi")], stream=True)
 

@@ -11,12 +11,27 @@ from wire.openai_chat import Assembly, Relay, chunk_of, dumps, error_of, has_con
 
 def chunk(delta, finish=None, index=0, **more):
     choice = {"index": index, "delta": delta, "finish_reason": finish}
-    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        **more,
+    }
 
 
 def usage_chunk(**more):
     usage = {"prompt_tokens": 3, "completion_tokens": 5}
-    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": usage, **more}
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [],
+        "usage": usage,
+        **more,
+    }
 
 
 def assembled(*chunks):
@@ -93,7 +108,9 @@ def test_a_stream_may_end_after_line_ends_only():
     assert [event.data for event in parsed(b"data: one\n\n\n")] == [b"one"]
 
 
-@pytest.mark.parametrize("empty", [b": ping\n\n", b"event: ping\n\n", b"data:\n\n", b"data: \n\n", b"retry: 5\n\n", b":\r\n\r\n"])
+@pytest.mark.parametrize(
+    "empty", [b": ping\n\n", b"event: ping\n\n", b"data:\n\n", b"data: \n\n", b"retry: 5\n\n", b":\r\n\r\n"]
+)
 def test_an_event_that_says_nothing_has_no_data(empty):
     (event,) = parsed(empty)
 
@@ -116,18 +133,49 @@ def test_done_may_stand_close_or_apart():
 # Chunks.
 
 
-@pytest.mark.parametrize("data", [b"", b"what?", b"42", b"[]", b'"x"', b'{"choices":5}', b'{"choices":["x"]}', b'{"choices":[{"delta":"x"}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"what?",
+        b"42",
+        b"[]",
+        b'"x"',
+        b'{"choices":5}',
+        b'{"choices":["x"]}',
+        b'{"choices":[{"delta":"x"}]}',
+        b"\xff",
+    ],
+)
 def test_what_is_no_chunk_is_refused(data):
     with pytest.raises(ValueError):
         parse_chunk(data)
 
 
-@pytest.mark.parametrize("delta", [{"content": "x"}, {"reasoning_content": "x"}, {"reasoning": "x"}, {"tool_calls": [{"index": 0}]}, {"refusal": "no"}])
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "x"},
+        {"reasoning_content": "x"},
+        {"reasoning": "x"},
+        {"tool_calls": [{"index": 0}]},
+        {"refusal": "no"},
+    ],
+)
 def test_a_chunk_that_brings_something_is_content(delta):
     assert has_content(chunk(delta))
 
 
-@pytest.mark.parametrize("delta", [{}, {"role": "assistant"}, {"role": "assistant", "content": ""}, {"content": None, "tool_calls": []}, None])
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {},
+        {"role": "assistant"},
+        {"role": "assistant", "content": ""},
+        {"content": None, "tool_calls": []},
+        None,
+    ],
+)
 def test_a_chunk_that_brings_nothing_yet_is_no_content(delta):
     assert not has_content(chunk(delta))
 
@@ -138,7 +186,10 @@ def test_an_end_is_content_and_usage_is_none():
 
 
 def test_only_the_first_choice_is_spoken_of():
-    assert [spoken(chunk({"content": word}, index=index)) for word, index in (("one", 0), ("two", 1))] == ["one", ""]
+    assert [spoken(chunk({"content": word}, index=index)) for word, index in (("one", 0), ("two", 1))] == [
+        "one",
+        "",
+    ]
 
 
 # Whole answers.
@@ -146,7 +197,11 @@ def test_only_the_first_choice_is_spoken_of():
 
 def test_content_and_reasoning_grow_piece_by_piece():
     message = message_of(
-        {"role": "assistant", "content": ""}, {"reasoning_content": "six "}, {"reasoning_content": "sevens"}, {"content": "forty"}, {"content": "-two"}
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "six "},
+        {"reasoning_content": "sevens"},
+        {"content": "forty"},
+        {"content": "-two"},
     )
 
     assert message == {"role": "assistant", "content": "forty-two", "reasoning_content": "six sevens"}
@@ -161,7 +216,12 @@ TOOL_STREAMS = {
         {"tool_calls": [{"index": 0, **call("a", "now", "")}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"tz":'}}]},
         {"tool_calls": [{"index": 1, **call("b", "sum", "[1")}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '"UTC"}'}}, {"index": 1, "function": {"arguments": ",2]"}}]},
+        {
+            "tool_calls": [
+                {"index": 0, "function": {"arguments": '"UTC"}'}},
+                {"index": 1, "function": {"arguments": ",2]"}},
+            ]
+        },
     ],
     "repeating id, type and name": [
         {"tool_calls": [{"index": 0, **call("a", "now", '{"tz":')}]},
@@ -186,7 +246,11 @@ TOOL_STREAMS = {
         {"tool_calls": [{"index": 0, **call("b", "sum", "[1,2]")}]},
     ],
     "the id coming late": [
-        {"tool_calls": [{"index": 0, "type": "function", "function": {"name": "now", "arguments": '{"tz":'}}]},
+        {
+            "tool_calls": [
+                {"index": 0, "type": "function", "function": {"name": "now", "arguments": '{"tz":'}}
+            ]
+        },
         {"tool_calls": [{"index": 0, "id": "a", "function": {"arguments": '"UTC"}'}}]},
         {"tool_calls": [{"index": 1, **call("b", "sum", "[1,2]")}]},
     ],
@@ -197,20 +261,37 @@ TOOL_STREAMS = {
 def test_parallel_tool_calls_are_put_together(deltas):
     answer = assembled(*(chunk(delta) for delta in deltas), chunk({}, "tool_calls"))
 
-    assert answer["choices"][0]["message"]["tool_calls"] == [call("a", "now", '{"tz":"UTC"}'), call("b", "sum", "[1,2]")]
+    assert answer["choices"][0]["message"]["tool_calls"] == [
+        call("a", "now", '{"tz":"UTC"}'),
+        call("b", "sum", "[1,2]"),
+    ]
     assert answer["choices"][0]["message"]["content"] is None
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_the_old_function_call_is_put_together():
-    message = message_of({"function_call": {"name": "now", "arguments": ""}}, {"function_call": {"arguments": "{"}}, {"function_call": {"arguments": "}"}})
+    message = message_of(
+        {"function_call": {"name": "now", "arguments": ""}},
+        {"function_call": {"arguments": "{"}},
+        {"function_call": {"arguments": "}"}},
+    )
 
     assert message["function_call"] == {"name": "now", "arguments": "{}"}
 
 
 def test_logprobs_come_one_after_the_other():
     def told(word):
-        return {"content": [{"token": word, "logprob": -0.5, "bytes": [120], "top_logprobs": [{"token": word, "logprob": -0.5}]}], "refusal": None}
+        return {
+            "content": [
+                {
+                    "token": word,
+                    "logprob": -0.5,
+                    "bytes": [120],
+                    "top_logprobs": [{"token": word, "logprob": -0.5}],
+                }
+            ],
+            "refusal": None,
+        }
 
     chunks = [chunk({"content": word}) for word in ("a", "b")]
     for each, word in zip(chunks, "ab", strict=True):
@@ -220,20 +301,35 @@ def test_logprobs_come_one_after_the_other():
 
     answer = assembled(*chunks, end)
 
-    assert answer["choices"][0]["logprobs"] == {"content": told("a")["content"] + told("b")["content"], "refusal": None}
+    assert answer["choices"][0]["logprobs"] == {
+        "content": told("a")["content"] + told("b")["content"],
+        "refusal": None,
+    }
 
 
 def test_two_choices_are_kept_apart_and_come_in_order():
-    answer = assembled(chunk({"content": "B"}, index=1), chunk({"content": "a"}), chunk({"content": "b"}, "stop"), chunk({"content": "C"}, "length", index=1))
+    answer = assembled(
+        chunk({"content": "B"}, index=1),
+        chunk({"content": "a"}),
+        chunk({"content": "b"}, "stop"),
+        chunk({"content": "C"}, "length", index=1),
+    )
 
-    assert [(choice["index"], choice["message"]["content"], choice["finish_reason"]) for choice in answer["choices"]] == [
+    assert [
+        (choice["index"], choice["message"]["content"], choice["finish_reason"])
+        for choice in answer["choices"]
+    ] == [
         (0, "ab", "stop"),
         (1, "BC", "length"),
     ]
 
 
 def test_a_refusal_is_kept():
-    assert message_of({"refusal": "I can"}, {"refusal": "not"}) == {"role": "assistant", "content": None, "refusal": "I cannot"}
+    assert message_of({"refusal": "I can"}, {"refusal": "not"}) == {
+        "role": "assistant",
+        "content": None,
+        "refusal": "I cannot",
+    }
 
 
 def test_usage_citations_and_fields_nobody_knows_are_kept():
@@ -272,7 +368,12 @@ def test_an_answer_so_far_beside_each_piece_is_not_added_twice():
 
 def test_a_text_completion_is_put_together():
     def piece(text, finish, tokens):
-        logprobs = {"tokens": tokens, "token_logprobs": [-1.0] * len(tokens), "top_logprobs": None, "text_offset": list(range(len(tokens)))}
+        logprobs = {
+            "tokens": tokens,
+            "token_logprobs": [-1.0] * len(tokens),
+            "top_logprobs": None,
+            "text_offset": list(range(len(tokens))),
+        }
         choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish}
         return {"id": "t", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]}
 
@@ -283,13 +384,21 @@ def test_a_text_completion_is_put_together():
         {
             "index": 0,
             "text": "Once upon",
-            "logprobs": {"tokens": ["On", "ce", " upon"], "token_logprobs": [-1.0] * 3, "top_logprobs": None, "text_offset": [0, 1, 0]},
+            "logprobs": {
+                "tokens": ["On", "ce", " upon"],
+                "token_logprobs": [-1.0] * 3,
+                "top_logprobs": None,
+                "text_offset": [0, 1, 0],
+            },
             "finish_reason": "length",
         }
     ]
 
 
-@pytest.mark.parametrize(("delta", "finish"), [({"content": "x"}, "stop"), ({"tool_calls": [{"index": 0, **call("a", "f", "{}")}]}, "tool_calls")])
+@pytest.mark.parametrize(
+    ("delta", "finish"),
+    [({"content": "x"}, "stop"), ({"tool_calls": [{"index": 0, **call("a", "f", "{}")}]}, "tool_calls")],
+)
 def test_an_answer_always_has_a_finish_reason(delta, finish):
     assert assembled(chunk(delta))["choices"][0]["finish_reason"] == finish
 
@@ -298,7 +407,12 @@ def test_an_answer_is_finished_when_every_choice_is():
     assembly = Assembly()
     seen = []
 
-    for each in (chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({}, "stop"), chunk({}, "stop", index=1)):
+    for each in (
+        chunk({"content": "a"}),
+        chunk({"content": "b"}, index=1),
+        chunk({}, "stop"),
+        chunk({}, "stop", index=1),
+    ):
         assembly.add(each)
         seen.append(assembly.finished)
 
@@ -307,14 +421,32 @@ def test_an_answer_is_finished_when_every_choice_is():
 
 
 ANSWERS = {
-    "text": {"message": {"role": "assistant", "content": "forty-two"}, "finish_reason": "stop", "logprobs": None},
-    "reasoning": {"message": {"role": "assistant", "content": "42", "reasoning_content": "6 * 7"}, "finish_reason": "length"},
+    "text": {
+        "message": {"role": "assistant", "content": "forty-two"},
+        "finish_reason": "stop",
+        "logprobs": None,
+    },
+    "reasoning": {
+        "message": {"role": "assistant", "content": "42", "reasoning_content": "6 * 7"},
+        "finish_reason": "length",
+    },
     "tools": {
-        "message": {"role": "assistant", "content": None, "tool_calls": [call("a", "now", '{"tz":"UTC"}'), call("b", "sum", "[1,2]")]},
+        "message": {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("a", "now", '{"tz":"UTC"}'), call("b", "sum", "[1,2]")],
+        },
         "finish_reason": "tool_calls",
     },
-    "refusal": {"message": {"role": "assistant", "content": None, "refusal": "no", "annotations": [{"type": "url"}]}, "finish_reason": "content_filter"},
-    "logprobs": {"message": {"role": "assistant", "content": "x"}, "finish_reason": "stop", "logprobs": {"content": [{"token": "x", "logprob": -1.5}]}},
+    "refusal": {
+        "message": {"role": "assistant", "content": None, "refusal": "no", "annotations": [{"type": "url"}]},
+        "finish_reason": "content_filter",
+    },
+    "logprobs": {
+        "message": {"role": "assistant", "content": "x"},
+        "finish_reason": "stop",
+        "logprobs": {"content": [{"token": "x", "logprob": -1.5}]},
+    },
 }
 
 
@@ -338,7 +470,12 @@ def test_an_answer_made_a_chunk_is_the_same_answer_again(choice):
 
 
 def test_a_text_completion_made_a_chunk_is_the_same_again():
-    answer = {"id": "t", "object": "text_completion", "model": "m", "choices": [{"index": 0, "text": "x", "logprobs": None, "finish_reason": "stop"}]}
+    answer = {
+        "id": "t",
+        "object": "text_completion",
+        "model": "m",
+        "choices": [{"index": 0, "text": "x", "logprobs": None, "finish_reason": "stop"}],
+    }
 
     assert assembled(chunk_of(answer)) == answer
 
@@ -360,17 +497,31 @@ def events_in(sent):
 
 
 def reasons(sent, index=0):
-    return [c["finish_reason"] for each in events_in(sent) for c in each["choices"] if c["index"] == index and c["finish_reason"]]
+    return [
+        c["finish_reason"]
+        for each in events_in(sent)
+        for c in each["choices"]
+        if c["index"] == index and c["finish_reason"]
+    ]
 
 
 def test_a_proper_stream_is_passed_on_byte_for_byte():
-    sent, received = relayed(chunk({"role": "assistant", "content": ""}), chunk({"content": "é \ud800", "x": 1e400}), chunk({}, "stop"), chunk({}, None))
+    sent, received = relayed(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "é \ud800", "x": 1e400}),
+        chunk({}, "stop"),
+        chunk({}, None),
+    )
 
     assert sent == received + sse.DONE
 
 
 def test_a_missing_finish_reason_is_filled_in_for_each_choice():
-    sent, received = relayed(chunk({"content": "a"}), chunk({"tool_calls": [{"index": 0}]}, index=1), chunk({"content": "c"}, "length", index=2))
+    sent, received = relayed(
+        chunk({"content": "a"}),
+        chunk({"tool_calls": [{"index": 0}]}, index=1),
+        chunk({"content": "c"}, "length", index=2),
+    )
 
     assert sent.startswith(received)
     assert (reasons(sent, 0), reasons(sent, 1), reasons(sent, 2)) == (["stop"], ["tool_calls"], ["length"])
@@ -378,13 +529,27 @@ def test_a_missing_finish_reason_is_filled_in_for_each_choice():
 
 
 def test_a_missing_finish_reason_of_a_text_completion_has_its_shape():
-    sent, _ = relayed({"id": "t", "object": "text_completion", "choices": [{"index": 0, "text": "x", "finish_reason": None}]})
+    sent, _ = relayed(
+        {
+            "id": "t",
+            "object": "text_completion",
+            "choices": [{"index": 0, "text": "x", "finish_reason": None}],
+        }
+    )
 
-    assert events_in(sent)[-1] == {"id": "t", "object": "text_completion", "choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
+    assert events_in(sent)[-1] == {
+        "id": "t",
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": "", "finish_reason": "stop"}],
+    }
 
 
 def test_a_second_finish_reason_is_taken_out_and_its_content_kept():
-    sent, _ = relayed(chunk({"content": "a"}, "stop"), chunk({"content": "b"}, "stop"), chunk({"content": "c"}, "length", index=1))
+    sent, _ = relayed(
+        chunk({"content": "a"}, "stop"),
+        chunk({"content": "b"}, "stop"),
+        chunk({"content": "c"}, "length", index=1),
+    )
 
     assert (reasons(sent, 0), reasons(sent, 1)) == (["stop"], ["length"])
     assert "".join(each["choices"][0]["delta"]["content"] for each in events_in(sent)) == "abc"
@@ -418,7 +583,14 @@ def test_a_stream_of_nothing_still_ends_properly():
 
 
 @pytest.mark.parametrize(
-    "text", ['{"n":123456789012345678901234567890}', '{"n":NaN}', '{"n":[Infinity,-Infinity]}', '{"s":"\\ud800"}', '{"s":"\\u0000\\u2028"}']
+    "text",
+    [
+        '{"n":123456789012345678901234567890}',
+        '{"n":NaN}',
+        '{"n":[Infinity,-Infinity]}',
+        '{"s":"\\ud800"}',
+        '{"s":"\\u0000\\u2028"}',
+    ],
 )
 def test_odd_values_survive(text):
     assert dumps(json.loads(text)).decode() == text
@@ -445,10 +617,27 @@ def test_an_error_is_found_in_every_shape(payload, message):
 
 
 def test_an_error_object_keeps_type_param_and_code():
-    assert error_of({"error": {"message": "m", "type": "t", "param": "p", "code": "c", "more": 1}}) == {"message": "m", "type": "t", "param": "p", "code": "c"}
+    assert error_of({"error": {"message": "m", "type": "t", "param": "p", "code": "c", "more": 1}}) == {
+        "message": "m",
+        "type": "t",
+        "param": "p",
+        "code": "c",
+    }
 
 
-@pytest.mark.parametrize("payload", [{}, [], None, 7, "error", {"error": None, "choices": []}, chunk({"content": "x"}), {"choices": [], "message": "x"}])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        [],
+        None,
+        7,
+        "error",
+        {"error": None, "choices": []},
+        chunk({"content": "x"}),
+        {"choices": [], "message": "x"},
+    ],
+)
 def test_what_is_no_error_is_not_taken_for_one(payload):
     assert error_of(payload) is None
 
@@ -458,17 +647,28 @@ def test_what_is_no_error_is_not_taken_for_one(payload):
 FAULTS = {
     "messages": [{"messages": 5}, {"messages": []}, {}],
     "messages[0]": [{"messages": ["hi"]}],
-    "messages[0].role": [{"messages": [{"role": "boss", "content": "x"}]}, {"messages": [{"content": "x"}]}, {"messages": [{"role": [], "content": "x"}]}],
+    "messages[0].role": [
+        {"messages": [{"role": "boss", "content": "x"}]},
+        {"messages": [{"content": "x"}]},
+        {"messages": [{"role": [], "content": "x"}]},
+    ],
     "messages[1].content": [{"messages": [{"role": "user", "content": "x"}, {"role": "user"}]}],
-    "messages[0].content": [{"messages": [{"role": "user", "content": content}]} for content in (None, 5, [], {})],
-    "messages[0].content[1]": [{"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}]} for part in ("x", {}, {"type": 5})],
+    "messages[0].content": [
+        {"messages": [{"role": "user", "content": content}]} for content in (None, 5, [], {})
+    ],
+    "messages[0].content[1]": [
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}]}
+        for part in ("x", {}, {"type": 5})
+    ],
     "messages[0].content[0].text": [{"messages": [{"role": "user", "content": [{"type": "text"}]}]}],
     "stream": [{"messages": [{"role": "user", "content": "x"}], "stream": "yes"}],
     "model": [{"messages": [{"role": "user", "content": "x"}], "model": 5}],
 }
 
 
-@pytest.mark.parametrize(("field", "body"), [(field, body) for field, bodies in FAULTS.items() for body in bodies])
+@pytest.mark.parametrize(
+    ("field", "body"), [(field, body) for field, bodies in FAULTS.items() for body in bodies]
+)
 def test_a_faulty_request_is_refused_by_its_field(field, body):
     with pytest.raises(BadRequest) as refused:
         openai_chat.check_chat(body)
@@ -510,7 +710,10 @@ def test_a_client_that_wants_no_stream_gets_the_same_answer_in_one_piece(headsta
 
     reply = headstart.chat()
 
-    assert reply.json()["choices"][0]["message"] == {"role": "assistant", "content": "caf\u00e9 \u2615 \ud83dxy"}
+    assert reply.json()["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "caf\u00e9 \u2615 \ud83dxy",
+    }
     assert b'"n":123456789012345678901234567890' in reply.content
     assert reply.json()["citations"] == ["https://a.example"]
 
@@ -571,7 +774,13 @@ def test_a_provider_that_does_not_stream_answers_a_client_that_does(headstart, p
 
 def test_a_large_answer_in_one_event_gets_through(headstart, primary, judge):
     image = "A" * 3_000_000
-    primary.runs(("delta", {"images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]}), ("finish", "stop"))
+    primary.runs(
+        (
+            "delta",
+            {"images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]},
+        ),
+        ("finish", "stop"),
+    )
 
     reply = headstart.chat()
 
@@ -586,14 +795,25 @@ def test_usage_reaches_the_record_though_the_client_did_not_ask(headstart, prima
 
     assert not any(chunk.get("usage") for chunk in events_in(silent.content))
     assert events_in(told.content)[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 1}
-    assert headstart.session(silent.headers["X-Session-Id"])["usage"] == {"prompt_tokens": 3, "completion_tokens": 1}
+    assert headstart.session(silent.headers["X-Session-Id"])["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 1,
+    }
     assert all(asked.body["stream_options"] == {"include_usage": True} for asked in primary.asked)
 
 
 def test_two_choices_reach_the_client(headstart, primary, judge):
-    pieces = [chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({}, "stop"), chunk({}, "length", index=1)]
+    pieces = [
+        chunk({"content": "a"}),
+        chunk({"content": "b"}, index=1),
+        chunk({}, "stop"),
+        chunk({}, "length", index=1),
+    ]
     primary.runs(*(("raw", sse.event(dumps(piece))) for piece in pieces))
 
     reply = headstart.chat(n=2)
 
-    assert [(each["message"]["content"], each["finish_reason"]) for each in reply.json()["choices"]] == [("a", "stop"), ("b", "length")]
+    assert [(each["message"]["content"], each["finish_reason"]) for each in reply.json()["choices"]] == [
+        ("a", "stop"),
+        ("b", "length"),
+    ]

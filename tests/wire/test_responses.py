@@ -17,8 +17,16 @@ from wire import openai_chat, responses, responses_stream, sse
 
 HANG_GUARD_S = 20
 EVENTS = pydantic.TypeAdapter(types.ResponseStreamEvent)
-WEATHER = {"type": "function", "name": "weather", "description": "Tells it.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
-WEATHER_IN_CHAT = {"type": "function", "function": {name: WEATHER[name] for name in ("name", "description", "parameters")}}
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Tells it.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+WEATHER_IN_CHAT = {
+    "type": "function",
+    "function": {name: WEATHER[name] for name in ("name", "description", "parameters")},
+}
 NOW = {"type": "function", "name": "now", "parameters": None, "strict": False}
 
 
@@ -69,10 +77,24 @@ def test_home_assistants_voice_turn_becomes_a_chat_request():
     body = {
         "model": "gpt-5-mini",
         "input": [
-            {"type": "message", "role": "developer", "content": "You are a voice assistant for Home Assistant."},
+            {
+                "type": "message",
+                "role": "developer",
+                "content": "You are a voice assistant for Home Assistant.",
+            },
             {"type": "message", "role": "user", "content": "turn on the light"},
-            {"type": "reasoning", "id": "rs_1_0", "summary": [{"type": "summary_text", "text": "the lamp"}], "encrypted_content": None},
-            {"type": "function_call", "name": "HassTurnOn", "arguments": '{"name": "Küche"}', "call_id": "call_1"},
+            {
+                "type": "reasoning",
+                "id": "rs_1_0",
+                "summary": [{"type": "summary_text", "text": "the lamp"}],
+                "encrypted_content": None,
+            },
+            {
+                "type": "function_call",
+                "name": "HassTurnOn",
+                "arguments": '{"name": "Küche"}',
+                "call_id": "call_1",
+            },
             {"type": "function_call_output", "call_id": "call_1", "output": '{"success": true}'},
             {"type": "message", "role": "assistant", "content": "Done."},
             {"type": "message", "role": "user", "content": "and off"},
@@ -86,7 +108,15 @@ def test_home_assistants_voice_turn_becomes_a_chat_request():
         "reasoning": {"effort": "low", "summary": "auto"},
         "include": ["reasoning.encrypted_content"],
         "text": {"verbosity": "low"},
-        "tools": [{"type": "function", "name": "HassTurnOn", "parameters": {"type": "object"}, "description": "Turns on", "strict": False}],
+        "tools": [
+            {
+                "type": "function",
+                "name": "HassTurnOn",
+                "parameters": {"type": "object"},
+                "description": "Turns on",
+                "strict": False,
+            }
+        ],
     }
 
     assert chat_of(body) == {
@@ -111,7 +141,17 @@ def test_home_assistants_voice_turn_becomes_a_chat_request():
         "stream": True,
         "reasoning_effort": "low",
         "verbosity": "low",
-        "tools": [{"type": "function", "function": {"name": "HassTurnOn", "description": "Turns on", "parameters": {"type": "object"}, "strict": False}}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "HassTurnOn",
+                    "description": "Turns on",
+                    "parameters": {"type": "object"},
+                    "strict": False,
+                },
+            }
+        ],
     }
 
 
@@ -119,7 +159,9 @@ def test_what_stands_before_the_conversation_is_one_system_message_and_what_come
     developer = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "B"}]}
     later = {"role": "system", "content": "C"}
 
-    assert messages_of(developer, {"role": "system", "content": "b"}, user("1"), later, user("2"), instructions="A") == [
+    assert messages_of(
+        developer, {"role": "system", "content": "b"}, user("1"), later, user("2"), instructions="A"
+    ) == [
         {"role": "system", "content": "A\n\nB\n\nb"},
         user("1"),
         {"role": "system", "content": "C"},
@@ -128,12 +170,27 @@ def test_what_stands_before_the_conversation_is_one_system_message_and_what_come
 
 
 def test_an_answer_in_several_items_is_one_assistant_message():
-    said = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "commentary"}
-    told = [{"type": "output_text", "text": "I look ", "annotations": [], "logprobs": []}, {"type": "output_text", "text": "it up.", "annotations": []}]
+    said = {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "status": "completed",
+        "phase": "commentary",
+    }
+    told = [
+        {"type": "output_text", "text": "I look ", "annotations": [], "logprobs": []},
+        {"type": "output_text", "text": "it up.", "annotations": []},
+    ]
 
     messages = messages_of(
         user("?"),
-        {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}], "status": "completed"},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": "hm"}],
+            "status": "completed",
+        },
         {**said, "content": told},
         call_item("a", arguments='{"city":"Köln"}'),
         call_item("b", "now"),
@@ -166,19 +223,28 @@ def test_reasoning_that_follows_its_calls_belongs_to_the_same_turn():
 
     messages = messages_of(user("?"), call_item("a"), {"type": "reasoning", "id": "rs_1", "summary": summary})
 
-    assert messages[1:] == [{"role": "assistant", "content": None, "tool_calls": [call_in_chat("a")], "reasoning_content": "one\n\ntwo"}]
+    assert messages[1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call_in_chat("a")],
+            "reasoning_content": "one\n\ntwo",
+        }
+    ]
 
 
 def test_a_turn_of_nothing_but_thought_has_an_empty_content():
-    assert messages_of(user("?"), {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "gAAAAABo"})[1:] == [
-        {"role": "assistant", "content": ""}
-    ]
+    assert messages_of(
+        user("?"), {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "gAAAAABo"}
+    )[1:] == [{"role": "assistant", "content": ""}]
 
 
 def test_a_refusal_stays_a_refusal():
     refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I won't."}]}
 
-    assert messages_of(user("?"), refused)[1:] == [{"role": "assistant", "content": "", "refusal": "I won't."}]
+    assert messages_of(user("?"), refused)[1:] == [
+        {"role": "assistant", "content": "", "refusal": "I won't."}
+    ]
 
 
 def test_images_files_and_sounds_travel_as_they_are():
@@ -186,8 +252,17 @@ def test_images_files_and_sounds_travel_as_they_are():
         {"type": "input_text", "text": "What?"},
         {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "original"},
         {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "low", "file_id": None},
-        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE", "file_url": None},
-        {"type": "input_file", "file_data": "data:application/pdf;base64,JVBE", "file_url": "https://example.org/a.pdf"},
+        {
+            "type": "input_file",
+            "filename": "a.pdf",
+            "file_data": "data:application/pdf;base64,JVBE",
+            "file_url": None,
+        },
+        {
+            "type": "input_file",
+            "file_data": "data:application/pdf;base64,JVBE",
+            "file_url": "https://example.org/a.pdf",
+        },
         {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
     ]
 
@@ -197,7 +272,10 @@ def test_images_files_and_sounds_travel_as_they_are():
                 {"type": "text", "text": "What?"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "high"}},
                 {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}},
-                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}},
+                {
+                    "type": "file",
+                    "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+                },
                 {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBE"}},
                 {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
             ]
@@ -211,9 +289,19 @@ def test_a_single_text_needs_no_list_and_an_empty_one_stays():
 
 
 def test_what_tools_show_follows_the_last_of_their_results():
-    shown = [{"type": "input_text", "text": "a map"}, {"type": "input_image", "image_url": "https://example.org/m.png", "detail": "auto"}]
+    shown = [
+        {"type": "input_text", "text": "a map"},
+        {"type": "input_image", "image_url": "https://example.org/m.png", "detail": "auto"},
+    ]
 
-    messages = messages_of(user("?"), call_item("a"), call_item("b"), result_item("a", shown), result_item("b", "2"), user("and?"))
+    messages = messages_of(
+        user("?"),
+        call_item("a"),
+        call_item("b"),
+        result_item("a", shown),
+        result_item("b", "2"),
+        user("and?"),
+    )
 
     assert messages[2:] == [
         {"role": "tool", "tool_call_id": "a", "content": "a map"},
@@ -224,7 +312,11 @@ def test_what_tools_show_follows_the_last_of_their_results():
 
 
 def test_what_the_last_of_all_results_shows_is_not_lost():
-    messages = messages_of(user("?"), call_item("a"), result_item("a", [{"type": "input_image", "image_url": "https://example.org/m.png"}]))
+    messages = messages_of(
+        user("?"),
+        call_item("a"),
+        result_item("a", [{"type": "input_image", "image_url": "https://example.org/m.png"}]),
+    )
 
     assert messages[2:] == [
         {"role": "tool", "tool_call_id": "a", "content": ""},
@@ -233,13 +325,25 @@ def test_what_the_last_of_all_results_shows_is_not_lost():
 
 
 def test_answers_to_different_questions_stay_apart():
-    turns = [user("1"), {"role": "assistant", "content": "a"}, user("2"), {"role": "assistant", "content": "b"}, {"role": "system", "content": "s"}, user("3")]
+    turns = [
+        user("1"),
+        {"role": "assistant", "content": "a"},
+        user("2"),
+        {"role": "assistant", "content": "b"},
+        {"role": "system", "content": "s"},
+        user("3"),
+    ]
 
     assert messages_of(*turns) == turns
 
 
 def test_tools_are_told_nested_with_only_what_chat_completions_know():
-    chat = chat_of(asked(tools=[{**WEATHER, "strict": True, "defer_loading": False, "output_schema": {}}, NOW], parallel_tool_calls=False))
+    chat = chat_of(
+        asked(
+            tools=[{**WEATHER, "strict": True, "defer_loading": False, "output_schema": {}}, NOW],
+            parallel_tool_calls=False,
+        )
+    )
 
     assert chat["tools"] == [
         {"type": "function", "function": {**WEATHER_IN_CHAT["function"], "strict": True}},
@@ -259,9 +363,21 @@ def test_without_tools_nothing_is_said_about_them():
     [
         ("auto", "auto", ["weather", "now"]),
         ("required", "required", ["weather", "now"]),
-        ({"type": "function", "name": "now"}, {"type": "function", "function": {"name": "now"}}, ["weather", "now"]),
-        ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "now"}]}, "required", ["now"]),
-        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]}, "auto", ["weather"]),
+        (
+            {"type": "function", "name": "now"},
+            {"type": "function", "function": {"name": "now"}},
+            ["weather", "now"],
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "now"}]},
+            "required",
+            ["now"],
+        ),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]},
+            "auto",
+            ["weather"],
+        ),
     ],
 )
 def test_a_tool_choice_keeps_its_meaning(choice, theirs, offered):
@@ -276,8 +392,21 @@ def test_a_tool_choice_keeps_its_meaning(choice, theirs, offered):
         ({"format": {"type": "text"}, "verbosity": "medium"}, {}),
         ({"format": {"type": "json_object"}}, {"response_format": {"type": "json_object"}}),
         (
-            {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}, "strict": True, "description": None}},
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}},
+            {
+                "format": {
+                    "type": "json_schema",
+                    "name": "a",
+                    "schema": {"type": "object"},
+                    "strict": True,
+                    "description": None,
+                }
+            },
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True},
+                }
+            },
         ),
         ({"format": None, "verbosity": "high"}, {"verbosity": "high"}),
     ],
@@ -287,13 +416,23 @@ def test_the_form_of_the_text_is_asked_for_in_chats_words(text, chat):
 
 
 def test_logprobs_come_when_they_are_to_be_included():
-    assert chat_of(asked(include=["message.output_text.logprobs"], top_logprobs=2)).items() >= {"logprobs": True, "top_logprobs": 2}.items()
+    assert (
+        chat_of(asked(include=["message.output_text.logprobs"], top_logprobs=2)).items()
+        >= {"logprobs": True, "top_logprobs": 2}.items()
+    )
     assert chat_of(asked(include=["message.output_text.logprobs"]))["logprobs"] is True
     assert "logprobs" not in chat_of(asked(top_logprobs=0))
 
 
 def test_sampling_and_fields_that_no_documentation_knows_arrive_as_written():
-    fields = {"temperature": 0.1, "top_p": 1e-7, "seed": 10**20, "stop": ["é"], "min_p": 0.0, "chat_template_kwargs": {"enable_thinking": False}}
+    fields = {
+        "temperature": 0.1,
+        "top_p": 1e-7,
+        "seed": 10**20,
+        "stop": ["é"],
+        "min_p": 0.0,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
 
     assert chat_of(asked(**fields)) == {"model": "auto", "messages": [user("Hi")], **fields}
 
@@ -310,7 +449,11 @@ def test_null_means_absent():
         {"store": True},
         {"metadata": {"a": "b"}},
         {"service_tier": "flex"},
-        {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "implicit"}},
+        {
+            "prompt_cache_key": "k",
+            "prompt_cache_retention": "24h",
+            "prompt_cache_options": {"mode": "implicit"},
+        },
         {"stream_options": {"include_obfuscation": False}},
         {"truncation": "auto"},
         {"context_management": [{"type": "compaction"}]},
@@ -327,7 +470,11 @@ def test_advice_is_left_out(fields):
 @pytest.mark.parametrize(
     ("fields", "param", "advice"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id", "send the whole conversation as 'input'"),
+        (
+            {"previous_response_id": "resp_1"},
+            "previous_response_id",
+            "send the whole conversation as 'input'",
+        ),
         ({"conversation": {"id": "conv_1"}}, "conversation", "send it whole"),
         ({"conversation": "conv_1"}, "conversation", "send it whole"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "send its text"),
@@ -340,15 +487,39 @@ def test_advice_is_left_out(fields):
         ({"tools": [WEATHER, {"type": "web_search"}]}, "tools[1].type", "leave it out"),
         ({"tools": [{"type": "mcp", "server_label": "a"}]}, "tools[0].type", "function instead"),
         ({"tools": [{"type": "custom", "name": "patch"}]}, "tools[0].type", "function instead"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "image_generation"}}, "tool_choice.type", "OpenAI's own"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "image_generation"}},
+            "tool_choice.type",
+            "OpenAI's own",
+        ),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type", "json_schema"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type", "store: false"),
         ({"input": [user("?"), {"type": "web_search_call", "id": "ws_1"}]}, "input[1].type", "leave it out"),
-        ({"input": [user([{"type": "input_image", "file_id": "file-1"}])]}, "input[0].content[0].file_id", "data: URL"),
-        ({"input": [user([{"type": "input_file", "file_url": "https://a/b.pdf"}])]}, "input[0].content[0].file_url", "file_data"),
-        ({"input": [user([{"type": "input_video", "video": "x"}])]}, "input[0].content[0].type", "cannot carry"),
-        ({"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input[0].content[0].type", "only be text"),
-        ({"input": [{"role": "assistant", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input[0].content[0].type", "only be text"),
+        (
+            {"input": [user([{"type": "input_image", "file_id": "file-1"}])]},
+            "input[0].content[0].file_id",
+            "data: URL",
+        ),
+        (
+            {"input": [user([{"type": "input_file", "file_url": "https://a/b.pdf"}])]},
+            "input[0].content[0].file_url",
+            "file_data",
+        ),
+        (
+            {"input": [user([{"type": "input_video", "video": "x"}])]},
+            "input[0].content[0].type",
+            "cannot carry",
+        ),
+        (
+            {"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content[0].type",
+            "only be text",
+        ),
+        (
+            {"input": [{"role": "assistant", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content[0].type",
+            "only be text",
+        ),
     ],
 )
 def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_instead(fields, param, advice):
@@ -374,17 +545,26 @@ def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_ins
         ({"input": [user(["Hi"])]}, "input[0].content[0]"),
         ({"input": [user([{"text": "Hi"}])]}, "input[0].content[0]"),
         ({"input": [user([{"type": "input_text"}])]}, "input[0].content[0].text"),
-        ({"input": [user([{"type": "input_image", "image_url": {"url": "x"}}])]}, "input[0].content[0].image_url"),
+        (
+            {"input": [user([{"type": "input_image", "image_url": {"url": "x"}}])]},
+            "input[0].content[0].image_url",
+        ),
         ({"input": [user([{"type": "input_file", "file_data": 1}])]}, "input[0].content[0].file_data"),
         ({"input": [user([{"type": "input_audio"}])]}, "input[0].content[0].input_audio"),
         ({"input": [{"role": "assistant", "content": [{"type": "refusal"}]}]}, "input[0].content[0].refusal"),
         ({"input": [{"type": "function_call", "call_id": "a", "name": "f"}]}, "input[0].arguments"),
-        ({"input": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": {}}]}, "input[0].arguments"),
+        (
+            {"input": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": {}}]},
+            "input[0].arguments",
+        ),
         ({"input": [{"type": "function_call_output", "output": "1"}]}, "input[0].call_id"),
         ({"input": [result_item("a", 5)]}, "input[0].output"),
         ({"input": [result_item("a", ["x"])]}, "input[0].output[0]"),
         ({"input": [{"type": "reasoning", "summary": "x"}]}, "input[0].summary"),
-        ({"input": [{"type": "reasoning", "summary": [{"type": "summary_text"}]}]}, "input[0].summary[0].text"),
+        (
+            {"input": [{"type": "reasoning", "summary": [{"type": "summary_text"}]}]},
+            "input[0].summary[0].text",
+        ),
         ({"model": 5}, "model"),
         ({"stream": "yes"}, "stream"),
         ({"instructions": ["Be brief."]}, "instructions"),
@@ -395,9 +575,28 @@ def test_what_chat_completions_cannot_say_is_refused_by_name_with_what_to_do_ins
         ({"tool_choice": "always"}, "tool_choice"),
         ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
         ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.mode"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}}, "tool_choice.tools"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.tools"),
-        ({"tools": [NOW], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [NOW, "weather"]}}, "tool_choice.tools"),
+        (
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "function", "name": "f"}],
+                },
+            },
+            "tool_choice.tools",
+        ),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
+            "tool_choice.tools",
+        ),
+        (
+            {
+                "tools": [NOW],
+                "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [NOW, "weather"]},
+            },
+            "tool_choice.tools",
+        ),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": True}, "max_output_tokens"),
         ({"top_logprobs": "2"}, "top_logprobs"),
@@ -473,20 +672,37 @@ def spoilt(rng, value):
 def test_junk_in_a_request_is_refused_by_name_or_harmless(seed):
     rng = random.Random(seed)
     items = [
-        user([{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "x", "detail": "low"}, {"type": "input_file", "file_data": "x"}]),
+        user(
+            [
+                {"type": "input_text", "text": "a"},
+                {"type": "input_image", "image_url": "x", "detail": "low"},
+                {"type": "input_file", "file_data": "x"},
+            ]
+        ),
         {
             "type": "reasoning",
             "summary": [{"type": "summary_text", "text": "t"}],
             "content": None,
             "encrypted_content": responses.sealed([{"type": "thinking"}]),
         },
-        {"role": "assistant", "content": [{"type": "output_text", "text": "b"}, {"type": "refusal", "refusal": "c"}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "b"}, {"type": "refusal", "refusal": "c"}],
+        },
         call_item("a"),
         result_item("a", [{"type": "input_text", "text": "1"}]),
     ]
     choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "now"}]}
     text = {"format": {"type": "json_schema", "name": "a", "schema": {}}, "verbosity": "low"}
-    body = asked(items, tools=[WEATHER, NOW], tool_choice=choice, text=text, reasoning={"effort": "low"}, include=[], top_logprobs=1)
+    body = asked(
+        items,
+        tools=[WEATHER, NOW],
+        tool_choice=choice,
+        text=text,
+        reasoning={"effort": "low"},
+        include=[],
+        top_logprobs=1,
+    )
     for _ in range(rng.randint(1, 3)):
         body = {**body, **{name: spoilt(rng, value) for name, value in body.items() if rng.random() < 0.3}}
 
@@ -497,17 +713,32 @@ def test_junk_in_a_request_is_refused_by_name_or_harmless(seed):
 
 
 def test_reasoning_that_its_provider_signed_comes_back_to_it_word_for_word():
-    blocks = [{"type": "thinking", "thinking": "Köln 🌦", "signature": "EqQ="}, {"type": "redacted_thinking", "data": "x"}]
-    completion = {"choices": [{"message": {"content": "Rain.", "reasoning_content": "Köln 🌦", "thinking_blocks": blocks}, "finish_reason": "stop"}]}
+    blocks = [
+        {"type": "thinking", "thinking": "Köln 🌦", "signature": "EqQ="},
+        {"type": "redacted_thinking", "data": "x"},
+    ]
+    completion = {
+        "choices": [
+            {
+                "message": {"content": "Rain.", "reasoning_content": "Köln 🌦", "thinking_blocks": blocks},
+                "finish_reason": "stop",
+            }
+        ]
+    }
     answer = responses_stream.answer_of(completion, asked(), "resp_1", 1)
 
     messages = messages_of(user("?"), *answer["output"])
 
-    assert messages[1:] == [{"role": "assistant", "content": "Rain.", "reasoning_content": "Köln 🌦", "thinking_blocks": blocks}]
+    assert messages[1:] == [
+        {"role": "assistant", "content": "Rain.", "reasoning_content": "Köln 🌦", "thinking_blocks": blocks}
+    ]
 
 
 def test_each_piece_of_signed_reasoning_stays_with_its_own_item():
-    redacted, signed = {"type": "redacted_thinking", "data": "x"}, {"type": "thinking", "thinking": "b", "signature": "s"}
+    redacted, signed = (
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "thinking", "thinking": "b", "signature": "s"},
+    )
 
     events = events_in(
         sent_for(
@@ -526,7 +757,9 @@ def test_each_piece_of_signed_reasoning_stays_with_its_own_item():
     assert responses.unsealed(second["encrypted_content"]) == [redacted, signed]
 
 
-@pytest.mark.parametrize("text", ["gAAAAABo", "headstart.", "headstart.!", "headstart.e30=", "headstart.W251bGxd", None, 5])
+@pytest.mark.parametrize(
+    "text", ["gAAAAABo", "headstart.", "headstart.!", "headstart.e30=", "headstart.W251bGxd", None, 5]
+)
 def test_what_another_server_sealed_is_left_alone(text):
     assert responses.unsealed(text) == []
 
@@ -550,7 +783,11 @@ def usage_chunk(**usage):
 
 def piece(arguments=None, **more):
     """A delta with a piece of a tool call."""
-    function = {name: value for name, value in (("name", more.pop("name", None)), ("arguments", arguments)) if value is not None}
+    function = {
+        name: value
+        for name, value in (("name", more.pop("name", None)), ("arguments", arguments))
+        if value is not None
+    }
     return {"tool_calls": [{**more, "function": function}]}
 
 
@@ -590,14 +827,21 @@ def response_in(events):
     for event in events[2:-1]:
         kind = event["type"].removeprefix("response.")
         if kind == "output_item.added":
-            assert not is_open and event["output_index"] == len(output) and event["item"]["status"] == "in_progress"
+            assert (
+                not is_open
+                and event["output_index"] == len(output)
+                and event["item"]["status"] == "in_progress"
+            )
             output.append(event["item"])
             is_open = True
             continue
         item = output[event["output_index"]]
         assert is_open and event["output_index"] == len(output) - 1
         if kind == "output_item.done":
-            assert {**item, "status": event["item"]["status"], "encrypted_content": None} == {**event["item"], "encrypted_content": None}
+            assert {**item, "status": event["item"]["status"], "encrypted_content": None} == {
+                **event["item"],
+                "encrypted_content": None,
+            }
             output[-1] = event["item"]
             is_open = False
             continue
@@ -617,7 +861,9 @@ def _add(item, kind, event):
         assert event.get("content_index", event.get("summary_index")) == len(parts)
         parts.append(event["part"])
     else:
-        part = item["summary" if item["type"] == "reasoning" else "content"][event.get("content_index", event.get("summary_index"))]
+        part = item["summary" if item["type"] == "reasoning" else "content"][
+            event.get("content_index", event.get("summary_index"))
+        ]
         name = "refusal" if part["type"] == "refusal" else "text"
         if kind.endswith("_part.done"):
             assert part == event["part"]
@@ -668,7 +914,14 @@ ENVELOPE = {
 
 
 def test_the_events_of_a_plain_answer_are_these():
-    sent = sent_for([chunk({"role": "assistant", "content": ""}), chunk({"content": "Hé"}), chunk({"content": "llo"}), chunk({}, "stop")])
+    sent = sent_for(
+        [
+            chunk({"role": "assistant", "content": ""}),
+            chunk({"content": "Hé"}),
+            chunk({"content": "llo"}),
+            chunk({}, "stop"),
+        ]
+    )
 
     part = {"type": "output_text", "text": "Héllo", "annotations": [], "logprobs": []}
     item = {"id": "msg_1_0", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
@@ -677,7 +930,11 @@ def test_the_events_of_a_plain_answer_are_these():
     expected = [
         {"type": "response.created", "response": under_way},
         {"type": "response.in_progress", "response": under_way},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress", "content": []}},
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**item, "status": "in_progress", "content": []},
+        },
         {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
         {"type": "response.output_text.delta", **place, "delta": "Hé", "logprobs": []},
         {"type": "response.output_text.delta", **place, "delta": "llo", "logprobs": []},
@@ -717,7 +974,12 @@ def test_thought_words_and_parallel_calls_become_items_in_order():
 
     assert response_in(events) == events[-1]["response"]["output"]
     assert events[-1]["response"]["output"] == [
-        {"id": "rs_1_0", "type": "reasoning", "status": "completed", "summary": [{"type": "summary_text", "text": "They ask."}]},
+        {
+            "id": "rs_1_0",
+            "type": "reasoning",
+            "status": "completed",
+            "summary": [{"type": "summary_text", "text": "They ask."}],
+        },
         {
             "id": "msg_1_1",
             "type": "message",
@@ -725,8 +987,22 @@ def test_thought_words_and_parallel_calls_become_items_in_order():
             "role": "assistant",
             "content": [{"type": "output_text", "text": "I look.", "annotations": [], "logprobs": []}],
         },
-        {"id": "fc_1_2", "type": "function_call", "status": "completed", "call_id": "a", "name": "weather", "arguments": '{"city":"Köln"}'},
-        {"id": "fc_1_3", "type": "function_call", "status": "completed", "call_id": "b", "name": "now", "arguments": "{}"},
+        {
+            "id": "fc_1_2",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": "a",
+            "name": "weather",
+            "arguments": '{"city":"Köln"}',
+        },
+        {
+            "id": "fc_1_3",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": "b",
+            "name": "now",
+            "arguments": "{}",
+        },
     ]
     assert [event["type"].removeprefix("response.") for event in events[2:8]] == [
         "output_item.added",
@@ -743,9 +1019,18 @@ def test_calls_without_a_number_or_all_with_the_same_are_told_apart_by_their_ids
     number = {} if index is None else {"index": index}
     pieces = [("a", '{"x":'), (None, "1}"), ("b", "{}"), ("c", "")]
 
-    events = events_in(sent_for([chunk(piece(text, **number, **({"id": id, "name": "f"} if id else {}))) for id, text in pieces] + [chunk({}, "stop")]))
+    events = events_in(
+        sent_for(
+            [chunk(piece(text, **number, **({"id": id, "name": "f"} if id else {}))) for id, text in pieces]
+            + [chunk({}, "stop")]
+        )
+    )
 
-    assert [(item["call_id"], item["arguments"]) for item in response_in(events)] == [("a", '{"x":1}'), ("b", "{}"), ("c", "{}")]
+    assert [(item["call_id"], item["arguments"]) for item in response_in(events)] == [
+        ("a", '{"x":1}'),
+        ("b", "{}"),
+        ("c", "{}"),
+    ]
 
 
 def test_a_call_without_an_id_gets_one_of_its_own():
@@ -755,7 +1040,11 @@ def test_a_call_without_an_id_gets_one_of_its_own():
 
 
 def test_a_call_that_comes_whole_and_as_an_object_is_told_as_text():
-    (item,) = response_in(events_in(sent_for([chunk({"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {"ä": 1}}}]})])))
+    (item,) = response_in(
+        events_in(
+            sent_for([chunk({"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {"ä": 1}}}]})])
+        )
+    )
 
     assert item["arguments"] == '{"ä":1}'
 
@@ -770,7 +1059,16 @@ def test_mixed_up_pieces_of_calls_end_the_stream():
 
 
 def test_a_refusal_is_a_part_of_its_own():
-    events = events_in(sent_for([chunk({"content": "Well, "}), chunk({"refusal": "I "}), chunk({"refusal": "won't."}), chunk({}, "stop")]))
+    events = events_in(
+        sent_for(
+            [
+                chunk({"content": "Well, "}),
+                chunk({"refusal": "I "}),
+                chunk({"refusal": "won't."}),
+                chunk({}, "stop"),
+            ]
+        )
+    )
 
     (item,) = response_in(events)
     assert item["content"][1] == {"type": "refusal", "refusal": "I won't."}
@@ -779,14 +1077,31 @@ def test_a_refusal_is_a_part_of_its_own():
 
 def test_cited_pages_are_annotations_of_the_text():
     cited = {"start_index": 0, "end_index": 4, "title": "Wetter", "url": "https://example.org/w"}
-    annotations = [{"type": "url_citation", "url_citation": cited}, {"type": "url_citation", "url_citation": {"url": "https://example.org/x"}}]
+    annotations = [
+        {"type": "url_citation", "url_citation": cited},
+        {"type": "url_citation", "url_citation": {"url": "https://example.org/x"}},
+    ]
 
-    events = events_in(sent_for([chunk({"content": "Rain"}), chunk({"content": "", "annotations": annotations}), chunk({}, "stop")]))
+    events = events_in(
+        sent_for(
+            [
+                chunk({"content": "Rain"}),
+                chunk({"content": "", "annotations": annotations}),
+                chunk({}, "stop"),
+            ]
+        )
+    )
 
     (item,) = response_in(events)
     assert item["content"][0]["annotations"] == [
         {"type": "url_citation", **cited},
-        {"type": "url_citation", "start_index": 0, "end_index": 0, "title": "", "url": "https://example.org/x"},
+        {
+            "type": "url_citation",
+            "start_index": 0,
+            "end_index": 0,
+            "title": "",
+            "url": "https://example.org/x",
+        },
     ]
 
 
@@ -799,7 +1114,11 @@ def test_a_cited_page_may_come_before_the_text():
 
 
 def test_annotations_that_cite_no_page_are_passed_over():
-    annotations = [{"type": "file_citation", "file_citation": {"url": "x"}}, {"type": "url_citation", "url_citation": {"title": "x"}}, {"type": "url_citation"}]
+    annotations = [
+        {"type": "file_citation", "file_citation": {"url": "x"}},
+        {"type": "url_citation", "url_citation": {"title": "x"}},
+        {"type": "url_citation"},
+    ]
 
     (item,) = response_in(events_in(sent_for([chunk({"content": "Rain", "annotations": annotations})])))
 
@@ -807,37 +1126,79 @@ def test_annotations_that_cite_no_page_are_passed_over():
 
 
 def test_logprobs_come_with_their_text():
-    told = {"token": "é", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "a", "logprob": -1.5, "bytes": [97]}]}
-    chunks = [chunk({"content": "é"}), chunk({"content": "é"}), chunk(), chunk(piece("{}", index=0, id="a", name="f")), chunk({"content": "b"}, "stop")]
+    told = {
+        "token": "é",
+        "logprob": -0.5,
+        "bytes": None,
+        "top_logprobs": [{"token": "a", "logprob": -1.5, "bytes": [97]}],
+    }
+    chunks = [
+        chunk({"content": "é"}),
+        chunk({"content": "é"}),
+        chunk(),
+        chunk(piece("{}", index=0, id="a", name="f")),
+        chunk({"content": "b"}, "stop"),
+    ]
     chunks[0]["choices"][0]["logprobs"] = chunks[1]["choices"][0]["logprobs"] = {"content": [told]}
     chunks[2]["choices"][0]["logprobs"] = {"content": [{"token": "<end>", "logprob": 0}]}
 
     events = events_in(sent_for(chunks))
 
-    expected = {"token": "é", "bytes": [195, 169], "logprob": -0.5, "top_logprobs": [{"token": "a", "bytes": [97], "logprob": -1.5}]}
-    assert [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"] == [[expected], [expected], []]
-    first, _, second = (item.get("content", [{}])[0].get("logprobs") for item in events[-1]["response"]["output"])
+    expected = {
+        "token": "é",
+        "bytes": [195, 169],
+        "logprob": -0.5,
+        "top_logprobs": [{"token": "a", "bytes": [97], "logprob": -1.5}],
+    }
+    assert [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"] == [
+        [expected],
+        [expected],
+        [],
+    ]
+    first, _, second = (
+        item.get("content", [{}])[0].get("logprobs") for item in events[-1]["response"]["output"]
+    )
     assert second == []
-    assert first == [expected, expected, {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []}]
+    assert first == [
+        expected,
+        expected,
+        {"token": "<end>", "bytes": list(b"<end>"), "logprob": 0, "top_logprobs": []},
+    ]
 
 
-@pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+)
 def test_an_answer_that_was_cut_off_is_incomplete(finish, reason):
     events = events_in(sent_for([chunk({"content": "a"}), chunk({}, finish)]))
 
     response = events[-1]["response"]
-    assert (events[-1]["type"], response["status"], response["incomplete_details"]) == ("response.incomplete", "incomplete", {"reason": reason})
+    assert (events[-1]["type"], response["status"], response["incomplete_details"]) == (
+        "response.incomplete",
+        "incomplete",
+        {"reason": reason},
+    )
     assert response["output"][0]["status"] == "incomplete"
 
 
 def test_a_call_that_was_cut_off_is_never_said_to_be_done():
     events = events_in(sent_for([chunk(piece('{"ci', index=0, id="a", name="f")), chunk({}, "length")]))
 
-    assert events[-2]["item"] == {"id": "fc_1_0", "type": "function_call", "status": "incomplete", "call_id": "a", "name": "f", "arguments": '{"ci'}
+    assert events[-2]["item"] == {
+        "id": "fc_1_0",
+        "type": "function_call",
+        "status": "incomplete",
+        "call_id": "a",
+        "name": "f",
+        "arguments": '{"ci',
+    }
     assert "response.function_call_arguments.done" not in [event["type"] for event in events]
 
 
-@pytest.mark.parametrize(("arguments", "finish", "is_done"), [("{}", "length", True), ('{"ci', "stop", True), ('{"ci', "content_filter", False)])
+@pytest.mark.parametrize(
+    ("arguments", "finish", "is_done"),
+    [("{}", "length", True), ('{"ci', "stop", True), ('{"ci', "content_filter", False)],
+)
 def test_a_call_is_said_to_be_done_when_the_model_or_its_arguments_say_so(arguments, finish, is_done):
     events = events_in(sent_for([chunk(piece(arguments, index=0, id="a", name="f")), chunk({}, finish)]))
 
@@ -845,10 +1206,17 @@ def test_a_call_is_said_to_be_done_when_the_model_or_its_arguments_say_so(argume
 
 
 def test_usage_is_told_in_this_apis_words():
-    usage = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16, "prompt_tokens_details": {"cached_tokens": 3}}
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 9,
+        "total_tokens": 16,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
     details = {"completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": None}}
 
-    events = events_in(sent_for([chunk({"content": "a"}), chunk({}, "stop"), usage_chunk(**usage, **details)]))
+    events = events_in(
+        sent_for([chunk({"content": "a"}), chunk({}, "stop"), usage_chunk(**usage, **details)])
+    )
 
     assert events[-1]["response"]["usage"] == {
         "input_tokens": 7,
@@ -877,14 +1245,27 @@ def test_a_response_repeats_its_request():
         truncation="auto",
     )
 
-    response = responses_stream.answer_of({"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]}, request, "resp_1", 1)
+    response = responses_stream.answer_of(
+        {"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]}, request, "resp_1", 1
+    )
 
-    same = ("instructions", "tool_choice", "parallel_tool_calls", "temperature", "max_output_tokens", "metadata")
+    same = (
+        "instructions",
+        "tool_choice",
+        "parallel_tool_calls",
+        "temperature",
+        "max_output_tokens",
+        "metadata",
+    )
     assert {name: response[name] for name in same} == {name: request[name] for name in same}
     assert response["tools"] == [{**WEATHER, "strict": None}]
     assert response["reasoning"] == {"effort": "low", "summary": None}
     assert response["text"] == {"format": {"type": "json_object"}, "verbosity": "medium"}
-    assert (response["store"], response["previous_response_id"], response["truncation"]) == (False, "resp_0", "disabled")
+    assert (response["store"], response["previous_response_id"], response["truncation"]) == (
+        False,
+        "resp_0",
+        "disabled",
+    )
 
 
 def test_an_answer_without_any_word_is_a_response_without_items():
@@ -922,7 +1303,15 @@ def test_the_stream_knows_when_it_is_finished_and_what_it_used():
     assert (stream.finished, stream.usage) == (True, {"prompt_tokens": 1})
 
 
-@pytest.mark.parametrize("junk", [{"choices": 5}, {"choices": ["x"]}, {"choices": [{"delta": "x"}]}, {"choices": [{"delta": {"tool_calls": [5]}}]}])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"choices": 5},
+        {"choices": ["x"]},
+        {"choices": [{"delta": "x"}]},
+        {"choices": [{"delta": {"tool_calls": [5]}}]},
+    ],
+)
 def test_what_is_no_completion_is_the_providers_failure(junk):
     with pytest.raises(StreamBroken):
         responses_stream.EventStream(asked(), "resp_1", 1).pass_on(None, junk)
@@ -933,13 +1322,26 @@ def test_what_is_no_completion_is_the_providers_failure(junk):
 @pytest.mark.parametrize("seed", range(200))
 def test_junk_from_a_provider_is_told_as_its_failure_and_leaves_a_stream_that_can_say_so(seed):
     rng = random.Random(seed)
-    chunks = [*CHUNKS, chunk({"content": "x", "annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}]}, "stop")]
+    chunks = [
+        *CHUNKS,
+        chunk(
+            {
+                "content": "x",
+                "annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}],
+            },
+            "stop",
+        ),
+    ]
     chunks[-1]["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": 0}]}
     at = rng.randrange(len(chunks))
     stream = responses_stream.EventStream(asked(), "resp_1", 1)
 
     with contextlib.suppress(StreamBroken):
-        for told in [*chunks[:at], {**chunks[at], "choices": spoilt(rng, chunks[at]["choices"])}, *chunks[at + 1 :]]:
+        for told in [
+            *chunks[:at],
+            {**chunks[at], "choices": spoilt(rng, chunks[at]["choices"])},
+            *chunks[at + 1 :],
+        ]:
             stream.pass_on(None, told)
         stream.ending()
 
@@ -994,7 +1396,12 @@ def server():
 
 @pytest.fixture(scope="module")
 def client(server):
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.server_address[1]}/v1", api_key="k", max_retries=0, timeout=HANG_GUARD_S) as client:
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{server.server_address[1]}/v1",
+        api_key="k",
+        max_retries=0,
+        timeout=HANG_GUARD_S,
+    ) as client:
         yield client
 
 
@@ -1024,7 +1431,10 @@ def some_completion(rng):
         message["content"] = rng.choice(TEXTS) * rng.randint(1, 3)
     if rng.random() < 0.2:
         message["refusal"] = rng.choice(TEXTS)
-    calls = [call_in_chat(f"call_{i}", rng.choice("fg"), json.dumps({str(k): rng.choice(TEXTS) for k in range(2)})) for i in range(rng.choice([0, 0, 1, 3]))]
+    calls = [
+        call_in_chat(f"call_{i}", rng.choice("fg"), json.dumps({str(k): rng.choice(TEXTS) for k in range(2)}))
+        for i in range(rng.choice([0, 0, 1, 3]))
+    ]
     if calls:
         message["tool_calls"] = calls
     finish = rng.choice(["stop", "length", "content_filter"]) if not calls else "tool_calls"
@@ -1038,7 +1448,12 @@ def some_completion(rng):
         chunks += [chunk(piece(text, **number)) for text in in_pieces(rng, call["function"]["arguments"])]
     usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12} if rng.random() < 0.6 else None
     chunks += [chunk({}, finish), *([usage_chunk(**usage)] if usage else [])]
-    return chunks, {"id": "c1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
+    return chunks, {
+        "id": "c1",
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": usage,
+    }
 
 
 def in_pieces(rng, text):
@@ -1064,7 +1479,11 @@ def test_the_sdk_accepts_every_event_and_the_whole_answer_and_they_say_the_same(
         server.cuts = sorted(rng.randint(0, len(sent)) for _ in range(20))
         read = final_response(sdk, server, sent)
         assert read.output_text == (completion["choices"][0]["message"]["content"] or "")
-        assert [item.to_dict() | {"parsed_arguments": None} for item in read.output if item.type == "function_call"] == [
+        assert [
+            item.to_dict() | {"parsed_arguments": None}
+            for item in read.output
+            if item.type == "function_call"
+        ] == [
             item | {"parsed_arguments": None} for item in whole["output"] if item["type"] == "function_call"
         ]
 
@@ -1078,7 +1497,9 @@ def test_an_answer_handed_back_is_the_message_it_was(seed):
     messages = messages_of(user("?"), *json.loads(openai_chat.dumps(answer["output"])))
 
     said = {name: value for name, value in message.items() if value is not None}
-    assert [{name: value for name, value in again.items() if value not in (None, "")} for again in messages[1:]] == ([said] if len(said) > 1 else [])
+    assert [
+        {name: value for name, value in again.items() if value not in (None, "")} for again in messages[1:]
+    ] == ([said] if len(said) > 1 else [])
 
 
 def test_the_sdk_hands_a_tool_call_in_and_its_result_back(sdk, server):
@@ -1088,11 +1509,18 @@ def test_the_sdk_hands_a_tool_call_in_and_its_result_back(sdk, server):
     assert call.parsed_arguments == {"city": "Köln"}
     server.body, server.media_type = openai_chat.dumps(ENVELOPE), "application/json"
 
-    sdk.responses.create(model="auto", input=[{"role": "user", "content": "?"}, *response.output, {**result_item(call.call_id, "rain")}])
+    sdk.responses.create(
+        model="auto",
+        input=[{"role": "user", "content": "?"}, *response.output, {**result_item(call.call_id, "rain")}],
+    )
 
     assert chat_of(server.asked)["messages"] == [
         user("?"),
-        {"role": "assistant", "content": None, "tool_calls": [call_in_chat("call_9", arguments='{"city":"Köln"}')]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call_in_chat("call_9", arguments='{"city":"Köln"}')],
+        },
         {"role": "tool", "tool_call_id": "call_9", "content": "rain"},
     ]
 
@@ -1105,7 +1533,10 @@ def test_the_sdk_parses_structured_output_from_either_form(sdk, server):
     completion = {"choices": [{"message": {"content": '{"city":"Köln"}'}, "finish_reason": "stop"}]}
     streamed = final_response(sdk, server, sent_for([openai_chat.chunk_of(completion)]), text_format=Weather)
     form = chat_of(server.asked)["response_format"]
-    server.body, server.media_type = openai_chat.dumps(responses_stream.answer_of(completion, asked(), "resp_1", 1)), "application/json"
+    server.body, server.media_type = (
+        openai_chat.dumps(responses_stream.answer_of(completion, asked(), "resp_1", 1)),
+        "application/json",
+    )
 
     whole = sdk.responses.parse(model="auto", input="Hi", text_format=Weather)
 
@@ -1123,7 +1554,10 @@ def test_wherever_a_stream_breaks_the_sdk_is_told_that_the_response_failed_and_r
     events = events_in(server.body)
     for event in events:
         EVENTS.validate_python(event)
-    with sdk.responses.stream(model="auto", input="Hi") as read, pytest.raises(openai.APIError, match=r"^the provider broke off$") as raised:
+    with (
+        sdk.responses.stream(model="auto", input="Hi") as read,
+        pytest.raises(openai.APIError, match=r"^the provider broke off$") as raised,
+    ):
         seen = []
         for event in read:
             seen.append(event)
@@ -1150,15 +1584,27 @@ def test_what_was_said_before_a_failure_stands_in_the_failed_response():
 
 def native_events(*told, response_id="resp_P"):
     """A provider's stream: these events between the usual first and whatever is last."""
-    response = {"id": response_id, "object": "response", "model": "gpt-x", "status": "in_progress", "output": []}
-    return [{"type": "response.created", "response": response}, {"type": "response.in_progress", "response": response}, *told]
+    response = {
+        "id": response_id,
+        "object": "response",
+        "model": "gpt-x",
+        "status": "in_progress",
+        "output": [],
+    }
+    return [
+        {"type": "response.created", "response": response},
+        {"type": "response.in_progress", "response": response},
+        *told,
+    ]
 
 
 def received(events):
     """The events as the parser hands them over."""
     parser, data = sse.Parser(), b""
     for i, event in enumerate(events):
-        data += f"event: {event.get('type')}\ndata: {json.dumps({**event, 'sequence_number': i})}\n\n".encode()
+        data += (
+            f"event: {event.get('type')}\ndata: {json.dumps({**event, 'sequence_number': i})}\n\n".encode()
+        )
     return parser.feed(data)
 
 
@@ -1176,7 +1622,12 @@ def read_along(events):
     return assembly.answer()
 
 
-REASONING_DONE = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "gAAAA"}
+REASONING_DONE = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "hm"}],
+    "encrypted_content": "gAAAA",
+}
 MESSAGE_DONE = {
     "id": "m_1",
     "type": "message",
@@ -1184,7 +1635,14 @@ MESSAGE_DONE = {
     "status": "completed",
     "content": [{"type": "output_text", "text": "Köln", "annotations": []}],
 }
-CALL_DONE = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"a":1}', "status": "completed"}
+CALL_DONE = {
+    "id": "fc_1",
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": '{"a":1}',
+    "status": "completed",
+}
 NATIVE_USAGE = {
     "input_tokens": 10,
     "input_tokens_details": {"cached_tokens": 4},
@@ -1203,11 +1661,30 @@ NATIVE_DONE = {
     "error": None,
 }
 NATIVE = native_events(
-    {"type": "response.output_item.added", "output_index": 0, "item": {"id": "rs_1", "type": "reasoning", "summary": []}},
-    {"type": "response.reasoning_summary_text.delta", "item_id": "rs_1", "output_index": 0, "summary_index": 0, "delta": "hm"},
+    {
+        "type": "response.output_item.added",
+        "output_index": 0,
+        "item": {"id": "rs_1", "type": "reasoning", "summary": []},
+    },
+    {
+        "type": "response.reasoning_summary_text.delta",
+        "item_id": "rs_1",
+        "output_index": 0,
+        "summary_index": 0,
+        "delta": "hm",
+    },
     {"type": "response.output_item.done", "output_index": 0, "item": REASONING_DONE},
-    {"type": "response.output_item.added", "output_index": 1, "item": {**MESSAGE_DONE, "content": [], "status": "in_progress"}},
-    {"type": "response.content_part.added", "output_index": 1, "content_index": 0, "part": {"type": "output_text", "text": ""}},
+    {
+        "type": "response.output_item.added",
+        "output_index": 1,
+        "item": {**MESSAGE_DONE, "content": [], "status": "in_progress"},
+    },
+    {
+        "type": "response.content_part.added",
+        "output_index": 1,
+        "content_index": 0,
+        "part": {"type": "output_text", "text": ""},
+    },
     {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "Kö"},
     {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "ln"},
     {"type": "response.output_text.done", "output_index": 1, "content_index": 0, "text": "Köln"},
@@ -1240,7 +1717,16 @@ def test_our_books_know_what_a_providers_stream_says():
         {"reasoning_content": "hm"},
         {"content": "Kö"},
         {"content": "ln"},
-        {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": ""},
+                }
+            ]
+        },
     ]
     assert all(map(openai_chat.has_content, chunks))
     assert read_along(NATIVE) == {
@@ -1251,7 +1737,12 @@ def test_our_books_know_what_a_providers_stream_says():
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "Köln", "reasoning_content": "hm", "tool_calls": [call_in_chat("call_1", arguments='{"a":1}')]},
+                "message": {
+                    "role": "assistant",
+                    "content": "Köln",
+                    "reasoning_content": "hm",
+                    "tool_calls": [call_in_chat("call_1", arguments='{"a":1}')],
+                },
                 "finish_reason": "tool_calls",
             }
         ],
@@ -1278,13 +1769,21 @@ def test_a_server_that_sends_no_pieces_is_read_from_its_items_or_its_end():
 
 def test_items_that_the_last_event_leaves_out_stand_in_the_answer():
     decoder = responses_stream.NativeDecoder(1)
-    decoded([*NATIVE[:-1], {"type": "response.completed", "response": {**NATIVE_DONE, "output": None}}], decoder)
+    decoded(
+        [*NATIVE[:-1], {"type": "response.completed", "response": {**NATIVE_DONE, "output": None}}], decoder
+    )
 
     assert decoder.answer == NATIVE_DONE
 
 
 @pytest.mark.parametrize(
-    ("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content_filter"), ("max_messages", "length"), (None, "length")]
+    ("reason", "finish"),
+    [
+        ("max_output_tokens", "length"),
+        ("content_filter", "content_filter"),
+        ("max_messages", "length"),
+        (None, "length"),
+    ],
 )
 def test_an_incomplete_answer_tells_why(reason, finish):
     response = {**NATIVE_DONE, "status": "incomplete", "incomplete_details": reason and {"reason": reason}}
@@ -1302,7 +1801,9 @@ def test_the_work_of_a_providers_own_tools_is_part_of_the_answer():
 
 
 def test_an_answer_without_items_is_an_answer():
-    answer = read_along(native_events({"type": "response.completed", "response": {**NATIVE_DONE, "output": [], "usage": {}}}))
+    answer = read_along(
+        native_events({"type": "response.completed", "response": {**NATIVE_DONE, "output": [], "usage": {}}})
+    )
 
     assert (answer["choices"][0]["finish_reason"], "usage" in answer) == ("stop", False)
 
@@ -1310,9 +1811,21 @@ def test_an_answer_without_items_is_an_answer():
 @pytest.mark.parametrize(
     ("event", "told"),
     [
-        ({"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None}, ("slow down", "server_error", 429)),
-        ({"type": "error", "error": {"type": "invalid_request_error", "code": "bad", "message": "no", "param": "input"}}, ("no", "invalid_request_error", 400)),
-        ({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "gone"}}}, ("gone", "server_error", "server_error")),
+        (
+            {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None},
+            ("slow down", "server_error", 429),
+        ),
+        (
+            {
+                "type": "error",
+                "error": {"type": "invalid_request_error", "code": "bad", "message": "no", "param": "input"},
+            },
+            ("no", "invalid_request_error", 400),
+        ),
+        (
+            {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "gone"}}},
+            ("gone", "server_error", "server_error"),
+        ),
         ({"type": "response.failed", "response": {}}, ("the provider failed", "server_error", None)),
         ({"error": {"message": "broke"}}, ("broke", "server_error", None)),
     ],
@@ -1383,11 +1896,17 @@ def test_wherever_a_provider_breaks_off_its_stream_the_sdk_raises_why(cut, sdk, 
     server.body += stream.error_event("the provider broke off")
 
     events = events_in(server.body)
-    assert (events[-2]["type"], events[-2]["response"]["id"], events[-2]["response"]["status"]) == ("response.failed", "resp_P", "failed")
+    assert (events[-2]["type"], events[-2]["response"]["id"], events[-2]["response"]["status"]) == (
+        "response.failed",
+        "resp_P",
+        "failed",
+    )
     with pytest.raises(openai.APIError, match=r"^the provider broke off$"):
         for _ in sdk.responses.create(model="auto", input="Hi", stream=True):
             pass
 
 
 def test_a_stream_that_broke_before_it_was_named_ends_in_an_error_alone():
-    assert [event["type"] for event in events_in(responses_stream.NativeStream().error_event("x"))] == ["error"]
+    assert [event["type"] for event in events_in(responses_stream.NativeStream().error_event("x"))] == [
+        "error"
+    ]

@@ -53,13 +53,21 @@ def test_a_long_turn_before_a_short_one_leaves_it_room():
 
 
 def test_results_are_taken_from_the_top_each_address_once():
-    found = [{"url": f"https://{name}.example/", "title": name, "content": f"about {name}"} for name in ("a", "b", "a", "c", "d")]
+    found = [
+        {"url": f"https://{name}.example/", "title": name, "content": f"about {name}"}
+        for name in ("a", "b", "a", "c", "d")
+    ]
 
     assert [result.title for result in searxng.results_of({"results": found}, 3)] == ["a", "b", "c"]
 
 
 def test_a_result_is_told_on_one_line_and_in_few_words():
-    found = {"url": "https://a.example/", "title": " Rain\n\nin  Berlin", "content": "wet " * 1000, "publishedDate": "2026-11-19T08:00:00"}
+    found = {
+        "url": "https://a.example/",
+        "title": " Rain\n\nin  Berlin",
+        "content": "wet " * 1000,
+        "publishedDate": "2026-11-19T08:00:00",
+    }
 
     (result,) = searxng.results_of({"results": [found]}, 5)
 
@@ -78,25 +86,38 @@ def test_an_odd_reply_of_a_search_engine_holds_nothing(answer):
 
 
 def test_odd_titles_and_snippets_are_none():
-    assert searxng.results_of({"results": [{"url": "https://a.example/", "title": 5, "content": None, "publishedDate": {}}]}, 5) == [
-        searxng.Result("https://a.example/", "", "", "")
-    ]
+    assert searxng.results_of(
+        {"results": [{"url": "https://a.example/", "title": 5, "content": None, "publishedDate": {}}]}, 5
+    ) == [searxng.Result("https://a.example/", "", "", "")]
 
 
 def test_direct_answers_are_read_in_both_forms():
-    assert searxng.answers_of({"answers": ["42 USD", {"answer": "36 EUR", "url": "https://a.example"}]}) == ["42 USD", "36 EUR"]
+    assert searxng.answers_of({"answers": ["42 USD", {"answer": "36 EUR", "url": "https://a.example"}]}) == [
+        "42 USD",
+        "36 EUR",
+    ]
 
 
 def test_the_context_numbers_its_pages_and_leaves_the_empty_ones_out():
-    result = lambda name, snippet: searxng.Result(f"https://{name}.example/", name.title(), snippet, "2026-11-19" if name == "a" else "")  # noqa: E731
+    result = lambda name, snippet: searxng.Result(
+        f"https://{name}.example/", name.title(), snippet, "2026-11-19" if name == "a" else ""
+    )
 
     text, urls = searxng.context_of(
         ["It is 7 degrees."],
-        [(result("a", "in short"), "at length"), (result("b", ""), ""), (result("c", "the snippet alone"), ""), (result("d", "said"), "well said")],
+        [
+            (result("a", "in short"), "at length"),
+            (result("b", ""), ""),
+            (result("c", "the snippet alone"), ""),
+            (result("d", "said"), "well said"),
+        ],
     )
 
     assert urls == ["https://a.example/", "https://c.example/", "https://d.example/"]
-    assert text == "It is 7 degrees.\n\n[1] A (2026-11-19)\nin short\nat length\n\n[2] C\nthe snippet alone\n\n[3] D\nwell said"
+    assert (
+        text
+        == "It is 7 degrees.\n\n[1] A (2026-11-19)\nin short\nat length\n\n[2] C\nthe snippet alone\n\n[3] D\nwell said"
+    )
 
 
 def test_the_context_has_a_size():
@@ -128,13 +149,23 @@ def test_perplexitys_citations_are_read_in_their_order():
         "search_results": [{"url": "https://b.example/", "title": "B"}, {"url": "https://c.example/"}],
     }
 
-    text, urls = streamed({**delta(content="It rains[1]"), **cited}, {**delta(content=" a lot[2]."), **cited}, {**delta("stop", content=""), **cited})
+    text, urls = streamed(
+        {**delta(content="It rains[1]"), **cited},
+        {**delta(content=" a lot[2]."), **cited},
+        {**delta("stop", content=""), **cited},
+    )
 
-    assert (text, urls) == ("It rains[1] a lot[2].", ["https://a.example/", "https://b.example/", "https://c.example/"])
+    assert (text, urls) == (
+        "It rains[1] a lot[2].",
+        ["https://a.example/", "https://b.example/", "https://c.example/"],
+    )
 
 
 def test_openrouters_annotations_are_read_from_the_stream():
-    note = lambda url: {"type": "url_citation", "url_citation": {"url": url, "title": "t", "start_index": 0, "end_index": 3}}  # noqa: E731
+    note = lambda url: {
+        "type": "url_citation",
+        "url_citation": {"url": url, "title": "t", "start_index": 0, "end_index": 3},
+    }
 
     text, urls = streamed(
         delta(content="It rains."),
@@ -165,7 +196,9 @@ def test_an_odd_completion_holds_nothing(answer):
 
 
 def test_turns_of_one_role_in_a_row_are_asked_as_one():
-    body = chat_search.search_request("find", [("user", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")], 10)
+    body = chat_search.search_request(
+        "find", [("user", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")], 10
+    )
 
     assert body == {
         "messages": [
@@ -198,10 +231,15 @@ def test_of_a_page_the_text_is_read_a_line_for_each_block():
 def test_the_part_that_a_page_marks_as_the_main_one_is_read_alone(main):
     story = "It rained all day. " * 20
 
-    assert webpage.text_of(f"<p>Cookies!</p>{main.format(story)}<p>More news".encode(), HTML, 2000) == story.strip()
+    assert (
+        webpage.text_of(f"<p>Cookies!</p>{main.format(story)}<p>More news".encode(), HTML, 2000)
+        == story.strip()
+    )
 
 
-@pytest.mark.parametrize("page", ["<p>The story<main>Loading</main>", "<p>The story<article>one</article><article>two</article>"])
+@pytest.mark.parametrize(
+    "page", ["<p>The story<main>Loading</main>", "<p>The story<article>one</article><article>two</article>"]
+)
 def test_a_main_part_that_is_a_shell_or_one_of_many_is_not_all(page):
     assert webpage.text_of(page.encode(), HTML, 2000).startswith("The story")
 
@@ -234,7 +272,21 @@ def test_an_old_label_means_what_it_is_used_for():
     assert webpage.text_of(b"<p>\x93quoted\x94 \x80", "text/html; charset=iso-8859-1", 100) == "“quoted” €"
 
 
-@pytest.mark.parametrize("body", [b"", b" ", b"<!-- -->", b"<script>", b"<", b"\0", b"<p>", b"<?xml version='1.0' encoding='x'?>", b"<!DOCTYPE", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"<!-- -->",
+        b"<script>",
+        b"<",
+        b"\0",
+        b"<p>",
+        b"<?xml version='1.0' encoding='x'?>",
+        b"<!DOCTYPE",
+        b"\xff\xfe",
+    ],
+)
 def test_a_page_without_text_has_none(body):
     assert webpage.text_of(body, HTML, 100).strip("<\ufffd") == ""
 
@@ -246,7 +298,9 @@ def test_a_page_without_text_has_none(body):
 def test_no_page_of_a_stranger_keeps_the_reader_busy(start, unit):
     body = (start + unit * (512 * 1024 // len(unit))).encode()
 
-    assert len(webpage.text_of(body, HTML, 2000)) <= 2000  # without a limit to nesting the first of these takes half a minute
+    assert (
+        len(webpage.text_of(body, HTML, 2000)) <= 2000
+    )  # without a limit to nesting the first of these takes half a minute
 
 
 def test_whatever_it_is_sent_it_reads_text():

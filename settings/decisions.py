@@ -1,0 +1,19 @@
+"""What a request can be. The owner maps each decision to a route."""
+
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """What a request needs; its value is the word that stands in configuration, log and record.
+
+    The classifier decides the first four. META is a frontend's own housekeeping, found by its markers.
+    """
+
+    SIMPLE = "SIMPLE"
+    MODERATE = "MODERATE"
+    COMPLEX = "COMPLEX"
+    ENRICH = "ENRICH"
+    META = "META"
+
+
+CLASSIFIED = (Decision.SIMPLE, Decision.MODERATE, Decision.COMPLEX, Decision.ENRICH)

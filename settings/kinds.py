@@ -1,0 +1,77 @@
+"""The kinds of provider there are: what each can be asked, and which settings it needs.
+
+This is the one registry of kinds. A new kind is an entry here, a class in `providers.py` that names it, and its
+format in `wire/`. Nobody else asks a provider for its kind; they ask what it can do.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+RESPONSES_SEARCH, CHAT_SEARCH, PAGE_SEARCH = "responses", "chat", "pages"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can be asked.
+
+    responses: the Responses API, untouched. search: how it is asked to search the web, one of the words above; None: it
+    does not search. vision, tools: None where only the model knows. context_length: in tokens, None where it is not known.
+    """
+
+    chat: bool = True
+    completions: bool = False
+    embeddings: bool = False
+    responses: bool = False
+    search: str | None = None
+    vision: bool | None = None
+    tools: bool | None = None
+    context_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of provider.
+
+    doc: a few words for the settings' list. capabilities: of any provider of this kind; what the owner's settings switch
+    on (`responses`) or choose (`search`) is the most it may be. searches: what `search` may be, the usual one first.
+    needs: the settings without which a provider is disabled. embedded: a model of ours, without an address.
+    """
+
+    doc: str
+    capabilities: Capabilities
+    searches: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("base_url", "model")
+    embedded: bool = False
+    health_path: str | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "openai": Kind(
+        "any OpenAI-compatible server",
+        Capabilities(completions=True, embeddings=True, responses=True),
+        searches=(RESPONSES_SEARCH, CHAT_SEARCH),
+    ),
+    "anthropic": Kind("the Messages API", Capabilities(vision=True, tools=True), searches=(CHAT_SEARCH,)),
+    "mlx": Kind(
+        "an embedded model",
+        Capabilities(completions=True, vision=False, tools=True),
+        needs=("model",),
+        embedded=True,
+    ),
+    "searxng": Kind(
+        "your search engine, for enrichment alone",
+        Capabilities(chat=False, vision=False, tools=False),
+        searches=(PAGE_SEARCH,),
+        needs=("base_url",),
+        health_path="/healthz",
+    ),
+}
+
+
+def capabilities_of(kind: str, *, responses: bool, search: str) -> Capabilities:
+    """What a provider of a kind can do under the owner's `responses` and `search`."""
+    known = KINDS[kind]
+    chosen = search if search in known.searches else next(iter(known.searches), None)
+    return dataclasses.replace(
+        known.capabilities, responses=known.capabilities.responses and responses, search=chosen
+    )
