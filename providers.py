@@ -245,7 +245,7 @@ def build(config, engine_dir, previous=None):
     kept, with their connections, their breakers and who waits at their door.
     """
     rests = config.breaker
-    policy = Policy(rests.failures, rests.failures, rests.first_rest_s, rests.longest_rest_s)
+    policy = Policy(rests.failures, rests.first_rest_s, rests.longest_rest_s)
     made = {}
     for name, settings in config.providers.items():
         known = (previous or {}).get(name)
