@@ -160,7 +160,7 @@ def test_embedding_and_classifying_at_once_change_no_number(real):
 
 
 def test_nothing_of_mlx_is_there_before_the_first_question():
-    code = "import sys, embedder; embedder.Embedder(); sys.exit('mlx.core' in sys.modules or 'tokenizers' in sys.modules)"
+    code = "import sys; from engine.embedder import Embedder; Embedder(); sys.exit('mlx.core' in sys.modules or 'tokenizers' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, timeout=60).returncode == 0
 

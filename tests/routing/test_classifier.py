@@ -20,7 +20,7 @@ from settings.model import Classifier as Settings
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server
-from upstream.connection import Line
+from upstream.connection import CancelToken
 
 TURNS = [("user", "hello")]
 
@@ -193,7 +193,7 @@ def test_a_chat_model_that_is_not_there_means_on_failure(judged):
     upstream.close()
 
     assert classifier.classify(TURNS).decision == "MODERATE"
-    assert classifier.health(5, Line())["status"] == "unhealthy"
+    assert classifier.health(5, CancelToken())["status"] == "unhealthy"
 
 
 def test_a_client_that_leaves_takes_the_question_to_the_chat_model_back(judged):
@@ -223,7 +223,7 @@ def test_a_strangers_words_do_not_reach_the_log(judged, caplog):
     verdict = classifier.classify(TURNS)
 
     assert verdict.error == "your message 'my secret diary' is too long"
-    assert [record.fields["error"] for record in caplog.records if record.name == "classifier"] == [
+    assert [record.fields["error"] for record in caplog.records if record.name == "routing.classifier"] == [
         "UpstreamStatus"
     ]
 
@@ -460,7 +460,7 @@ def test_a_model_that_cannot_be_loaded_costs_no_request_its_time():
         == "the model could not be loaded: models/encoder is not there"
     )
     assert classifier.classify(TURNS).ms < HANG_GUARD_S * 500
-    assert classifier.health(5, Line()) == {
+    assert classifier.health(5, CancelToken()) == {
         "status": "unhealthy",
         "latency_ms": 0,
         "error": "the model could not be loaded: models/encoder is not there",
@@ -493,7 +493,7 @@ def test_a_model_with_much_to_do_is_healthy():
     owned.busy()
     told = queue.Queue()
     threading.Thread(
-        target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, Line())), daemon=True
+        target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, CancelToken())), daemon=True
     ).start()
     waits_for(lambda: owned.backend._questions.qsize() == 1)
     with pytest.raises(queue.Empty):
@@ -505,7 +505,7 @@ def test_a_model_with_much_to_do_is_healthy():
 
 
 def test_a_model_that_decides_is_healthy():
-    told = Owned().classifier.health(HANG_GUARD_S, Line())
+    told = Owned().classifier.health(HANG_GUARD_S, CancelToken())
 
     assert (told["status"], told["error"]) == ("healthy", None)
 
