@@ -15,7 +15,7 @@ from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamErr
 from providers import MAX_ERROR_BYTES
 from telemetry import call_timing as timing
 from upstream.breaker import parse_retry_after
-from upstream.connection import CancelToken, read_some, set_silence
+from upstream.connection import CancelToken, read_some, read_whole, set_silence
 from wire import openai_chat, sse
 from wire import usage as usages
 from wire.native import NATIVE
@@ -164,9 +164,7 @@ class Attempt:
             raise self._refusal()
 
     def _refusal(self):
-        body = b""
-        while len(body) < MAX_ERROR_BYTES and (more := read_some(self._response, self.cancel_token)):
-            body += more
+        body = read_whole(self._response, self.cancel_token, max_bytes=MAX_ERROR_BYTES, truncate=True)
         try:
             told = openai_chat.error_of(openai_chat.json.loads(body))
         except ValueError:
@@ -199,9 +197,7 @@ class Attempt:
         """An upstream that does not stream: its answer as if it were one event."""
         if self.native:
             raise StreamBroken("it did not stream its answer")
-        body = b""
-        while more := read_some(self._response, self.cancel_token):
-            body += more
+        body = read_whole(self._response, self.cancel_token)
         try:
             answer = openai_chat.parse_chunk(body)
         except (ValueError, RecursionError) as error:

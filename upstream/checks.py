@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from errors import Cancelled, ConnectFailed, HeadTimeout, UpstreamError, UpstreamStatus
 from settings.addresses import is_public
 from upstream.attempt import Attempt
-from upstream.connection import CancelToken, read_some
+from upstream.connection import CancelToken, read_whole
 
 CHECK_S = 5.0  # for an answer that needs no model; a token has the provider's own `timeouts.first_byte_s`, as a call's would
 MAX_JSON_BYTES = 1 << 20
@@ -156,10 +156,7 @@ def _native(provider, path, cancel_token):
     root = provider.settings.base_url.rstrip("/").removesuffix("/v1")
     response = provider.upstream.call(cancel_token, "GET", root + path, connect_s=CHECK_S, read_s=CHECK_S)
     try:
-        body = b""
-        while len(body) < MAX_JSON_BYTES and (more := read_some(response, cancel_token)):
-            body += more
-        told = json.loads(body)
+        told = json.loads(read_whole(response, cancel_token, max_bytes=MAX_JSON_BYTES, truncate=True))
     except ValueError:
         told = None
     finally:

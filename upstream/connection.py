@@ -328,6 +328,39 @@ def read_some(response, cancel_token):
     return data
 
 
+def read_whole(
+    response: requests.Response,
+    cancel_token: CancelToken,
+    *,
+    max_bytes: int | None = None,
+    deadline: float | None = None,
+    truncate: bool = False,
+) -> bytes:
+    """The rest of an answer, to its end.
+
+    max_bytes: raises StreamBroken once there are more; with `truncate`, reading ends there instead, and what the last read
+    brought beyond it stays. deadline: monotonic; raises HeadTimeout when the answer has not ended by then. Besides these, it
+    raises what `read_some` does.
+    """
+    parts, size = [], 0
+    while True:
+        if deadline is not None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise HeadTimeout("no answer in time")
+            set_silence(response, left_s)
+        more = read_some(response, cancel_token)
+        if not more:
+            break
+        parts.append(more)
+        size += len(more)
+        if max_bytes is not None and size > max_bytes and not truncate:
+            raise StreamBroken("its answer is too long")
+        if max_bytes is not None and size >= max_bytes and truncate:
+            break
+    return b"".join(parts)
+
+
 def set_silence(response, silence_s):
     """Set how long the next read may block, in seconds."""
     connection = response.raw.connection

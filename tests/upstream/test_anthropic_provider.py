@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.support.anthropic_api import BLOCK, DOCUMENTED, END, START, piece
+from tests.support.anthropic_api import BLOCK, DOCUMENTED, END, START, event, piece
 from tests.support.chats import answer_of
-from tests.support.fake_upstream import HANG_GUARD_S, event
+from tests.support.fake_upstream import HANG_GUARD_S
 from tests.support.ledger import booked
 from tests.support.server import sse_events, streamed_text
 

@@ -388,7 +388,7 @@ def test_a_call_has_to_wait_while_a_probe_is_under_way(breaker, clock):
 
 
 def test_each_change_of_state_is_one_log_line_without_the_provider_s_words(breaker, clock, caplog):
-    caplog.set_level(logging.INFO, "breaker")
+    caplog.set_level(logging.INFO, "upstream.breaker")
     fails(breaker, status(500), times=3)
     clock.passes(5)
     breaker.begin().failed(status(502))

@@ -3,13 +3,15 @@
 import socket
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
 from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
-from upstream.connection import CancelToken, Upstream, read_some, set_silence
+from tests.support.server import ROOT
+from upstream.connection import CancelToken, Upstream, read_some, read_whole, set_silence
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,7 @@ def call(upstream, url, cancel_token=None, *, body=b"{}", connect_s=5, read_s=HA
 def whole(upstream, fake, cancel_token=None):
     """One call read to its end; returns what came."""
     cancel_token = cancel_token or CancelToken()
-    response, text = call(upstream, fake.url, cancel_token), b""
-    while more := read_some(response, cancel_token):
-        text += more
-    return text
+    return read_whole(call(upstream, fake.url, cancel_token), cancel_token)
 
 
 def test_a_connection_serves_the_next_call_once_the_answer_was_read(fake):
@@ -190,6 +189,41 @@ def test_silence_within_an_answer_ends_it(fake, until_close):
         read_some(response, cancel_token)
 
 
+def test_a_whole_answer_may_be_too_long(fake):
+    fake.runs(("raw", b"x" * 1000))
+    cancel_token = CancelToken()
+
+    with pytest.raises(StreamBroken, match="its answer is too long"):
+        read_whole(call(Upstream({}), fake.url, cancel_token), cancel_token, max_bytes=999)
+
+
+def test_of_an_answer_that_is_too_long_the_beginning_may_do(fake):
+    fake.runs(("raw", b"x" * 1000), ("stall",))
+    cancel_token = CancelToken()
+
+    begun = read_whole(call(Upstream({}), fake.url, cancel_token), cancel_token, max_bytes=999, truncate=True)
+
+    assert begun == b"x" * 1000
+
+
+def test_a_whole_answer_that_trickles_ends_at_its_deadline(fake):
+    fake.streams_forever(0.01)
+    cancel_token = CancelToken()
+    response = call(Upstream({}), fake.url, cancel_token)
+
+    with pytest.raises(HeadTimeout):
+        read_whole(response, cancel_token, deadline=time.monotonic() + 0.1)
+
+
+def test_a_whole_answer_that_falls_silent_ends_at_its_deadline(fake):
+    fake.runs(("token", "one"), ("stall",))
+    cancel_token = CancelToken()
+    response = call(Upstream({}), fake.url, cancel_token)
+
+    with pytest.raises(HeadTimeout):
+        read_whole(response, cancel_token, deadline=time.monotonic() + 0.1)
+
+
 def test_an_answer_until_the_connection_closes_leaves_no_open_socket(fake):
     upstream, cancel_token = Upstream({}), CancelToken()
     fake.runs(("token", "one"), until_close=True)
@@ -238,7 +272,7 @@ def test_a_name_that_does_not_resolve_is_told():
 
 def test_an_untrusted_certificate_is_a_failed_handshake():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(__file__.replace("test_upstream.py", "loopback.pem"))
+    context.load_cert_chain(ROOT / "tests/support/loopback.pem")
     fake = FakeUpstream(tls=context)
 
     with pytest.raises(ConnectFailed, match="TLS"):
