@@ -41,7 +41,7 @@ from proxy.pipeline import Pipeline, Stream, Whole
 from proxy.prompts import Prompts
 from routing import classifier
 from routing.affinity import Affinity, owner_of
-from routing.classifier import ClassifierFailed
+from routing.decision import ClassifierFailed
 from routing.housekeeping import MetaRules
 from routing.router import Router
 from search.enrichment import Enrichment

@@ -31,7 +31,7 @@ from proxy import dates
 from proxy.exchange import PINNED
 from proxy.prompts import has_system, with_context, with_system
 from routing.affinity import Target
-from routing.classifier import Verdict
+from routing.decision import Verdict
 from telemetry import call_timing as timing
 from telemetry.logs import fields
 from upstream import admission

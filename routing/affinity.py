@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from routing.classifier import RULES
+from routing.decision import RULES
 
 ID_HEADERS = (
     "X-OpenWebUI-Chat-Id",

@@ -12,7 +12,7 @@ from engine import blas, models_dir
 from engine import embedder as embedders
 from engine.embedder import Embedder
 from errors import BadRequest, Cancelled, Unavailable
-from routing.classifier import MlxClassifier
+from routing.classifier_mlx import MlxClassifier
 from tests.support.server import HANG_GUARD_S, ROOT
 
 SENTENCES = [

@@ -6,16 +6,10 @@ import threading
 import pytest
 
 from errors import Cancelled
-from routing import classifier as classifiers
-from routing.classifier import (
-    ChatClassifier,
-    Classifier,
-    ClassifierFailed,
-    MlxClassifier,
-    Verdict,
-    transcript,
-    word_in,
-)
+from routing.classifier import Classifier
+from routing.classifier_chat import ChatClassifier, transcript, word_in
+from routing.classifier_mlx import MAX_WAITING, MlxClassifier
+from routing.decision import ClassifierFailed, Verdict
 from settings.model import Classifier as Settings
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
@@ -314,7 +308,7 @@ def test_questions_that_wait_are_decided_in_one_pass_of_at_most_eight():
     owned = Owned()
     first = owned.busy()
     waiting = [owned.ask_elsewhere(str(i)) for i in range(11)]
-    waits_for(lambda: owned.backend._questions.qsize() == 11)
+    waits_for(lambda: owned.backend._jobs.qsize() == 11)
 
     owned.model.go_on.set()
 
@@ -327,7 +321,7 @@ def test_a_text_that_upsets_the_model_spoils_nobody_elses_answer():
     owned = Owned()
     owned.busy()
     good, bad = owned.ask_elsewhere("good"), owned.ask_elsewhere("poison")
-    waits_for(lambda: owned.backend._questions.qsize() == 2)
+    waits_for(lambda: owned.backend._jobs.qsize() == 2)
 
     owned.model.go_on.set()
 
@@ -339,9 +333,9 @@ def test_a_text_that_upsets_the_model_spoils_nobody_elses_answer():
 def test_who_finds_the_queue_full_is_decided_by_rules_at_once():
     owned = Owned()
     owned.busy()
-    for i in range(classifiers.MAX_WAITING):
+    for i in range(MAX_WAITING):
         owned.ask_elsewhere(str(i))
-    waits_for(owned.backend._questions.full)
+    waits_for(owned.backend._jobs.full)
 
     verdict = owned.classifier.classify([("user", "weather in Rome tomorrow?")])
 
@@ -424,7 +418,7 @@ def test_an_abandoned_question_is_not_put_to_the_model():
     hang_ups.get(timeout=HANG_GUARD_S)()
     stayed = owned.ask_elsewhere("stayed")
     assert isinstance(left.get(timeout=HANG_GUARD_S), Cancelled)
-    waits_for(lambda: owned.backend._questions.qsize() == 2)
+    waits_for(lambda: owned.backend._jobs.qsize() == 2)
 
     owned.model.go_on.set()
 
@@ -495,7 +489,7 @@ def test_a_model_with_much_to_do_is_healthy():
     threading.Thread(
         target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, CancelToken())), daemon=True
     ).start()
-    waits_for(lambda: owned.backend._questions.qsize() == 1)
+    waits_for(lambda: owned.backend._jobs.qsize() == 1)
     with pytest.raises(queue.Empty):
         told.get(timeout=0.1)
 
