@@ -1,4 +1,4 @@
-"""Connections that can be cut: which call a cut hits, what is kept for the next call, what is asked again."""
+"""Connections that can be cancelled: which call that ends, what is kept for the next one, what is sent again."""
 
 import socket
 import ssl
@@ -11,7 +11,8 @@ import pytest
 from errors import Cancelled, ConnectFailed, HeadTimeout, StreamBroken
 from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
 from tests.support.server import ROOT
-from upstream.connection import CancelToken, Upstream, read_some, read_whole, set_silence
+from upstream.cancellation import CancelToken
+from upstream.connection import Upstream, read_some, read_whole, set_silence
 
 
 @pytest.fixture(scope="module")
