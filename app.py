@@ -40,8 +40,8 @@ from proxy.exchange import Exchange
 from proxy.pipeline import Pipeline, Stream, Whole
 from proxy.prompts import Prompts
 from routing import classifier
-from routing.affinity import Affinity, owner_of
-from routing.classifier import ClassifierFailed
+from routing.affinity import Affinity, client_fingerprint
+from routing.decision import ClassifierFailed
 from routing.housekeeping import MetaRules
 from routing.router import Router
 from search.enrichment import Enrichment
@@ -479,7 +479,7 @@ class Face:
 
     @property
     def _owner(self):
-        return owner_of(request.remote_addr, request.headers)
+        return client_fingerprint(request.remote_addr, request.headers)
 
     def ollama_version(self):
         return _json_response(ollama.version())

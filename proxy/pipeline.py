@@ -31,7 +31,7 @@ from proxy import dates
 from proxy.exchange import PINNED
 from proxy.prompts import has_system, with_context, with_system
 from routing.affinity import Target
-from routing.classifier import Verdict
+from routing.decision import Verdict
 from telemetry import call_timing as timing
 from telemetry.logs import fields
 from upstream import admission
@@ -145,7 +145,7 @@ class Pipeline:
         """Answer an embeddings request from the provider marked for it, else from the one that has the model, else, under its own name or none, from the
         embedded model. Raises NotFound when nobody has the model: another one's vectors could not be compared with those that the client has."""
         exchange.decision = PINNED
-        name = self._router.embeddings(exchange.model)
+        name = self._router.embeddings_provider(exchange.model)
         provider = self._providers.get(name)
         if provider is not None and not provider.disabled and provider.capabilities.embeddings:
             exchange.provider = name
@@ -167,7 +167,7 @@ class Pipeline:
         known here."""
         plan = self._router.pin(exchange.model)
         exchange.decision = PINNED if plan else "MODERATE"
-        plan = plan or self._router.plan_for("MODERATE")
+        plan = plan or self._router.primary
         exchange.planned(plan)
         provider = next(
             (provider for provider in map(self._providers.get, plan.chain) if not provider.disabled), None
@@ -203,7 +203,7 @@ class Pipeline:
         route = exchange.model_class or headers.get("X-Route")
         if not route:
             return self._router.pin(exchange.model)
-        plan = self._router.route(route)
+        plan = self._router.plan_of(route)
         if plan is None:
             raise NotFound(
                 f"there is no route '{route}'; there are {', '.join(self._router.routes())}",
@@ -251,7 +251,7 @@ class Pipeline:
 
     def _decided(self, exchange, date):
         """The attempt that answers an `auto` request, its head in hand."""
-        primary = self._router.plan_for("MODERATE")
+        primary = self._router.primary
         speculation = self._speculate(exchange, primary, date)
         try:
             verdict = self.classify(exchange)
@@ -275,7 +275,7 @@ class Pipeline:
     def _kept(self, exchange, plan):
         """The plan of a decided request, or the one that its conversation went before, where a short follow-up had better stay."""
         conversation = exchange.conversation
-        if conversation is None or not conversation.holds(exchange.verdict):
+        if conversation is None or not conversation.should_stay(exchange.verdict):
             return plan
         target, provider = conversation.target, self._providers.get(conversation.target.provider)
         before = self._router.plan_of(target.route)
@@ -451,7 +451,7 @@ class Pipeline:
         asked = [self._providers[name] for name in (*plan.chain, plan.context) if name]
         if all(provider.is_local or provider.disabled for provider in asked) or not self._budget.exhausted():
             return plan
-        primary = self._router.plan_for("MODERATE")
+        primary = self._router.primary
         chain = self._local(plan.chain) or self._local(primary.chain)
         if not chain:
             return plan

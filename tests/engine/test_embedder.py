@@ -12,7 +12,7 @@ from engine import blas, models_dir
 from engine import embedder as embedders
 from engine.embedder import Embedder
 from errors import BadRequest, Cancelled, Unavailable
-from routing.classifier import MlxClassifier
+from routing.classifier_mlx import MlxClassifier
 from tests.support.server import HANG_GUARD_S, ROOT
 
 SENTENCES = [
@@ -27,9 +27,7 @@ IN_CL100K = [[4897, 374, 264, 6380, 1732], [4897, 374, 264, 6380, 5679]]  # tikt
 @pytest.fixture(scope="module")
 def real(prepared):
     """The embedder over the real model."""
-    embedder = Embedder()
-    yield embedder
-    embedder.close()
+    return Embedder()
 
 
 def cosine(one, other):
@@ -160,7 +158,10 @@ def test_embedding_and_classifying_at_once_change_no_number(real):
 
 
 def test_nothing_of_mlx_is_there_before_the_first_question():
-    code = "import sys, embedder; embedder.Embedder(); sys.exit('mlx.core' in sys.modules or 'tokenizers' in sys.modules)"
+    code = (
+        "import sys; from engine.embedder import Embedder; Embedder(); "
+        "sys.exit('mlx.core' in sys.modules or 'tokenizers' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, timeout=60).returncode == 0
 
@@ -200,7 +201,6 @@ def scripted(encoder):
     embedder = Embedder(lambda: encoder)
     yield embedder
     encoder.go_on.release(10_000)
-    embedder.close()
 
 
 def asks(embedder, inputs, on_cancel=lambda cancel: None):
@@ -313,4 +313,3 @@ def test_a_model_that_cannot_be_loaded_is_tried_again_at_the_next_question(encod
     assert first.message == "the embedding model could not be loaded; the log tells why"
     assert second == [3]
     assert encoder.threads == {tries.get_nowait()}
-    embedder.close()

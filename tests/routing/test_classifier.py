@@ -6,21 +6,15 @@ import threading
 import pytest
 
 from errors import Cancelled
-from routing import classifier as classifiers
-from routing.classifier import (
-    ChatClassifier,
-    Classifier,
-    ClassifierFailed,
-    MlxClassifier,
-    Verdict,
-    transcript,
-    word_in,
-)
+from routing.classifier import Classifier
+from routing.classifier_chat import ChatClassifier, transcript, word_in
+from routing.classifier_mlx import MAX_WAITING, MlxClassifier
+from routing.decision import ClassifierFailed, Verdict
 from settings.model import Classifier as Settings
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server
-from upstream.connection import Line
+from upstream.connection import CancelToken
 
 TURNS = [("user", "hello")]
 
@@ -193,7 +187,7 @@ def test_a_chat_model_that_is_not_there_means_on_failure(judged):
     upstream.close()
 
     assert classifier.classify(TURNS).decision == "MODERATE"
-    assert classifier.health(5, Line())["status"] == "unhealthy"
+    assert classifier.health(5, CancelToken())["status"] == "unhealthy"
 
 
 def test_a_client_that_leaves_takes_the_question_to_the_chat_model_back(judged):
@@ -223,7 +217,7 @@ def test_a_strangers_words_do_not_reach_the_log(judged, caplog):
     verdict = classifier.classify(TURNS)
 
     assert verdict.error == "your message 'my secret diary' is too long"
-    assert [record.fields["error"] for record in caplog.records if record.name == "classifier"] == [
+    assert [record.fields["error"] for record in caplog.records if record.name == "routing.classifier"] == [
         "UpstreamStatus"
     ]
 
@@ -314,7 +308,7 @@ def test_questions_that_wait_are_decided_in_one_pass_of_at_most_eight():
     owned = Owned()
     first = owned.busy()
     waiting = [owned.ask_elsewhere(str(i)) for i in range(11)]
-    waits_for(lambda: owned.backend._questions.qsize() == 11)
+    waits_for(lambda: owned.backend._jobs.qsize() == 11)
 
     owned.model.go_on.set()
 
@@ -327,7 +321,7 @@ def test_a_text_that_upsets_the_model_spoils_nobody_elses_answer():
     owned = Owned()
     owned.busy()
     good, bad = owned.ask_elsewhere("good"), owned.ask_elsewhere("poison")
-    waits_for(lambda: owned.backend._questions.qsize() == 2)
+    waits_for(lambda: owned.backend._jobs.qsize() == 2)
 
     owned.model.go_on.set()
 
@@ -339,9 +333,9 @@ def test_a_text_that_upsets_the_model_spoils_nobody_elses_answer():
 def test_who_finds_the_queue_full_is_decided_by_rules_at_once():
     owned = Owned()
     owned.busy()
-    for i in range(classifiers.MAX_WAITING):
+    for i in range(MAX_WAITING):
         owned.ask_elsewhere(str(i))
-    waits_for(owned.backend._questions.full)
+    waits_for(owned.backend._jobs.full)
 
     verdict = owned.classifier.classify([("user", "weather in Rome tomorrow?")])
 
@@ -424,7 +418,7 @@ def test_an_abandoned_question_is_not_put_to_the_model():
     hang_ups.get(timeout=HANG_GUARD_S)()
     stayed = owned.ask_elsewhere("stayed")
     assert isinstance(left.get(timeout=HANG_GUARD_S), Cancelled)
-    waits_for(lambda: owned.backend._questions.qsize() == 2)
+    waits_for(lambda: owned.backend._jobs.qsize() == 2)
 
     owned.model.go_on.set()
 
@@ -460,7 +454,7 @@ def test_a_model_that_cannot_be_loaded_costs_no_request_its_time():
         == "the model could not be loaded: models/encoder is not there"
     )
     assert classifier.classify(TURNS).ms < HANG_GUARD_S * 500
-    assert classifier.health(5, Line()) == {
+    assert classifier.health(5, CancelToken()) == {
         "status": "unhealthy",
         "latency_ms": 0,
         "error": "the model could not be loaded: models/encoder is not there",
@@ -493,9 +487,9 @@ def test_a_model_with_much_to_do_is_healthy():
     owned.busy()
     told = queue.Queue()
     threading.Thread(
-        target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, Line())), daemon=True
+        target=lambda: told.put(owned.classifier.health(HANG_GUARD_S, CancelToken())), daemon=True
     ).start()
-    waits_for(lambda: owned.backend._questions.qsize() == 1)
+    waits_for(lambda: owned.backend._jobs.qsize() == 1)
     with pytest.raises(queue.Empty):
         told.get(timeout=0.1)
 
@@ -505,7 +499,7 @@ def test_a_model_with_much_to_do_is_healthy():
 
 
 def test_a_model_that_decides_is_healthy():
-    told = Owned().classifier.health(HANG_GUARD_S, Line())
+    told = Owned().classifier.health(HANG_GUARD_S, CancelToken())
 
     assert (told["status"], told["error"]) == ("healthy", None)
 
