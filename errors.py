@@ -1,37 +1,41 @@
 """Every way a request can fail, and what to do next.
 
 ProxyError
-+- BadRequest 400                         the client's own doing; nobody else is asked
++- BadRequest 400                         the client's own doing; no other provider is asked
 |  +- Unauthorized 401, NotFound 404, MethodNotAllowed 405, TooLarge 413
 +- UpstreamError 502                      a provider failed
 |  +- ConnectFailed                       surely not received: go on in the chain
 |  +- HeadTimeout 504                     no content in time: go on
-|  +- UpstreamStatus                      408, 429 and 5xx go on; other 4xx are passed back as they came
+|  +- UpstreamStatus                      401, 403, 408, 429 and 5xx go on; other 4xx are passed on unchanged
 |  +- StreamBroken                        broken before the head: go on; after it: tell the client
-|  +- Unavailable 503                     not asked at all: disabled, resting, busy or too dear: go on
-+- ChainExhausted 503                     nobody could serve; carries what was tried
-+- Cancelled 499                          our own hang-up; never held against a provider
+|  +- Unavailable 503                     not called at all: disabled, cooling down, busy or too dear: go on
++- ChainExhausted 503                     nobody could serve; its message lists what was tried
++- Cancelled 499                          cancelled by us; never held against a provider
 ConfigError                               stops the start; names file, line and key
 
-This module knows nothing of HTTP libraries: foreign exceptions become these in `upstream.py`.
+This module knows nothing of HTTP libraries: `upstream/connection.py` turns their exceptions into these.
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 
 class ProxyError(Exception):
-    """A request that cannot be answered as asked. `status` is the HTTP status the client gets.
+    """A request that cannot be answered. `status` is the HTTP status the client gets.
 
-    worth_retrying: whether the same request may fare better in a moment. Client libraries repeat a 408, 429 or 5xx by themselves unless they are told
-    that it is useless. retry_after_s: when, None where nobody knows.
+    worth_retrying: whether the same request may fare better in a moment. Client libraries repeat a 408, 429
+    or 5xx by themselves unless they are told that it is useless. retry_after_s: when; None where nobody
+    knows.
     """
 
-    status = 500
-    type = "server_error"
-    worth_retrying = False
-    retry_after_s = None
+    status: int = 500
+    type: str = "server_error"
+    worth_retrying: bool = False
+    retry_after_s: float | None = None
 
-    def __init__(self, message, param=None, code=None):
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         """message: what happened, for the client's eyes. param: the request field to blame, if one is."""
         super().__init__(message)
         self.message = message
@@ -66,7 +70,7 @@ class UpstreamError(ProxyError):
 
     status = 502
     type = "upstream_error"
-    may_go_on = True
+    may_go_on: bool = True
 
 
 class ConnectFailed(UpstreamError):
@@ -82,38 +86,46 @@ class HeadTimeout(UpstreamError):
 class UpstreamStatus(UpstreamError):
     """The provider answered with an error status.
 
-    status: as the provider sent it. body: its error object (a dict in OpenAI's shape), passed back for a 4xx of the client's making.
-    retry_after_s: how long it asks to be left alone, None where it does not.
+    status: as the provider sent it. body: its error object in OpenAI's shape, passed back for a 4xx of the
+    client's making. retry_after_s: how long it asks not to be called, None where it does not.
     """
 
-    GO_ON = (408, 429)
+    # 401 and 403: a refused key is the owner's mishap, not the client's.
+    GO_ON = (401, 403, 408, 429)
     PASSING = (408, 429, 502, 503, 529)
 
-    def __init__(self, status, body, provider, retry_after_s=None):
-        super().__init__(
-            body.get("message") or f"provider '{provider}' answered {status}",
-            body.get("param"),
-            body.get("code"),
-        )
+    def __init__(
+        self, status: int, body: dict[str, Any], provider: str, retry_after_s: float | None = None
+    ) -> None:
+        message = body.get("message") or f"provider '{provider}' answered {status}"
+        super().__init__(message, body.get("param"), body.get("code"))
         self.status = status
         self.retry_after_s = retry_after_s
         self.worth_retrying = status in self.PASSING
         self.type = body.get("type") or UpstreamError.type
-        self.may_go_on = (
-            status in self.GO_ON or status >= 500 or status in (401, 403)
-        )  # a refused key is the owner's mishap, not the client's
+        self.may_go_on = status in self.GO_ON or status >= 500
 
 
 class Unavailable(UpstreamError):
-    """The provider was not called, and why. cooldown_left_s: how long it will be left alone; None or infinite where that is not just for a time."""
+    """The provider was not called, and why.
+
+    cooldown_left_s: how long it will not be called; None or infinite where that is not just for a time.
+    """
 
     status = 503
     type = "service_unavailable"
 
-    def __init__(self, message, param=None, code=None, *, cooldown_left_s=None):
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        *,
+        cooldown_left_s: float | None = None,
+    ) -> None:
         super().__init__(message, param, code)
-        self.worth_retrying = cooldown_left_s is not None and cooldown_left_s < math.inf
-        self.retry_after_s = cooldown_left_s if self.worth_retrying else None
+        if cooldown_left_s is not None and cooldown_left_s < math.inf:
+            self.worth_retrying, self.retry_after_s = True, cooldown_left_s
 
 
 class StreamBroken(UpstreamError):
@@ -123,28 +135,25 @@ class StreamBroken(UpstreamError):
 
 
 class ChainExhausted(ProxyError):
-    """No provider of the route could serve. `tried` is a list of (provider, the UpstreamError it failed with)."""
+    """No provider of the route could serve. tried: each provider with the error it failed with."""
 
     status = 503
     type = "service_unavailable"
 
-    def __init__(self, route, tried):
-        told = (
-            "; ".join(f"{provider}: {error.message}" for provider, error in tried)
-            or "every provider is disabled"
-        )
+    def __init__(self, route: str, tried: Sequence[tuple[str, ProxyError]]) -> None:
+        reasons = "; ".join(f"{provider}: {error.message}" for provider, error in tried)
         super().__init__(
-            f"no provider of route '{route}' could answer ({told})", code="no_provider_available"
+            f"no provider of route '{route}' could answer ({reasons or 'every provider is disabled'})",
+            code="no_provider_available",
         )
-        self.tried = tried
-        self.worth_retrying = any(error.worth_retrying for _, error in tried)
-        self.retry_after_s = min(
-            (error.retry_after_s for _, error in tried if error.retry_after_s is not None), default=None
-        )
+        errors = [error for _, error in tried]
+        waits_s = [error.retry_after_s for error in errors if error.retry_after_s is not None]
+        self.worth_retrying = any(error.worth_retrying for error in errors)
+        self.retry_after_s = min(waits_s, default=None)
 
 
 class Cancelled(ProxyError):
-    """We hung up ourselves: the client left, or the decision was for another route."""
+    """We cancelled it ourselves: the client left, or the decision was for another route."""
 
     status = 499
     type = "cancelled"
@@ -153,6 +162,6 @@ class Cancelled(ProxyError):
 class ConfigError(Exception):
     """A setting that cannot be used: `file:line: key: message`."""
 
-    def __init__(self, file, line, key_path, message):
+    def __init__(self, file: str | Path, line: int | None, key_path: str, message: str) -> None:
         super().__init__(f"{file}:{line}: {key_path}: {message}")
         self.file, self.line, self.key_path, self.message = file, line, key_path, message

@@ -1,7 +1,8 @@
 """sessions/: one JSON file per request, written whole or not at all, off the request's path.
 
-A request hands its finished record to a queue and is done with it; one thread writes, renames and cleans up. The folder may hold
-any number of files: nothing on the request's path ever looks into it.
+A request hands its finished record to a queue and goes on; one thread writes, renames and cleans up. The
+folder may hold any number of files: nothing on the request's path ever looks into it. It knows nothing of
+requests: a record is a dict that somebody else makes.
 """
 
 import contextlib
@@ -13,19 +14,37 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
+from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 
-MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped, and said so
+MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped and logged
 SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
-GATHER_S = 0.025  # what comes within it is written in one go: waking this thread for each request would cost the requests the interpreter
+# What comes within it is written together: waking this thread for each request would cost the requests the
+# interpreter.
+GATHER_S = 0.025
 UNFINISHED = ".part"
 UNFINISHED_S = 60.0  # a part file this old was left by a crash
-_CLOSE = object()
 _PLACEHOLDER = secrets.token_hex(16)  # nobody outside can know it, so no content can hold it
 
 log = logging.getLogger(__name__)
+
+
+class Retention(Protocol):
+    """What is kept and when it is cleaned up: the section `sessions` of the configuration."""
+
+    @property
+    def max_count(self) -> int: ...
+    @property
+    def max_age_days(self) -> float: ...
+    @property
+    def clean_every(self) -> int: ...
+    @property
+    def clean_period_s(self) -> float: ...
 
 
 class RawJSON:
@@ -33,16 +52,20 @@ class RawJSON:
 
     __slots__ = ("text",)
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self.text = text
 
 
+Record = dict[str, Any]  # what json.dumps takes, and RawJSON
+_Job = tuple[str, datetime, Callable[[], Record]]  # as `save` takes it
+
+
 class SessionLogger:
-    def __init__(self, folder, settings):
-        """folder: a pathlib.Path, made if missing. settings: config.Sessions."""
+    def __init__(self, folder: Path, settings: Retention) -> None:
+        """folder: made if missing. Raises OSError when it cannot be made."""
         self._folder = folder
         self._settings = settings
-        self._waiting = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: close
         self._saves = 0
         self._cleaned_at = time.monotonic()
         self._cleanup_ms = 0
@@ -50,75 +73,71 @@ class SessionLogger:
         self._thread = threading.Thread(target=self._run, name="sessions", daemon=True)
         self._thread.start()
 
-    def save(self, session_id, timestamp, make_record):
+    def save(self, session_id: str, timestamp: datetime, make_record: Callable[[], Record]) -> None:
         """Queue one record for writing and return at once.
 
-        timestamp: datetime of the request's arrival. make_record: called by the writing thread, returns the record as a dict, which may hold RawJSON.
+        timestamp: of the request's arrival. make_record: called by the writing thread.
         """
         if self._waiting.qsize() >= MAX_WAITING:
             log.error("Session dropped, the disk does not keep up", extra=fields(session=session_id))
             return
         self._waiting.put((session_id, timestamp, make_record))
 
-    def move(self, folder, settings):
-        """Go on in another folder, or with other settings; what waits to be written goes there too. Raises OSError when the folder cannot be made."""
+    def move(self, folder: Path, settings: Retention) -> None:
+        """Go on in another folder, or with other settings; what waits to be written goes there too.
+
+        Raises OSError when the folder cannot be made.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._settings = folder, settings
 
-    def close(self, timeout_s=5.0):
+    def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits, then stop."""
-        self._waiting.put(_CLOSE)
+        self._waiting.put(None)
         self._thread.join(timeout_s)
 
-    def _run(self):
+    def _run(self) -> None:
         self._clean_safely(first=True)
         while True:
             try:
-                item = self._waiting.get(timeout=self._settings.clean_period_s)
+                job = self._waiting.get(timeout=self._settings.clean_period_s)
             except queue.Empty:
                 self._clean_safely()
                 continue
-            if item is not _CLOSE:
+            if job is not None:
                 time.sleep(GATHER_S)
-            for each in (item, *self._rest()):
-                if each is _CLOSE:
+            for each in (job, *self._others_waiting()):
+                if each is None:
                     return
                 self._save(*each)
 
-    def _rest(self):
-        """What else waits now."""
+    def _others_waiting(self) -> Iterator[_Job | None]:
         with contextlib.suppress(queue.Empty):
             while True:
                 yield self._waiting.get_nowait()
 
-    def _save(self, session_id, timestamp, make_record):
+    def _save(self, session_id: str, timestamp: datetime, make_record: Callable[[], Record]) -> None:
         started = time.monotonic()
-        failure = None
+        failure: Exception | None = None
         try:
             self._write(f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json", to_json(make_record()))
-        except (
-            Exception
-        ) as error:  # the edge of a thread that must live on: a full disk costs a line, never an answer
+        # The edge of a thread that must live on: a full disk costs a log line, never an answer.
+        except Exception as error:
             failure = error
-        write_ms = round((time.monotonic() - started) * 1000)
+        write_ms = ms_since(started)
         self._saves += 1
-        if (
-            self._saves % self._settings.clean_every == 0
-            or time.monotonic() - self._cleaned_at >= self._settings.clean_period_s
-        ):
+        if self._is_clean_up_due():
             self._clean_safely()  # after a failure too: it may be what makes room
         if failure is None:
-            log.info(
-                "Session saved: %s", session_id, extra=fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms)
-            )
+            times = fields(write_ms=write_ms, cleanup_ms=self._cleanup_ms)
+            log.info("Session saved: %s", session_id, extra=times)
         else:
-            told = (
-                getattr(failure, "strerror", None) or type(failure).__name__
-            )  # its text may quote the record
-            log.error("Session not saved: %s", session_id, extra=fields(error=told))
+            # The system's words or the class alone, since the exception's own message may quote the record.
+            reason = getattr(failure, "strerror", None) or type(failure).__name__
+            log.error("Session not saved: %s", session_id, extra=fields(error=reason))
         self._cleanup_ms = 0
 
-    def _write(self, name, text):
+    def _write(self, name: str, text: str) -> None:
         whole = f"{self._folder}/{name}"
         part = whole + UNFINISHED
         try:
@@ -130,7 +149,12 @@ class SessionLogger:
                 os.unlink(part)
             raise
 
-    def _clean_safely(self, first=False):
+    def _is_clean_up_due(self) -> bool:
+        if self._saves % self._settings.clean_every == 0:
+            return True
+        return time.monotonic() - self._cleaned_at >= self._settings.clean_period_s
+
+    def _clean_safely(self, first: bool = False) -> None:
         started = time.monotonic()
         try:
             if first:
@@ -142,8 +166,8 @@ class SessionLogger:
         self._cleanup_ms = round((self._cleaned_at - started) * 1000)
 
 
-def _opened(part, folder):
-    """A new file for its owner alone. The folder is made again if somebody has removed it to be rid of the records."""
+def _opened(part: str, folder: Path) -> BinaryIO:
+    """A new file for its owner alone. Makes the folder again if somebody removed it to delete the records."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         handle = os.open(part, flags, 0o600)
@@ -153,10 +177,11 @@ def _opened(part, folder):
     return os.fdopen(handle, "wb")
 
 
-def clean(folder, max_count, max_age_days, now=None):
-    """Remove records older than max_age_days, then the oldest beyond max_count. Goes by the time in their names; other files stay.
+def clean(folder: Path, max_count: int, max_age_days: float, now: datetime | None = None) -> None:
+    """Remove records older than max_age_days, then the oldest beyond max_count.
 
-    now: local wall-clock time, a naive datetime; None takes the present.
+    The time in a record's name counts; other files stay. now: local wall-clock time, naive; None takes the
+    present.
     """
     oldest = f"{(now or datetime.now()) - timedelta(days=max_age_days):%Y-%m-%d_%H-%M-%S}"
     names = [name for name in os.listdir(folder) if name.endswith(".json")]
@@ -170,12 +195,12 @@ def clean(folder, max_count, max_age_days, now=None):
         with contextlib.suppress(OSError):  # one that cannot be removed must not keep the others
             os.unlink(f"{folder}/{name}")
         if i % 100 == 99:
-            time.sleep(
-                0.001
-            )  # let the requests' threads have the interpreter; a first clean-up can be tens of thousands of files
+            # Let the requests' threads have the interpreter; a first clean-up can be tens of thousands of
+            # files.
+            time.sleep(0.001)
 
 
-def remove_unfinished(folder):
+def remove_unfinished(folder: Path) -> None:
     """Remove what a crash in the middle of a write has left."""
     for entry in folder.glob(f"*{UNFINISHED}"):
         with contextlib.suppress(FileNotFoundError):
@@ -183,11 +208,11 @@ def remove_unfinished(folder):
                 entry.unlink()
 
 
-def to_json(record):
+def to_json(record: Record) -> str:
     """JSON of a record; its RawJSON parts stand in it as they are."""
-    raw = []
+    raw: list[str] = []
 
-    def placeholder(value):
+    def placeholder(value: RawJSON) -> str:
         raw.append(value.text)
         return _PLACEHOLDER
 

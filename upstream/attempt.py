@@ -298,7 +298,7 @@ class Attempt:
         self._pieces += openai_chat.has_content(chunk)
         self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
         if self._timing:
-            self._timing.said(openai_chat.spoken(chunk))
+            self._timing.received(openai_chat.spoken(chunk))
         if self._said_chars < NOTED_CHARS:
             said = openai_chat.spoken(chunk)
             self._said.append(said)

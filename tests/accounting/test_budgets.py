@@ -283,7 +283,7 @@ def test_exhaustion_and_reset_are_one_log_line_each(budget_of, ledger, clock, ca
     lines = [
         (record.levelname, record.getMessage(), getattr(record, "fields", None))
         for record in caplog.records
-        if record.name == "budgets"
+        if record.name == budgets.__name__
     ]
     assert lines == [
         (
@@ -305,7 +305,7 @@ def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_booked_still_coun
     ledger.book(costing(1.0))
 
     assert (before, budget.exhausted()) == (False, True)
-    assert [record.getMessage() for record in caplog.records if record.name == "budgets"][:1] == [
+    assert [record.getMessage() for record in caplog.records if record.name == budgets.__name__][:1] == [
         "Budget could not read the ledger"
     ]
     ledger.close()

@@ -59,7 +59,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines():
-    handler, log = Lines(), logging.getLogger("ledger")
+    handler, log = Lines(), logging.getLogger(ledger_module.__name__)
     log.addHandler(handler)
     yield handler
     log.removeHandler(handler)
