@@ -17,6 +17,7 @@ from wire import (
     responses_stream,
     sse,
 )
+from wire.envelope import Envelope
 from wire.native import Native
 
 SSE = "text/event-stream"
@@ -40,11 +41,20 @@ class OpenAI:
 
     def relay(self, exchange):
         """What writes a stream for the client; an openai_chat.Relay or one like it."""
-        return openai_chat.Relay(bool((exchange.body.get("stream_options") or {}).get("include_usage")))
+        include_usage = bool((exchange.body.get("stream_options") or {}).get("include_usage"))
+        return openai_chat.Relay(include_usage, self._envelope(exchange))
 
     def answer(self, completion, exchange):
         """The whole answer for the client, for one of chat completions."""
-        return completion
+        return self._envelope(exchange).mend_answer(completion)
+
+    @staticmethod
+    def _envelope(exchange):
+        """What an answer gets around its words where its provider says nothing or something wrong."""
+        is_text = "messages" not in exchange.body
+        id = f"{'cmpl' if is_text else 'chatcmpl'}-{exchange.id}"
+        model = exchange.answering.model or exchange.model or ""
+        return Envelope(id, int(exchange.timestamp.timestamp()), model, is_text=is_text)
 
     @staticmethod
     def error(error, session):

@@ -6,9 +6,11 @@ Reference: platform.openai.com/docs/api-reference/chat/streaming, and what vLLM,
 """
 
 import json
+from typing import Any
 
 from errors import BadRequest
-from wire import sse
+from wire import JsonObject, sse
+from wire.envelope import Envelope
 
 BEYOND_CHAT = (
     "unsupported_value",
@@ -26,6 +28,11 @@ _WHOLE = {
     "signature",
 }  # sent once or repeated, never in pieces
 _ENVELOPE = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+_STEADY = {
+    "id",
+    "model",
+    "usage",
+}  # of an answer; an empty one in a later chunk says nothing, and the first id stays
 _CONTENT_KEYS = (
     "content",
     "reasoning_content",
@@ -267,16 +274,21 @@ class Assembly:
 
     def add(self, chunk):
         for key, value in chunk.items():
-            if key != "choices" and (value is not None or key not in self._top):
-                self._top[key] = value
-        for choice in chunk.get("choices") or ():
-            self._add_choice(choice)
+            if key == "choices" or (value is None and key in self._top):
+                continue
+            if key in _STEADY and self._top.get(key) and (key == "id" or not value):
+                continue
+            self._top[key] = value
+        for place, choice in enumerate(chunk.get("choices") or ()):
+            self._add_choice(choice, place)
 
-    def _add_choice(self, choice):
-        index = choice.get("index") or 0
+    def _add_choice(self, choice, place):
+        index = choice.get("index")
+        if type(index) is not int:
+            index = place
         whole = self._choices.setdefault(index, {"index": index})
         for key, value in choice.items():
-            if key == "message" and "delta" in choice:
+            if key == "index" or (key == "message" and "delta" in choice):
                 continue  # Perplexity repeats the whole answer so far beside each piece of it
             if key == "delta":
                 _merge(whole.setdefault("message", {"role": "assistant", "content": None}), value or {})
@@ -368,65 +380,75 @@ def _ended(has_tool_calls):
 class Relay:
     """A stream on its way to a client: which bytes to send for each event, and what was said.
 
-    include_usage: the client asked for the usage chunk (it is always asked for upstream).
+    Every event goes on as received, unless it breaks a promise: its envelope is mended (see `wire/envelope.py`),
+    a second finish_reason of a choice is taken out, and a usage that nobody asked for is not sent.
     """
 
-    def __init__(self, include_usage):
-        self._include_usage = include_usage
-        self._last = {}
-        self._tool_callers = set()
-        self.finish_reasons = {}  # choice index -> reason, None while it goes on
-        self.usage = None
+    def __init__(self, include_usage: bool, envelope: Envelope) -> None:
+        """include_usage: whether the client asked for the usage chunk; upstream it is always asked for.
 
-    def pass_on(self, event, chunk):
-        """The bytes to send for one event: as received, changed where a promise demands it, or b"". chunk: None for a comment."""
+        envelope: this answer's own.
+        """
+        self._include_usage = include_usage
+        self._envelope = envelope
+        self._part = "text" if envelope.is_text else "delta"
+        self._part_type: type = str if envelope.is_text else dict
+        self._last: JsonObject = {}  # the last chunk with a choice
+        self._tool_callers: set[int] = set()
+        self.finish_reasons: dict[int, Any] = {}  # choice index -> reason, None while it goes on
+
+    def pass_on(self, event: sse.Event, chunk: JsonObject | None) -> bytes:
+        """The bytes to send for one event, b"" for none. chunk: None for a comment. It may be changed."""
         if chunk is None:
             return event.raw
-        if chunk.get("usage"):
-            self.usage = chunk["usage"]
+        is_changed = self._envelope.mend_chunk(chunk)
         choices = chunk.get("choices")
         if not choices:
-            return self._without_choices(event, chunk)
+            return self._without_choices(event, chunk, is_changed)
         self._last = chunk
-        repeated = False
-        for choice in choices:
-            index = choice.get("index") or 0
-            reason = choice.get("finish_reason")
-            if (choice.get("delta") or {}).get("tool_calls"):
+        reasons, part_name, part_type = self.finish_reasons, self._part, self._part_type
+        for place, choice in enumerate(choices):
+            index, part, reason = choice.get("index"), choice.get(part_name), choice.get("finish_reason", "")
+            if type(index) is not int:
+                index = choice["index"] = place
+                is_changed = True
+            is_first = index not in reasons
+            if is_first or type(part) is not part_type or reason == "":
+                is_changed = self._envelope.mend_choice(choice, is_first=is_first) or is_changed
+            if part and part_type is dict and part.get("tool_calls"):
                 self._tool_callers.add(index)
-            if reason and self.finish_reasons.get(index):
+            if is_first or (reason and not reasons[index]):
+                reasons[index] = reason or None
+            elif reason:
                 choice["finish_reason"] = None
-                repeated = True
-            elif reason or index not in self.finish_reasons:
-                self.finish_reasons[index] = reason or None
-        return sse.event(dumps(chunk)) if repeated else event.raw
+                is_changed = True
+        return sse.event(dumps(chunk)) if is_changed else event.raw
 
-    def _without_choices(self, event, chunk):
-        if self._include_usage or not chunk.get("usage"):
-            return event.raw
-        if chunk.keys() <= _ENVELOPE:
-            return b""
-        return sse.event(
-            dumps({key: value for key, value in chunk.items() if key != "usage"})
-        )  # xAI's citations come with it
+    def _without_choices(self, event: sse.Event, chunk: JsonObject, is_changed: bool) -> bytes:
+        if chunk.get("usage") and not self._include_usage:
+            if chunk.keys() <= _ENVELOPE:
+                return b""
+            del chunk["usage"]  # xAI's citations come with it
+            is_changed = True
+        return sse.event(dumps(chunk)) if is_changed else event.raw
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether every choice that began has ended."""
         return bool(self.finish_reasons) and all(self.finish_reasons.values())
 
-    def ending(self):
+    def ending(self) -> bytes:
         """What is missing at a proper end: a finish_reason for each choice that got none, and [DONE]."""
-        missing = [index for index, reason in self.finish_reasons.items() if not reason] or (
-            [] if self.finish_reasons else [0]
-        )
-        sent = b""
-        for index in missing:
-            reason = self.finish_reasons[index] = _ended(index in self._tool_callers)
-            empty = {"text": ""} if self._last.get("object") == "text_completion" else {"delta": {}}
-            top = {key: value for key, value in self._last.items() if key not in ("choices", "usage")}
-            sent += sse.event(dumps({**top, "choices": [{"index": index, **empty, "finish_reason": reason}]}))
-        return sent + sse.DONE
+        missing = [index for index, reason in self.finish_reasons.items() if not reason]
+        return b"".join(map(self._end_of, missing if self.finish_reasons else [0])) + sse.DONE
+
+    def _end_of(self, index: int) -> bytes:
+        """A chunk that ends a choice."""
+        choice: JsonObject = {"index": index, self._part: self._part_type()}
+        self._envelope.mend_choice(choice, is_first=index not in self.finish_reasons)
+        choice["finish_reason"] = self.finish_reasons[index] = _ended(index in self._tool_callers)
+        top = {key: value for key, value in self._last.items() if key not in ("choices", "usage")}
+        return sse.event(dumps({**self._envelope.head, **top, "choices": [choice]}))
 
 
 def chunk_of(answer):

@@ -6,6 +6,7 @@ import pytest
 
 from errors import BadRequest
 from wire import openai_chat, sse
+from wire.envelope import Envelope
 from wire.openai_chat import Assembly, Relay, chunk_of, dumps, error_of, has_content, parse_chunk, spoken
 
 
@@ -22,7 +23,7 @@ def chunk(delta, finish=None, index=0, **more):
 
 
 def usage_chunk(**more):
-    usage = {"prompt_tokens": 3, "completion_tokens": 5}
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
     return {
         "id": "c1",
         "object": "chat.completion.chunk",
@@ -347,7 +348,7 @@ def test_usage_citations_and_fields_nobody_knows_are_kept():
         "system_fingerprint": "fp",
         "citations": ["https://a.example"],
         "cost": {"usd": 1},
-        "usage": {"prompt_tokens": 3, "completion_tokens": 5},
+        "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
         "choices": [
             {
                 "index": 0,
@@ -483,9 +484,9 @@ def test_a_text_completion_made_a_chunk_is_the_same_again():
 # Streams on their way to a client.
 
 
-def relayed(*chunks, include_usage=False):
+def relayed(*chunks, include_usage=False, is_text=False):
     """The bytes a client gets for these chunks, as (bytes, what was received)."""
-    relay = Relay(include_usage)
+    relay = Relay(include_usage, Envelope("chatcmpl-ours", 7, "our-model", is_text=is_text))
     events = [(sse.event(json.dumps(each).encode()), each) for each in chunks]
     sent = b"".join(relay.pass_on(sse.Event(raw, raw[6:-2]), json.loads(raw[6:-2])) for raw, _ in events)
     return sent + relay.ending(), b"".join(raw for raw, _ in events)
@@ -518,9 +519,9 @@ def test_a_proper_stream_is_passed_on_byte_for_byte():
 
 def test_a_missing_finish_reason_is_filled_in_for_each_choice():
     sent, received = relayed(
-        chunk({"content": "a"}),
-        chunk({"tool_calls": [{"index": 0}]}, index=1),
-        chunk({"content": "c"}, "length", index=2),
+        chunk({"role": "assistant", "content": "a"}),
+        chunk({"role": "assistant", "tool_calls": [{"index": 0}]}, index=1),
+        chunk({"role": "assistant", "content": "c"}, "length", index=2),
     )
 
     assert sent.startswith(received)
@@ -533,13 +534,18 @@ def test_a_missing_finish_reason_of_a_text_completion_has_its_shape():
         {
             "id": "t",
             "object": "text_completion",
+            "created": 1,
+            "model": "m",
             "choices": [{"index": 0, "text": "x", "finish_reason": None}],
-        }
+        },
+        is_text=True,
     )
 
     assert events_in(sent)[-1] == {
         "id": "t",
         "object": "text_completion",
+        "created": 1,
+        "model": "m",
         "choices": [{"index": 0, "text": "", "finish_reason": "stop"}],
     }
 
@@ -556,7 +562,7 @@ def test_a_second_finish_reason_is_taken_out_and_its_content_kept():
 
 
 def test_usage_is_sent_only_to_those_who_asked():
-    stream = [chunk({"content": "a"}), chunk({}, "stop"), usage_chunk()]
+    stream = [chunk({"role": "assistant", "content": "a"}), chunk({}, "stop"), usage_chunk()]
 
     silent, received = relayed(*stream)
     told, _ = relayed(*stream, include_usage=True)
@@ -680,13 +686,19 @@ def test_a_faulty_request_is_refused_by_its_field(field, body):
 # Through a running Headstart.
 
 RECEIVED = (
-    b'data: {"id":"c1", "object":"chat.completion.chunk","created":1,"model":"p-model","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+    b'data: {"id":"c1", "object":"chat.completion.chunk","created":1,"model":"p-model",'
+    b'"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'
     b": keep-alive\n\n"
-    b'id: 7\nevent: message\ndata: {"id":"c1","choices":[{"index":0,"delta":{"content":"caf\\u00e9 \xe2\x98\x95 \\ud83d"}}]}\n\n'
-    b'data:{"id":"c1","object":"chat.completion.chunk","n":123456789012345678901234567890,"p":NaN,"choices":[{"index":0,"delta":{"content":"x"}}]}\r\n\r\n'
-    b'data: {"id":"c1","object":"chat.completion.chunk",\ndata: "choices":[{"index":0,"delta":{"content":"y"},"finish_reason":null}]}\n\n'
+    b'id: 7\nevent: message\ndata: {"model":"p-model","id":"c1","created":1,"object":"chat.completion.chunk",'
+    b'"choices":[{"delta":{"content":"caf\\u00e9 \xe2\x98\x95 \\ud83d"},"index":0,"finish_reason":null}]}\n\n'
+    b'data:{"id":"c1","object":"chat.completion.chunk","created":1,"model":"p-model",'
+    b'"n":123456789012345678901234567890,"p":NaN,'
+    b'"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\r\n\r\n'
+    b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"p-model",\n'
+    b'data: "choices":[{"index":0,"delta":{"content":"y"},"finish_reason":null}]}\n\n'
     b": PROCESSING\r\n\r\n"
-    b'data: {"id":"c1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"citations":["https://a.example"]}\n\n'
+    b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"p-model",'
+    b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"citations":["https://a.example"]}\n\n'
 )
 
 
@@ -788,17 +800,15 @@ def test_a_large_answer_in_one_event_gets_through(headstart, primary, judge):
 
 
 def test_usage_reaches_the_record_though_the_client_did_not_ask(headstart, primary, judge):
-    primary.streams("x", usage={"prompt_tokens": 3, "completion_tokens": 1})
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    primary.streams("x", usage=usage)
 
     silent = headstart.chat(stream=True)
     told = headstart.chat(stream=True, stream_options={"include_usage": True})
 
     assert not any(chunk.get("usage") for chunk in events_in(silent.content))
-    assert events_in(told.content)[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 1}
-    assert headstart.session(silent.headers["X-Session-Id"])["usage"] == {
-        "prompt_tokens": 3,
-        "completion_tokens": 1,
-    }
+    assert events_in(told.content)[-1]["usage"] == usage
+    assert headstart.session(silent.headers["X-Session-Id"])["usage"] == usage
     assert all(asked.body["stream_options"] == {"include_usage": True} for asked in primary.asked)
 
 
