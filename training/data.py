@@ -1,6 +1,8 @@
-"""The rows that the classifier is trained and judged on: the pool, the row writers, the separate authors, and the files that only judge.
+"""The rows that the classifier is trained and judged on.
 
-Labels: data/README.md. META rows of the pool are left out, since META is found by rules and never by the model.
+They come from the pool, from the grammar, from the separate authors, and from the files that only judge;
+labels are explained in data/README.md. META rows of the pool are left out: META is found by rules and never
+by the model.
 """
 
 import gzip
@@ -11,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import rows_dialogue, rows_everyday, rows_fresh, rows_hard, rows_languages, rows_pasted
+from training import rows_dialogue, rows_pasted, rows_single
+from wire import JsonObject
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
@@ -21,28 +24,31 @@ STRANGERS = "stranger_test"  # by an author who saw none of the rows that are tr
 SEED = 1
 ROWS_PER_SOURCE_AND_LABEL = 220  # more of one manner adds time and no accuracy
 REPEATED_PER_SOURCE_AND_LABEL, REPEATED_OF_WRITTEN = 80, 0.08  # of what the second step reads once more
-HARD_BY_SOURCE = (
-    "arena-hard-v2",
-    "olympiadbench",
-    "wildchat-hard-ru",
-)  # whose COMPLEX rows it reads all, as no author draws that border as they do
+# The second step reads all COMPLEX rows of these, as no author draws that border as they do.
+HARD_BY_SOURCE = ("arena-hard-v2", "olympiadbench", "wildchat-hard-ru")
 REST_PER_SOURCE_AND_LABEL = 40
 DISGUISED_OF_WRITTEN, DISGUISED_OF_POOL = 0.6, 0.15
 
 
+Turns = tuple[tuple[str, str], ...]  # (role, text) each; the user's comes last
+
+
 @dataclass(frozen=True)
 class Row:
-    """One request: its label, where it comes from, its turns, (role, text), the user's last, and its language, "" where nobody noted it."""
+    """One request with its label, where it comes from and what it stands for."""
 
     label: str
     source: str
     kind: str
-    turns: tuple[tuple[str, str], ...]
-    language: str = ""
+    turns: Turns
+    language: str = ""  # empty where nobody noted it
 
 
 def pool(*, doubtful: bool = False) -> list[Row]:
-    """The imported and templated rows of data/pool.jsonl.gz without META; those listed in data/doubtful.txt only if asked for."""
+    """The imported and templated rows of data/pool.jsonl.gz without META.
+
+    doubtful: with those that data/doubtful.txt lists.
+    """
     left_out = set() if doubtful else set((DATA_DIR / "doubtful.txt").read_text().splitlines())
     with gzip.open(DATA_DIR / "pool.jsonl.gz", "rt", encoding="utf-8") as file:
         stored = [json.loads(line) for line in file]
@@ -53,7 +59,7 @@ def pool(*, doubtful: bool = False) -> list[Row]:
     ]
 
 
-def _turns(row: dict) -> tuple[tuple[str, str], ...]:
+def _turns(row: JsonObject) -> Turns:
     if "text" in row:
         return (("user", row["text"]),)
     return tuple((message["role"], message["content"]) for message in row["messages"])
@@ -67,38 +73,30 @@ def by_author(name: str) -> list[Row]:
 
 
 def written() -> list[Row]:
-    """The rows of the row writers, each once."""
-    single = [
-        row for module in (rows_fresh, rows_hard, rows_everyday, rows_languages) for row in module.rows()
-    ]
-    rows = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in single]
+    """The rows written by grammar, each once."""
+    rows = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in rows_single.rows()]
     rows += [Row(label, WRITTEN, kind, tuple(turns)) for label, kind, turns in rows_dialogue.follow_ups()]
     return list({row.turns: row for row in rows}.values())
 
 
 def disguised(rows: list[Row], seed: int) -> list[Row]:
-    """A share of the rows once more in another coat, labels kept: what `rows_dialogue.disguised` does to a request."""
+    """A share of the rows once more, labels kept, as `rows_dialogue.disguised` changes them."""
     rng = random.Random(seed)
     others = [list(row.turns) for row in rows if sum(len(text) for _, text in row.turns) < 600]
-    coats = []
+    copies = []
     for row in rows:
         share = DISGUISED_OF_WRITTEN if row.source == WRITTEN else DISGUISED_OF_POOL
         if rng.random() < share:
-            coats.append(
-                Row(
-                    row.label,
-                    row.source,
-                    row.kind,
-                    tuple(rows_dialogue.disguised(list(row.turns), others, rng)),
-                )
-            )
-    return coats
+            turns = rows_dialogue.disguised(list(row.turns), others, rng)
+            copies.append(Row(row.label, row.source, row.kind, tuple(turns)))
+    return copies
 
 
 def sample(rows: list[Row], limit: int) -> list[Row]:
     """At most `limit` rows of each source and label, drawn the same way every time."""
-    drawn, taken, kept = list(rows), Counter(), []
+    drawn, kept = list(rows), []
     random.Random(SEED).shuffle(drawn)
+    taken: Counter[tuple[str, str]] = Counter()
     for row in drawn:
         taken[row.source, row.label] += 1
         if taken[row.source, row.label] <= limit:
@@ -107,40 +105,47 @@ def sample(rows: list[Row], limit: int) -> list[Row]:
 
 
 def first_step() -> list[Row]:
-    """What is read first, for breadth: the pool's sources evened out, the written rows, and disguised copies of both."""
+    """What is read first, for breadth: the pool evened out, the written rows, disguised copies of both."""
     rows = sample(pool(), ROWS_PER_SOURCE_AND_LABEL) + written()
     return rows + disguised(rows, SEED)
 
 
 def second_step(authors: Sequence[str] = AUTHORS) -> list[Row]:
-    """What is read last and so remembered best: the authors' rows, and some of the first step's so that those are not forgotten."""
+    """What is read last and so remembered best: the authors' rows.
+
+    Some of the first step's are among them, so that those are not forgotten.
+    """
     by_hand = [row for name in authors for row in by_author(name)]
-    imported = [
-        row for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL) if not row.source.startswith("template")
-    ]
-    grammatical = random.Random(SEED).sample(written(), round(REPEATED_OF_WRITTEN * len(written())))
+    imported = [row for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL) if not _is_templated(row)]
+    all_written = written()
+    grammatical = random.Random(SEED).sample(all_written, round(REPEATED_OF_WRITTEN * len(all_written)))
     texts = [row.turns[0][1] for row in by_hand if len(row.turns) == 1]
     pasted = [Row(label, WRITTEN, kind, (("user", text),)) for label, kind, text in rows_pasted.rows(texts)]
     repeated = sample(imported, REPEATED_PER_SOURCE_AND_LABEL)
-    repeated += [
-        row
-        for row in imported
-        if row.source in HARD_BY_SOURCE and row.label == "COMPLEX" and row not in repeated
-    ]
+    hard = [row for row in imported if row.source in HARD_BY_SOURCE and row.label == "COMPLEX"]
+    repeated += [row for row in hard if row not in repeated]
     return by_hand + repeated + grammatical + pasted
 
 
 def rest_of_pool() -> list[Row]:
-    """Imported rows that are never trained on, doubtful ones included: at most REST_PER_SOURCE_AND_LABEL of what was not drawn from each source."""
+    """Imported rows that are never trained on, doubtful ones included.
+
+    At most REST_PER_SOURCE_AND_LABEL of what was not drawn from each source.
+    """
     drawn = {row.turns for row in sample(pool(), ROWS_PER_SOURCE_AND_LABEL)}
-    rest = [
-        row for row in pool(doubtful=True) if row.turns not in drawn and not row.source.startswith("template")
-    ]
+    rest = [row for row in pool(doubtful=True) if row.turns not in drawn and not _is_templated(row)]
     return sample(rest, REST_PER_SOURCE_AND_LABEL)
 
 
+def _is_templated(row: Row) -> bool:
+    return row.source.startswith("template")
+
+
 def by_hand(name: str) -> list[Row]:
-    """The project's own test rows of data/<name>.txt, `development` or `held_out`; their kind is the slice they stand for."""
+    """The project's own test rows of data/<name>.txt, `development` or `held_out`.
+
+    Their kind is the slice they stand for.
+    """
     rows = []
     for line in (DATA_DIR / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -150,5 +155,5 @@ def by_hand(name: str) -> list[Row]:
     return rows
 
 
-def _alternating(texts: list[str]) -> tuple[tuple[str, str], ...]:
+def _alternating(texts: list[str]) -> Turns:
     return tuple((("user", "assistant")[place % 2], text) for place, text in enumerate(texts))

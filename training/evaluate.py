@@ -1,16 +1,19 @@
-"""Judge the routing classifier: `python -m training.evaluate` prints the table for weights/ on the rows it was never trained on.
+"""Judge the routing classifier on rows that it was never trained on: `python -m training.evaluate`.
 
-`--leave-out authors` (half an hour on two cores) trains twice, each time without half of the authors, judges each model on those it has not seen, and prints
-the mixture of the two readers, its temperature and its biases that suit what they said there: training/calibration.json is set with it.
-`--leave-out sources` trains on the authors' rows alone and judges that on every source of the pool.
+Without options it prints the table for weights/. `--leave-out authors` (half an hour on two cores) trains
+twice, each time without half of the authors, and judges each model on those it has not seen. It also prints
+the mixture of the two readers, their temperatures and the biases, that suits those rows best:
+training/calibration.json is set with it. `--leave-out sources` trains on the authors' rows alone and judges
+that on every source of the pool.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +21,12 @@ from engine import blas, models_dir
 from engine.router_model import LABELS, SCRIPTS, Reading, RouterModel, is_foreign
 from training import data, picture
 from training.lexical import softmax
-from training.train import Features, bar, begin, finish, row_weights, untrained
+from training.progress import bar
+from training.train import Features, begin, finish, row_weights, untrained
+from wire import JsonObject
+
+if TYPE_CHECKING:  # MLX may be imported only after blas.load()
+    from engine.encoder import Encoder
 
 TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
 LATENCY_ROUNDS = 200
@@ -51,13 +59,9 @@ def calibration_error(shares: np.ndarray, labels: np.ndarray, bins: int = 10) ->
 
 def confusion(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts, (true label, label read)."""
-    said = shares.argmax(axis=1)
-    return np.array(
-        [
-            [int(((labels == true) & (said == other)).sum()) for other in range(len(LABELS))]
-            for true in range(len(LABELS))
-        ]
-    )
+    counts = np.zeros((len(LABELS), len(LABELS)), int)
+    np.add.at(counts, (labels, shares.argmax(axis=1)), 1)
+    return counts
 
 
 def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -68,21 +72,20 @@ def figures(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": counts.trace() / len(labels),
         "macro-F1": float((2 * recall * precision / np.maximum(recall + precision, 1e-9)).mean()),
-        "traffic-weighted (80/10/10)": float(
-            sum(TRAFFIC[label] * recall[place] for place, label in enumerate(LABELS))
-        ),
+        "traffic-weighted (80/10/10)": float(recall @ [TRAFFIC[label] for label in LABELS]),
         "needless escalations per 100 MODERATE": 100 * (1 - recall[0]),
         **{f"recall {label}": recall[place] for place, label in enumerate(LABELS)},
         "expected calibration error": calibration_error(shares, labels),
     }
 
 
-def report(shares: np.ndarray, labels: np.ndarray, groupings: dict[str, Sequence[str]]) -> str:
-    """The table: each figure with its 95 % interval (rows drawn anew RESAMPLES times), confusions, and accuracy by group of each grouping."""
-    rng = np.random.default_rng(1)
-    drawn = [
-        figures(shares[rows], labels[rows]) for rows in rng.integers(0, len(labels), (RESAMPLES, len(labels)))
-    ]
+def report(shares: np.ndarray, labels: np.ndarray, groupings: Mapping[str, Sequence[str]]) -> str:
+    """The table: each figure with its 95 % interval, confusions, and accuracy by group of each grouping.
+
+    The intervals come from rows drawn anew RESAMPLES times.
+    """
+    draws = np.random.default_rng(1).integers(0, len(labels), (RESAMPLES, len(labels)))
+    drawn = [figures(shares[rows], labels[rows]) for rows in draws]
     lines = [f"{len(labels)} rows"]
     for name, value in figures(shares, labels).items():
         low, high = np.percentile([other[name] for other in drawn], [2.5, 97.5])
@@ -98,9 +101,8 @@ def report(shares: np.ndarray, labels: np.ndarray, groupings: dict[str, Sequence
         for group in sorted(set(groups)):
             of_group = right[np.array(groups) == group]
             low, high = interval(int(of_group.sum()), len(of_group))
-            lines.append(
-                f"{group or 'not noted':40}{len(of_group):8}{of_group.mean():10.3f}   {low:.3f} - {high:.3f}"
-            )
+            accuracy = f"{of_group.mean():10.3f}   {low:.3f} - {high:.3f}"
+            lines.append(f"{group or 'not noted':40}{len(of_group):8}{accuracy}")
     return "\n".join(lines)
 
 
@@ -115,8 +117,11 @@ def groupings(rows: list[data.Row]) -> dict[str, list[str]]:
 
 def fit_mixture(
     by_meaning: np.ndarray, by_letter: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> dict:
-    """How much each reader counts and a bias per label, by gradient descent on the weighted likelihood: one temperature for each reader."""
+) -> JsonObject:
+    """How much each reader counts, which is also its temperature, and a bias per label.
+
+    By gradient descent on the weighted likelihood.
+    """
     meaning, letter, bias = 1.0, 0.3, np.zeros(len(LABELS))
     wanted, share = np.eye(len(LABELS))[labels], (weights / weights.sum())[:, None]
     for _ in range(4000):
@@ -131,43 +136,38 @@ def fit_mixture(
     }
 
 
-def leave_authors_out(encoder) -> None:
+def leave_authors_out(encoder: "Encoder") -> None:
     """Train without each half of the authors, print how their rows fare, and the mixture that suits them."""
-    first, rows, said = data.first_step(), [], []
+    first, rows, logits = data.first_step(), [], []
     begun = begin(first, encoder, bar)
     for half in HALVES:
-        trained = finish(
-            begun, first, data.second_step([name for name in data.AUTHORS if name not in half]), encoder, bar
-        )
+        second = data.second_step([name for name in data.AUTHORS if name not in half])
+        trained = finish(begun, first, second, encoder, bar)
         unseen = [row for name in half for row in data.by_author(name)]
         rows += unseen
-        said.append(trained.logits(Features.of(unseen, encoder.token_ids)))
-    by_meaning, by_letter = (np.concatenate(logits) for logits in zip(*said, strict=True))
+        logits.append(trained.logits(Features.of(unseen, encoder.token_ids)))
+    by_meaning, by_letter = (np.concatenate(of_reader) for of_reader in zip(*logits, strict=True))
     labels = np.array([LABELS.index(row.label) for row in rows])
     foreign = np.array([is_foreign(Reading.of(list(row.turns))) for row in rows])
     mixtures, shares = {}, np.zeros(by_meaning.shape)
     for script, which in zip(SCRIPTS, (~foreign, foreign), strict=True):
-        mixtures[script] = mixture = fit_mixture(
-            by_meaning[which],
-            by_letter[which],
-            labels[which],
-            row_weights(np.array(rows, object)[which].tolist()),
-        )
-        shares[which] = softmax(
-            mixture["meaning"] * by_meaning[which]
-            + mixture["letter"] * by_letter[which]
-            + np.array(mixture["bias"])
-        )
+        meaning, letter = by_meaning[which], by_letter[which]
+        weights = row_weights([row for row, of_script in zip(rows, which, strict=True) if of_script])
+        mixtures[script] = mixture = fit_mixture(meaning, letter, labels[which], weights)
+        mixed = mixture["meaning"] * meaning + mixture["letter"] * letter + np.array(mixture["bias"])
+        shares[which] = softmax(mixed)
     print(f"{report(shares, labels, groupings(rows))}\n\n{json.dumps(mixtures)}")
 
 
-def leave_sources_out(encoder) -> None:
-    """Train the published encoder on the authors' rows alone, and print how the pool fares, doubtful labels included."""
+def leave_sources_out(encoder: "Encoder") -> None:
+    """Train the published encoder on the authors' rows alone and print how the pool fares.
+
+    Its doubtful labels are included.
+    """
     known = [row for name in data.AUTHORS for row in data.by_author(name)]
     unseen = data.sample(data.pool(doubtful=True), data.ROWS_PER_SOURCE_AND_LABEL)
-    trained = finish(
-        untrained(Features.of(known, encoder.token_ids).shapes, encoder), [], known, encoder, bar
-    )
+    begun = untrained(Features.of(known, encoder.token_ids).shapes, encoder)
+    trained = finish(begun, [], known, encoder, bar)
     features = Features.of(unseen, encoder.token_ids)
     by_meaning, _ = trained.logits(features)
     print(report(softmax(by_meaning), features.labels, {"source": [row.source for row in unseen]}))
@@ -186,21 +186,22 @@ def judge(model: RouterModel, name: str, list_wrong: bool) -> np.ndarray:
     shares = np.array([list(model.probabilities(list(row.turns)).values()) for row in rows])
     labels = np.array([LABELS.index(row.label) for row in rows])
     print(f"{name}: {report(shares, labels, groupings(rows))}\n")
-    for row, said, label in zip(rows, shares, labels, strict=True):
-        if list_wrong and said.argmax() != label:
-            print(f"{row.label} read as {LABELS[said.argmax()]} ({said.max():.2f}): {row.turns[-1][1][:120]}")
+    for row, share, label in zip(rows, shares, labels, strict=True):
+        if list_wrong and share.argmax() != label:
+            text = row.turns[-1][1][:120]
+            print(f"{row.label} read as {LABELS[share.argmax()]} ({share.max():.2f}): {text}")
     return confusion(shares, labels)
 
 
 def latency(model: RouterModel) -> None:
     """Print how long one classification takes, whole, for conversations of three lengths."""
     sentence = "could you tell me how the old harbour of the town was built and who paid for it"
-    asked = {
+    conversations = {
         "30 tokens": [("user", f"{sentence} {sentence}"[:150])],
         "200 tokens": [("user", f"{sentence}. " * 11)],
+        "2,000 tokens": [(("user", "assistant")[turn % 2], f"{sentence}. " * 22) for turn in range(5)],
     }
-    asked["2,000 tokens"] = [(("user", "assistant")[turn % 2], f"{sentence}. " * 22) for turn in range(5)]
-    for name, turns in asked.items():
+    for name, turns in conversations.items():
         took_ms = []
         for _ in range(LATENCY_ROUNDS):
             started = time.perf_counter()
@@ -211,45 +212,43 @@ def latency(model: RouterModel) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="Judge the routing classifier.")
-    options.add_argument(
+    options = _options()
+    blas.load()
+    if options.leave_out:
+        from engine.encoder import FOLDER, Encoder
+
+        encoder = Encoder(models_dir() / FOLDER)
+        (leave_authors_out if options.leave_out == "authors" else leave_sources_out)(encoder)
+        return
+    model = RouterModel.load(models_dir())
+    if options.latency:
+        latency(model)
+        return
+    counts = [judge(model, name, options.wrong and name != data.STRANGERS) for name in JUDGING]
+    title = f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as"
+    PICTURE.write_text(picture.confusion(counts[-1].tolist(), LABELS, title))
+    shown = PICTURE.relative_to(Path.cwd()) if PICTURE.is_relative_to(Path.cwd()) else PICTURE
+    print(f"confusions of {data.STRANGERS} drawn in {shown}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Judge the routing classifier.")
+    parser.add_argument(
         "--leave-out",
         choices=("authors", "sources"),
         help="train without some of the rows and judge on those",
     )
-    options.add_argument(
+    parser.add_argument(
         "--wrong",
         action="store_true",
         help="list the rows of the development and held-out files that are decided wrongly",
     )
-    options.add_argument(
+    parser.add_argument(
         "--latency",
         action="store_true",
         help="time single classifications instead; run it on a quiet machine",
     )
-    chosen = options.parse_args()
-    blas.load()
-    if chosen.leave_out:
-        from engine.encoder import FOLDER, Encoder
-
-        encoder = Encoder(models_dir() / FOLDER)
-        (leave_authors_out if chosen.leave_out == "authors" else leave_sources_out)(encoder)
-        return
-    model = RouterModel.load(models_dir())
-    if chosen.latency:
-        latency(model)
-        return
-    counts = [judge(model, name, chosen.wrong and name != data.STRANGERS) for name in JUDGING]
-    PICTURE.write_text(
-        picture.confusion(
-            counts[-1].tolist(),
-            LABELS,
-            f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as",
-        )
-    )
-    print(
-        f"confusions of {data.STRANGERS} drawn in {PICTURE.relative_to(Path.cwd()) if PICTURE.is_relative_to(Path.cwd()) else PICTURE}"
-    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

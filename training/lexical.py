@@ -3,6 +3,7 @@
 import numpy as np
 
 from engine.router_model import LABELS, LEXICAL_BUCKETS
+from training.progress import Progress
 
 ROUNDS, STEP, DECAY = 30, 0.5, 2e-6  # twice as many know the authors by heart
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
@@ -11,7 +12,7 @@ Features = list[tuple[np.ndarray, np.ndarray]]  # per row: buckets, weights
 
 
 class Sparse:
-    """Rows of (buckets, weights) as one long list, multiplied with a bucket-by-label matrix from either side."""
+    """Rows of (buckets, weights) as one long list, to multiply with a bucket-by-label matrix."""
 
     def __init__(self, features: Features):
         self._starts = np.concatenate([[0], np.cumsum([len(buckets) for buckets, _ in features])[:-1]])
@@ -20,7 +21,10 @@ class Sparse:
         self._row = np.repeat(np.arange(len(features)), [len(buckets) for buckets, _ in features])
 
     def times(self, matrix: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(matrix[self._buckets] * self._weights[:, None], self._starts, axis=0)
+        products: np.ndarray = np.add.reduceat(
+            matrix[self._buckets] * self._weights[:, None], self._starts, axis=0
+        )
+        return products
 
     def transposed_times(self, rows: np.ndarray) -> np.ndarray:
         columns = [
@@ -31,16 +35,17 @@ class Sparse:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def train(
-    features: Features, labels: np.ndarray, weights: np.ndarray, progress
+    features: Features, labels: np.ndarray, weights: np.ndarray, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (LEXICAL_BUCKETS, labels) and bias of the lexical reader, by Adam on all rows at once.
 
-    labels: indices into LABELS; weights: how much each row counts. progress: called with (round, of how many, loss).
+    labels: indices into LABELS; weights: how much each row counts. progress: called after each round.
     """
     rows, wanted = Sparse(features), np.eye(len(LABELS), dtype=np.float32)[labels]
     share = (weights / weights.sum())[:, None].astype(np.float32)

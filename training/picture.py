@@ -1,4 +1,7 @@
-"""A confusion matrix as a small SVG, written by hand: a plotting library would be the heaviest thing in the repository for one picture."""
+"""A confusion matrix as a small SVG, written by hand.
+
+A plotting library would be the heaviest thing in the repository, for one picture.
+"""
 
 from collections.abc import Sequence
 
@@ -6,31 +9,34 @@ CELL, LEFT, TOP = 110, 120, 60
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> str:
-    """An SVG of how rows of each label (down) were read (across): numbers, and a shade by their share of the row. counts[true][read]."""
+    """An SVG of how rows of each label (down) were read (across), each cell shaded by its share of the row.
+
+    counts: counts[true][read].
+    """
     width, height = LEFT + CELL * len(labels) + 20, TOP + CELL * len(labels) + 20
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="14">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        ' font-family="sans-serif" font-size="14">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="22" font-weight="bold">{title}</text>',
+        _text(LEFT, 22, title, 'font-weight="bold"'),
     ]
     for across, label in enumerate(labels):
-        parts.append(
-            f'<text x="{LEFT + CELL * (across + 0.5)}" y="{TOP - 10}" text-anchor="middle">{label}</text>'
-        )
+        parts.append(_text(LEFT + CELL * (across + 0.5), TOP - 10, label, 'text-anchor="middle"'))
     for down, (label, row) in enumerate(zip(labels, counts, strict=True)):
         middle = TOP + CELL * (down + 0.5)
-        parts.append(f'<text x="{LEFT - 10}" y="{middle + 5}" text-anchor="end">{label}</text>')
+        parts.append(_text(LEFT - 10, middle + 5, label, 'text-anchor="end"'))
         for across, count in enumerate(row):
-            share = count / max(1, sum(row))
-            hue = "46,125,50" if across == down else "198,40,40"
-            left, ink = LEFT + CELL * across, "white" if share > 0.5 else "black"
-            parts.append(
-                f'<rect x="{left}" y="{TOP + CELL * down}" width="{CELL}" height="{CELL}" fill="rgba({hue},{share:.3f})" stroke="#999"/>'
-            )
-            parts.append(
-                f'<text x="{left + CELL / 2}" y="{middle}" text-anchor="middle" fill="{ink}">{count}</text>'
-            )
-            parts.append(
-                f'<text x="{left + CELL / 2}" y="{middle + 20}" text-anchor="middle" fill="{ink}" font-size="12">{100 * share:.1f} %</text>'
-            )
+            left, top, share = LEFT + CELL * across, TOP + CELL * down, count / max(1, sum(row))
+            right_or_wrong = "46,125,50" if across == down else "198,40,40"
+            ink = f'text-anchor="middle" fill="{"white" if share > 0.5 else "black"}"'
+            parts += [
+                f'<rect x="{left}" y="{top}" width="{CELL}" height="{CELL}"'
+                f' fill="rgba({right_or_wrong},{share:.3f})" stroke="#999"/>',
+                _text(left + CELL / 2, middle, str(count), ink),
+                _text(left + CELL / 2, middle + 20, f"{100 * share:.1f} %", f'{ink} font-size="12"'),
+            ]
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _text(x: float, y: float, text: str, attributes: str) -> str:
+    return f'<text x="{x}" y="{y}" {attributes}>{text}</text>'

@@ -1,7 +1,7 @@
 """Fine-tuning of the encoder and its head in MLX: gentle steps, the embeddings left as they are.
 
-The embeddings stay frozen so that what goes into the repository is the change of six small layers, and so that words which no
-training row holds keep their meaning.
+The embeddings stay frozen so that what goes into the repository is the change of six small layers, and so
+that words which no training row holds keep their meaning.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import mlx.optimizers as optimizers
 import numpy as np
 
 from engine.router_model import LABELS, pooled_pair
+from training.progress import Progress
 
 WARM_UP_SHARE = 0.06
 LABEL_SMOOTHING = 0.05
@@ -79,11 +80,11 @@ def train(
     weights: np.ndarray,
     pace: Pace,
     seed: int,
-    progress,
+    progress: Progress,
 ) -> Tuned:
     """Tune a copy of `start` on token sequences and their shapes.
 
-    labels: indices into LABELS; weights: how much each row counts. progress: called with (step, of how many, loss).
+    labels: indices into LABELS; weights: how much each row counts. progress: called after each batch.
     """
     rng = np.random.default_rng(seed)
     lengths = np.array([len(sequence) for sequence, _ in sequences])
@@ -96,18 +97,16 @@ def train(
         part: optimizers.AdamW(rate, betas=[0.9, 0.98], weight_decay=0.01) for part, rate in rates.items()
     }
     frozen = {name: start.weights[name] for name in FROZEN}
-    wanted = np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(
-        LABELS
-    )
+    wanted = np.eye(len(LABELS), dtype=np.float32)[labels]
+    wanted = wanted * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(LABELS)
     plan = [batch for _ in range(pace.epochs) for batch in batches(lengths, rng)]
 
-    def loss(parts, batch):
+    def loss(parts: dict[str, dict[str, mx.array]], batch: list[int]) -> mx.array:
         pooled = pooled_pair({**frozen, **parts["body"]}, [sequences[row] for row in batch])
         inputs = mx.concatenate([pooled, mx.array(shapes[batch])], axis=1)
         logits = inputs @ parts["head"]["weight"] + parts["head"]["bias"]
-        likelihood = (mx.array(wanted[batch]) * (logits - mx.logsumexp(logits, axis=1, keepdims=True))).sum(
-            axis=1
-        )
+        log_shares = logits - mx.logsumexp(logits, axis=1, keepdims=True)
+        likelihood = (mx.array(wanted[batch]) * log_shares).sum(axis=1)
         return -(mx.array(weights[batch]) * likelihood).sum() / len(batch)
 
     loss_and_gradients = mx.value_and_grad(loss)
@@ -115,13 +114,13 @@ def train(
     for number, batch in enumerate(plan):
         share = min(1.0, (number + 1) / (WARM_UP_SHARE * len(plan))) * max(0.02, 1 - number / len(plan))
         value, gradients = loss_and_gradients(parts, batch)
-        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
+        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)  # type: ignore[no-untyped-call]  # MLX's own
         for part, stepper in steppers.items():
             stepper.learning_rate = rates[part] * share
             parts[part] = stepper.apply_gradients(gradients[part], parts[part])
         mx.eval(parts, [stepper.state for stepper in steppers.values()], value)
-        smooth_loss = value.item() if smooth_loss is None else 0.98 * smooth_loss + 0.02 * value.item()
+        loss_now = float(np.array(value))
+        smooth_loss = loss_now if smooth_loss is None else 0.98 * smooth_loss + 0.02 * loss_now
         progress(number + 1, len(plan), smooth_loss)
-    return Tuned(
-        {**frozen, **parts["body"]}, np.array(parts["head"]["weight"]), np.array(parts["head"]["bias"])
-    )
+    head = {name: np.array(array) for name, array in parts["head"].items()}
+    return Tuned({**frozen, **parts["body"]}, head["weight"], head["bias"])

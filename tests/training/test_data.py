@@ -1,4 +1,4 @@
-"""The rows the classifier learns from: the same every time, well formed, and apart from the rows it is judged on."""
+"""The rows the classifier learns from: the same every time, well formed, apart from those that judge it."""
 
 import random
 from xml.etree import ElementTree
