@@ -46,7 +46,7 @@ from routing.housekeeping import MetaRules
 from routing.router import Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
-from settings import model as settings
+from settings import loader
 from settings.reload import Reloader
 from telemetry import logs
 from telemetry.logs import fields
@@ -194,7 +194,7 @@ class Headstart:
 
 def create_app(config=None):
     """The WSGI application. config: a config.Config; None loads the configured file. Raises ConfigError."""
-    config, mistake = (config, None) if config else settings.load_or_last()
+    config, mistake = (config, None) if config else loader.load_or_last()
     logs.set_up(config)
     if mistake:
         log.error("Config rejected: %s", mistake)

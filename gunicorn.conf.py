@@ -15,10 +15,10 @@ from pathlib import Path
 
 from engine import supervisor
 from errors import ConfigError
-from settings import model as settings
+from settings import loader
 
 try:
-    _config = settings.load()
+    _config = loader.load()
 except ConfigError as error:
     sys.exit(f"headstart: {error}")
 
@@ -82,7 +82,7 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     headstart = worker.wsgi.extensions["headstart"]
     presence = headstart.parts.presence
-    signal.signal(signal.SIGHUP, lambda *_: None if _terminal_is_gone() else headstart.ask())
+    signal.signal(signal.SIGHUP, lambda *_: None if _terminal_is_gone() else headstart.request_reload())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def hanging_up_after(patience_s, stop):

@@ -16,7 +16,7 @@ from accounting import prices
 from accounting.budgets import local, midnight
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
 from errors import BadRequest, ConfigError
-from settings import model as settings
+from settings import loader
 from wire import usage as usages
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
@@ -47,7 +47,7 @@ def build(config):
 
 def cloud_of(config):
     """The (name, config.Provider) that answers where all goes to the cloud: the first of COMPLEX's chain that is not local. None without one."""
-    route = config.routes[config.decisions["COMPLEX"]]
+    route = config.routes[config.cloud_route]
     chain = config.routes[route.answer].chain if route.answer else route.chain
     return next(
         ((name, config.providers[name]) for name in chain if not prices.is_local(config.providers[name])),
@@ -199,7 +199,7 @@ def _plain(sums):
 def main():
     """Print what today and the last 7 days cost. Returns an exit status."""
     try:
-        ledger, costs = build(settings.load())
+        ledger, costs = build(loader.load())
         print(table(costs, datetime.now(UTC)))
         ledger.close()
     except (ConfigError, ArgumentError, LedgerUnreadable) as error:

@@ -216,9 +216,9 @@ class Run:
 
     def _find_live(self):
         # Imported here: reading the configuration takes packages that --help must do without.
-        from settings import model as settings
+        from settings import loader
 
-        config = settings.load()
+        config = loader.load()
         url, keys = self._options.url.rstrip("/").removesuffix("/v1"), config.server.api_keys
         if not servers.answers(url):
             self.tell(f"nothing answers at {url}: starting a Headstart of our own with {config.path.name}")

@@ -1,6 +1,6 @@
 """Which addresses belong to the open internet and which are the owner's own: the one notion of "local".
 
-It resolves no name; who has looked one up asks about each address found.
+It resolves no name; a caller that has resolved one checks each address found.
 """
 
 import ipaddress
@@ -16,9 +16,9 @@ _PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; some of it counts
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the open internet.
 
-    False for private, loopback, link-local, shared (CGNAT), multicast, reserved and documentation addresses. An IPv4
-    address in an IPv6 one (mapped, or behind NAT64) counts as itself. Python's own `is_global` is too kind to some of
-    these before 3.12.4. Raises ValueError for what is no address.
+    False for private, loopback, link-local, shared (CGNAT), multicast, reserved and documentation addresses.
+    An IPv4 address in an IPv6 one (mapped, or behind NAT64) counts as itself. Python's own `is_global` is too
+    kind to some of these before 3.12.4. Raises ValueError for what is no address.
     """
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):

@@ -1,7 +1,7 @@
-"""The kinds of provider there are: what each can be asked, and which settings it needs.
+"""The kinds of provider there are: what each can do, and which settings it needs.
 
-This is the one registry of kinds. A new kind is an entry here, a class in `providers.py` that names it, and its
-format in `wire/`. Nobody else asks a provider for its kind; they ask what it can do.
+This is the one registry of kinds. A new kind is an entry here, a class in `providers.py` that names it, and
+its format in `wire/`. Nobody else compares a provider's kind with a name; they ask what it can do.
 """
 
 import dataclasses
@@ -12,10 +12,12 @@ RESPONSES_SEARCH, CHAT_SEARCH, PAGE_SEARCH = "responses", "chat", "pages"
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a provider can be asked.
+    """What a provider can do.
 
-    responses: the Responses API, untouched. search: how it is asked to search the web, one of the words above; None: it
-    does not search. vision, tools: None where only the model knows. context_length: in tokens, None where it is not known.
+    responses: the Responses API, passed through untouched.
+    search: how it searches the web, one of the words above; None: it does not search.
+    vision, tools: None where only the model knows.
+    context_length: in tokens, None where it is not known.
     """
 
     chat: bool = True
@@ -32,9 +34,12 @@ class Capabilities:
 class Kind:
     """One kind of provider.
 
-    doc: a few words for the settings' list. capabilities: of any provider of this kind; what the owner's settings switch
-    on (`responses`) or choose (`search`) is the most it may be. searches: what `search` may be, the usual one first.
-    needs: the settings without which a provider is disabled. embedded: a model of ours, without an address.
+    doc: what a provider of it is, in a few words, for the settings' list and for messages.
+    capabilities: the most that any provider of this kind can do; the owner's settings switch some of it on
+    (`responses`) or choose (`search`).
+    searches: what `search` may be, the usual one first.
+    needs: the settings without which a provider is disabled.
+    embedded: a model of ours, without an address.
     """
 
     doc: str

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 import requests
 
 from errors import ConfigError
-from settings import model as settings
+from settings import loader
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.connection import CancelToken
@@ -29,7 +29,7 @@ class Health:
         self._providers = known_providers
         self._probes = probes
         self._classifier = _Asked(classifier)
-        primary = config.routes[config.decisions["MODERATE"]]
+        primary = config.routes[config.primary_route]
         self._primary = (config.routes[primary.answer] if primary.answer else primary).chain
 
     def report(self, fresh=False):
@@ -131,7 +131,7 @@ class _Asked:
 def main():
     """Print what the running server's /health says. Returns an exit status: 0 only when it is healthy."""
     try:
-        server = settings.load().server
+        server = loader.load().server
     except ConfigError as error:
         print(f"headstart: {error}", file=sys.stderr)
         return 1

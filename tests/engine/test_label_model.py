@@ -8,7 +8,7 @@ import pytest
 from engine import blas, label_model, models_dir, prepare
 from engine.label_model import LabelModel
 from errors import ConfigError
-from settings.model import load
+from settings.loader import load
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, ROOT, Server
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy import dates
 from proxy.prompts import Prompts, has_system, with_context, with_system
-from settings import model as settings_of
+from settings import loader
 from tests.support.fake_upstream import HANG_GUARD_S, data_event
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server, streamed_text
@@ -806,7 +806,7 @@ def test_an_enriched_turn_leaves_the_earlier_turns_alone(headstart, primary, clo
     ids=["no system message", "a system message"],
 )
 def test_from_minute_to_minute_the_upstream_sees_the_same_beginning(prompt, system):
-    prompts = Prompts(settings_of.load(ROOT / "config.yaml", {}))
+    prompts = Prompts(loader.load(ROOT / "config.yaml", {}))
     turns = [*system, user("one"), assistant("two"), user("three")]
     begun = datetime(2026, 3, 28, 9, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from errors import ConfigError
+from settings import loader, secrets
 from settings import model as config
 from tests.support.config_texts import GOOD, MISTAKES, RULE_MISTAKES, load, with_change, with_rules
 from tests.support.server import ROOT, Server
@@ -25,7 +26,7 @@ def test_what_is_not_said_has_its_default(tmp_path):
 
 
 def test_the_default_configuration_is_sound():
-    loaded = config.load(ROOT / "config.yaml", {})
+    loaded = loader.load(ROOT / "config.yaml", {})
 
     assert loaded.providers["local"].disabled is None
     assert loaded.providers["vllm"].disabled == "base_url is not set"
@@ -74,7 +75,7 @@ def test_a_file_that_is_not_there_is_named_in_full(tmp_path):
     with pytest.raises(
         ConfigError, match=re.escape(f"{tmp_path}/gone.yaml:0: config: No such file or directory")
     ):
-        config.load(tmp_path / "gone.yaml", {})
+        loader.load(tmp_path / "gone.yaml", {})
 
 
 def test_a_prompt_that_is_no_text_is_named(tmp_path):
@@ -205,7 +206,7 @@ def test_headstart_config_names_the_file_and_paths_are_relative_to_it(tmp_path):
         with_change("{chain: [near]}", "{chain: [near], system_prompt: prompts/my.md}")
     )
 
-    loaded = config.load(environ={"HEADSTART_CONFIG": str(tmp_path / "other.yaml")})
+    loaded = loader.load(environ={"HEADSTART_CONFIG": str(tmp_path / "other.yaml")})
 
     assert loaded.path == tmp_path / "other.yaml"
     assert loaded.resolve(loaded.log.file) == tmp_path / "app.log"
@@ -216,7 +217,7 @@ def test_a_relative_headstart_config_is_found_from_where_one_stands(tmp_path, mo
     (tmp_path / "other.yaml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
 
-    loaded = config.load(environ={"HEADSTART_CONFIG": "other.yaml"})
+    loaded = loader.load(environ={"HEADSTART_CONFIG": "other.yaml"})
 
     assert loaded.resolve(loaded.sessions.dir) == tmp_path / "sessions"
 
@@ -315,12 +316,12 @@ def test_each_value_knows_where_it_came_from(tmp_path):
     ],
 )
 def test_names_of_secrets_are_known(name):
-    assert config.looks_secret(name)
+    assert secrets.looks_secret(name)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "VLLM_URL", "model", "keyboard_layout", "author", "PORT"])
 def test_other_names_are_not_taken_for_secrets(name):
-    assert not config.looks_secret(name)
+    assert not secrets.looks_secret(name)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ def test_other_names_are_not_taken_for_secrets(name):
     ],
 )
 def test_secrets_within_a_text_are_masked(text, shown):
-    assert config.masked(text) == shown
+    assert secrets.masked(text) == shown
 
 
 # A file that has become faulty.
@@ -344,12 +345,12 @@ def test_secrets_within_a_text_are_masked(text, shown):
 def test_what_was_loaded_last_stands_in_for_a_file_that_has_become_faulty(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_CONFIG", str(tmp_path / "config.yaml"))
     (tmp_path / "config.yaml").write_text(GOOD)
-    loaded, mistake = config.load_or_last()
+    loaded, mistake = loader.load_or_last()
     assert mistake is None
 
     (tmp_path / "config.yaml").write_text("server: {prot: 1}\n")
 
-    last, mistake = config.load_or_last()
+    last, mistake = loader.load_or_last()
     assert last is loaded
     assert str(mistake) == "config.yaml:1: server.prot: unknown key, did you mean port?"
 
@@ -378,9 +379,8 @@ def started(folder, text, port, **environment):
 
 def test_a_broken_config_stops_the_start_and_leaves_nothing(tmp_path):
     with socket.socket() as taken:
-        taken.bind(
-            ("127.0.0.1", 0)
-        )  # bound and not listening: whoever tried to serve here would fail at that instead
+        # Bound and not listening: whoever tried to serve here would fail at that instead.
+        taken.bind(("127.0.0.1", 0))
         ended = started(tmp_path, with_change("backend: openai", "backend: llama"), taken.getsockname()[1])
 
     assert ended.returncode not in (0, None)

@@ -1,4 +1,4 @@
-"""A changed configuration takes effect while requests are served; a faulty one changes nothing and is reported."""
+"""A changed configuration takes effect while requests are served; a faulty one is reported, nothing more."""
 
 import copy
 import gc
@@ -18,8 +18,8 @@ import yaml
 import app
 from errors import ConfigError
 from routing.classifier import ClassifierFailed, MlxClassifier
+from settings import loader, reload
 from settings import model as settings
-from settings import reload
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server
 
@@ -41,11 +41,12 @@ class Owner:
         return copy.deepcopy(self.config)
 
     def saves(self, config, signum=signal.SIGHUP):
-        """Write the file, have it read, and return the keys that app.log then calls changed. signum: None to let it be noticed."""
-        config["sessions"] = {
-            **config.get("sessions", {}),
-            "max_count": next(_COUNTS),
-        }  # by this its line is known from others
+        """Write the file, have it read, and return the keys that app.log then calls changed.
+
+        signum: None to let the change be noticed.
+        """
+        # By this number its line is known from others.
+        config["sessions"] = {**config.get("sessions", {}), "max_count": next(_COUNTS)}
         line = self._reaction(
             yaml.safe_dump(config, sort_keys=False),
             signum,
@@ -67,9 +68,11 @@ class Owner:
 
     def line_after(self, told, pattern):
         """The first line beyond the first `told` characters of app.log that matches, awaited."""
-        found = lambda: [
-            line for line in self.server.log_text()[told:].split("\n")[:-1] if re.search(pattern, line)
-        ]
+
+        def found():
+            lines = self.server.log_text()[told:].split("\n")[:-1]
+            return [line for line in lines if re.search(pattern, line)]
+
         await_that(found, f"no line like {pattern!r}")
         return found()[0]
 
@@ -430,14 +433,14 @@ routes: {a: {chain: [near]}}
 @pytest.fixture
 def reloader(tmp_path):
     (tmp_path / "config.yaml").write_text(MINIMAL)
-    return reload.Reloader(Parts(settings.load(tmp_path / "config.yaml", {})))
+    return reload.Reloader(Parts(loader.load(tmp_path / "config.yaml", {})))
 
 
 def reloaded(reloader):
     """Have the reloader make the change, on a thread that ends with it; returns the new parts."""
     reloader.start()
     old = reloader.parts
-    reloader.ask()
+    reloader.request_reload()
     await_that(lambda: reloader.parts is not old and reloader.parts.done == ["start"], "nothing was reloaded")
     return reloader.parts
 
@@ -562,7 +565,7 @@ def test_a_change_that_cannot_take_effect_is_refused_and_leaves_the_parts_as_the
 
 def of(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
-    return settings.load(tmp_path / "config.yaml", {})
+    return loader.load(tmp_path / "config.yaml", {})
 
 
 def test_changed_keys_name_what_differs_and_no_values(tmp_path):

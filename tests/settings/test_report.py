@@ -1,4 +1,4 @@
-"""`make config` prints what is in effect and where it came from; config.schema.json tells editors what may be written."""
+"""`make config` prints what is in effect and where it came from; the schema tells editors what may be there."""
 
 import dataclasses
 import json
@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from settings import loader
 from settings import model as settings
 from settings import schema as config_schema
 from settings.report import report
@@ -22,7 +23,7 @@ VALIDATOR = jsonschema.Draft202012Validator(config_schema.schema())
 
 def loaded(folder, text, **environ):
     (folder / "config.yaml").write_text(text)
-    return settings.load(folder / "config.yaml", environ)
+    return loader.load(folder / "config.yaml", environ)
 
 
 def lines_of(text):
@@ -98,7 +99,11 @@ def test_no_secret_is_printed(tmp_path):
         """model: ${MODEL_SECRET}
     api_key: hush-upstream
     headers: {X-Anything: hush-header}
-    extra_body: {auth: {apiKey: hush-body}, url: 'https://me:hush-inner@host/', tail: '?token=hush-query', max_tokens: 7}""",
+    extra_body:
+      auth: {apiKey: hush-body}
+      url: 'https://me:hush-inner@host/'
+      tail: '?token=hush-query'
+      max_tokens: 7""",
     )
     text = (
         text.replace("https://far.example/v1", "https://me:hush-password@far.example/v1")
@@ -157,7 +162,8 @@ def test_the_schema_is_a_schema():
 def test_the_default_configuration_names_its_schema_and_fits_it():
     text = (ROOT / "config.yaml").read_text()
 
-    assert text.startswith(f"# yaml-language-server: $schema={config_schema.FILE.name}\n")
+    where = config_schema.FILE.relative_to(ROOT)
+    assert text.startswith(f"# yaml-language-server: $schema={where}\n")
     assert list(VALIDATOR.iter_errors(yaml.safe_load(text))) == []
 
 
@@ -178,7 +184,8 @@ def test_variables_may_stand_for_any_value():
 
 
 SEEN_BY_TYPE = re.compile(
-    r"unknown key|expected (text|a whole number|a number|true|a list|a mapping)|less than|more than|none of|is required|unknown decision"
+    r"unknown key|expected (text|a whole number|a number|true|a list|a mapping)|less than|more than|none of"
+    r"|is required|unknown decision"
 )
 
 

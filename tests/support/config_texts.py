@@ -1,6 +1,6 @@
 """A sound configuration as text, and every mistake that can be made in it with what is said about it."""
 
-from settings import model as config
+from settings import loader
 
 GOOD = """\
 server: {port: 9000}
@@ -30,7 +30,7 @@ routes:
 def load(folder, text, **environ):
     file = folder / "config.yaml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(file, environ)
+    return loader.load(file, environ)
 
 
 def with_change(old, new):

@@ -1,0 +1,262 @@
+"""What types and limits cannot say of a configuration: whether its names, addresses and files fit.
+
+Each function checks one section and fails at its first mistake. None of them compares a provider's kind with
+a name: what a kind needs and can do is in `settings.kinds`. This module reads no YAML and knows no lines.
+"""
+
+import re
+import zoneinfo
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from settings.kinds import KINDS, PAGE_SEARCH, Kind
+from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Route, pattern_of
+
+_LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
+_URL = re.compile(r"https?://[^/\s]+(/\S*)?")
+
+
+class Fail(Protocol):
+    """Raises ConfigError for a key, in the line where it stands. at: the key whose line is named instead."""
+
+    def __call__(self, key: str, message: str, *, at: str | None = None) -> NoReturn: ...
+
+
+def validate(config: Config, fail: Fail) -> None:
+    """Check a whole configuration, in the order of CHECKS. Fails for the first mistake."""
+    for check in CHECKS:
+        check(config, fail)
+
+
+def check_timezone(config: Config, fail: Fail) -> None:
+    if config.timezone == "local":
+        return
+    try:
+        zoneinfo.ZoneInfo(config.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        fail("timezone", f"'{config.timezone}' is no IANA time zone")
+
+
+def check_classifier(config: Config, fail: Fail) -> None:
+    classifier = config.classifier
+    if classifier.backend == "openai" and not classifier.base_url:
+        fail("classifier.base_url", "is required for the openai backend", at="classifier")
+    _check_url("classifier.base_url", classifier.base_url, fail)
+    if classifier.backend == "mlx":
+        _check_embedded_model("classifier.model", config, classifier.model, fail)
+    _check_file("classifier.prompt", config, classifier.prompt, fail)
+
+
+def _check_embedded_model(key: str, config: Config, model: str, fail: Fail) -> None:
+    if model in ("builtin", "smollm2") or model.count("/") == 1 or _beside(config, model).is_dir():
+        return
+    fail(key, f"'{model}' is neither builtin, smollm2, a folder nor a hub's owner/model")
+
+
+def check_decisions(config: Config, fail: Fail) -> None:
+    for decision, route in config.decisions.items():
+        key = f"decisions.{decision}"
+        if decision not in DECISIONS:
+            fail(key, f"unknown decision; known: {', '.join(DECISIONS)}")
+        if route not in config.routes:
+            fail(key, f"there is no route '{route}'")
+    missing = [decision for decision in DECISIONS if decision not in config.decisions]
+    if missing:
+        fail("decisions", f"no route for {', '.join(missing)}")
+
+
+# Providers.
+
+
+def check_providers(config: Config, fail: Fail) -> None:
+    for name, provider in config.providers.items():
+        key = f"providers.{name}"
+        _check_url(f"{key}.base_url", provider.base_url, fail)
+        _check_params(f"{key}.params", provider.params, fail)
+        _check_keys_of_kind(key, provider, fail)
+
+
+def _check_keys_of_kind(key: str, provider: Provider, fail: Fail) -> None:
+    """A key that means nothing to this kind may only have its default, as `make config` prints it."""
+    usual = Provider(provider.kind)
+    for name, message in _meaningless_keys(provider.kind):
+        if getattr(provider, name) != getattr(usual, name):
+            fail(f"{key}.{name}", message)
+
+
+def _meaningless_keys(name: str) -> Iterator[tuple[str, str]]:
+    """(key, why it means nothing) for the keys that do not go with a kind of provider."""
+    kind = KINDS[name]
+    if "model" not in kind.needs:
+        for key in ("model", "extra_body", "params", "prices", "embeddings"):
+            yield key, f"{_with_article(name)} provider has no model to be told this"
+    if not _reads_results(kind):
+        yield "pages", f"only {_kinds_that(_reads_results)} provider's results are read"
+    if not _has_a_choice(kind):
+        yield "search", f"only {_kinds_that(_has_a_choice)} provider can be asked in more than one way"
+
+
+def _reads_results(kind: Kind) -> bool:
+    return PAGE_SEARCH in kind.searches
+
+
+def _has_a_choice(kind: Kind) -> bool:
+    return len(kind.searches) > 1
+
+
+def _kinds_that(do: Callable[[Kind], bool]) -> str:
+    """The names of the kinds for which it is so, as in "an openai or a searxng"."""
+    return " or ".join(_with_article(name) for name, kind in KINDS.items() if do(kind))
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name.startswith(tuple('aeiou')) else 'a'} {name}"
+
+
+def check_embeddings(config: Config, fail: Fail) -> None:
+    marked = [name for name, provider in config.providers.items() if provider.embeddings]
+    if len(marked) > 1:
+        fail(f"providers.{marked[1]}.embeddings", f"'{marked[0]}' is marked for embeddings already")
+
+
+# Routes.
+
+
+def check_routes(config: Config, fail: Fail) -> None:
+    for name, route in config.routes.items():
+        key = f"routes.{name}"
+        if name == config.virtual_model:
+            fail(key, "has the name of the virtual model")
+        for index, provider in enumerate(route.chain):
+            _check_answers(f"{key}.chain[{index}]", config, provider, fail, at=f"{key}.chain")
+        if bool(route.chain) == bool(route.answer):
+            fail(key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
+        if route.context and not route.answer:
+            fail(f"{key}.context", "needs an answer route that uses what it finds")
+        if route.answer:
+            _check_answer(f"{key}.answer", config, name, fail)
+            _check_context(key, config, route, fail)
+        _check_file(f"{key}.system_prompt", config, route.system_prompt, fail)
+
+
+def _check_answers(key: str, config: Config, provider: str, fail: Fail, *, at: str | None = None) -> None:
+    """Whether there is such a provider, and one that answers."""
+    if provider not in config.providers:
+        fail(key, f"there is no provider '{provider}'", at=at)
+    capabilities = config.providers[provider].capabilities
+    if not capabilities.chat:
+        fail(key, f"'{provider}' {'searches and ' if capabilities.search else ''}answers nobody", at=at)
+
+
+def _check_answer(key: str, config: Config, name: str, fail: Fail) -> None:
+    """Whether the route that answers for this one has a chain of its own, and does not lead back here."""
+    passed, answer = [name], config.routes[name].answer
+    while answer in config.routes and answer not in passed:
+        passed.append(answer)
+        answer = config.routes[answer].answer
+    if answer in passed:
+        fail(key, f"is circular: {' -> '.join([*passed, answer])}")
+    if len(passed) != 2:
+        fail(key, f"there is no route '{config.routes[name].answer}' with a chain")
+
+
+def _check_context(route_key: str, config: Config, route: Route, fail: Fail) -> None:
+    """Whether a route with an answer route has a provider that searches for it."""
+    key, context = f"{route_key}.context", route.context
+    if not context:
+        fail(key, "is required beside an answer route", at=route_key)
+    if context not in config.providers:
+        fail(key, f"there is no provider '{context}'")
+    provider = config.providers[context]
+    if not provider.capabilities.search:
+        fail(key, f"'{context}' is {KINDS[provider.kind].doc} and cannot search")
+
+
+# Rules for model names.
+
+
+def check_models(config: Config, fail: Fail) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for index, rule in enumerate(config.models):
+        key = f"models[{index}]"
+        named = _names_of(rule)
+        if len(named) != 1 or not named[0][1]:
+            fail(key, "needs one of exact, prefix and regex")
+        [(kind, text)] = named
+        first = seen.setdefault((kind, text), index)
+        if first != index:
+            fail(key, f"{kind} '{text}' stands in models[{first}] already")
+        _check_destination(key, config, rule, fail)
+        _check_regex(f"{key}.regex", rule.regex, fail)
+        _check_params(f"{key}.params", rule.params, fail)
+
+
+def _names_of(rule: ModelRule) -> list[tuple[str, str]]:
+    """(kind, text) of what a rule says of a model's name."""
+    named = (("exact", rule.exact), ("prefix", rule.prefix), ("regex", rule.regex))
+    return [(kind, text) for kind, text in named if text is not None]
+
+
+def _check_destination(key: str, config: Config, rule: ModelRule, fail: Fail) -> None:
+    if bool(rule.provider) == bool(rule.route):
+        fail(key, "needs a provider or a route" + (", not both" if rule.route else ""))
+    if rule.provider:
+        _check_answers(f"{key}.provider", config, rule.provider, fail)
+    if rule.route and rule.route not in config.routes:
+        fail(f"{key}.route", f"there is no route '{rule.route}'")
+
+
+def _check_regex(key: str, regex: str | None, fail: Fail) -> None:
+    if not regex:
+        return
+    try:
+        pattern_of(regex)
+    except ValueError as error:
+        fail(key, f"'{regex}' is no RE2 pattern: {error}")
+
+
+# The rest.
+
+
+def check_ledger(config: Config, fail: Fail) -> None:
+    if not _LEDGER.match(config.ledger.url):
+        fail("ledger.url", "has to begin with sqlite:/// or postgresql://")
+
+
+def _check_params(key: str, params: Params, fail: Fail) -> None:
+    for name, floor in params.min.items():
+        if not isinstance(floor, (int, float)) or isinstance(floor, bool):
+            fail(f"{key}.min.{name}", "expected a number")
+
+
+def _check_url(key: str, url: str | None, fail: Fail) -> None:
+    if url and not _URL.fullmatch(url):
+        fail(key, f"'{url}' is no http(s) URL")
+
+
+def _check_file(key: str, config: Config, name: str | None, fail: Fail) -> None:
+    if not name:
+        return
+    try:
+        _beside(config, name).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        fail(key, f"'{name}' is not UTF-8")
+    except (OSError, ValueError) as error:
+        fail(key, f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _beside(config: Config, name: str) -> Path:
+    return config.path.parent / name
+
+
+CHECKS: tuple[Callable[[Config, Fail], None], ...] = (
+    check_timezone,
+    check_classifier,
+    check_decisions,
+    check_providers,
+    check_routes,
+    check_models,
+    check_ledger,
+    check_embeddings,
+)
