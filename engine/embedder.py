@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from engine.job import Job, OnCancel
+from engine.job import Job
 from errors import BadRequest, ProxyError, Unavailable
 
 if TYPE_CHECKING:  # both are heavy, and imported late
@@ -114,7 +114,9 @@ class Embedder:
         threading.Thread(target=self._own, name="embedder", daemon=True).start()
 
     def embed(
-        self, inputs: Sequence[str | list[int]], on_cancel: OnCancel = lambda cancel: None
+        self,
+        inputs: Sequence[str | list[int]],
+        on_cancel: Callable[[Callable[[], None]], None] = lambda cancel: None,
     ) -> "tuple[np.ndarray, int]":
         """(vectors, tokens): an array (inputs, 384) of float32, each row of length 1, and how many tokens
         were read, [CLS] and [SEP] included.
@@ -123,7 +125,7 @@ class Embedder:
         ids are of cl100k_base, as clients of OpenAI's models compute them, or, between 101 and 102 ([CLS] and
         [SEP]), of the model's own vocabulary. Of each input the first 254 word pieces are read, as
         sentence-transformers does with this model; the rest is left out without a word.
-        on_cancel: its function ends the waiting and the work.
+        on_cancel: is given a function to be called when the client goes, which ends the waiting and the work.
         Raises BadRequest for unknown token ids, Unavailable when too many are waiting or there is no model,
         Cancelled.
         """

@@ -4,12 +4,8 @@ It knows nothing of models, queues or limits: its kinds add what they want compu
 """
 
 import threading
-from collections.abc import Callable
 
 from errors import Cancelled
-
-# Takes a function to be called when the client has gone; calls it at once if that has happened already.
-OnCancel = Callable[[Callable[[], None]], None]
 
 
 class Job:

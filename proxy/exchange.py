@@ -58,9 +58,7 @@ class Exchange:
         self.verdict = None
         self.classification_step = None
         self.asking = None  # the Attempt by which a chat model was asked for the decision
-        self.enrichment_step = None
-        self.enrichment_ms = None
-        self.enrichment_cost_usd = None
+        self.search = None  # the SearchCall of its enrichment
         self.speculation_outcome = "off"
         self.speculative = None  # the speculative Attempt
         self.cancel_ms = None
@@ -117,6 +115,14 @@ class Exchange:
         self.attempts.append(attempt)
         self.on_cancel(attempt.cancel)
         return attempt
+
+    def searches(self, call):
+        """Note the search made for this request, a SearchCall."""
+        self.search = call
+
+    @property
+    def enrichment_ms(self):
+        return self.search and self.search.duration_ms
 
     def asks(self, attempt):
         """Note the call by which the decision is made, for the ledger."""
@@ -291,21 +297,18 @@ class Exchange:
     def _ledger_rows(self):
         """The upstream calls made for this request, as ledger.Calls; the cancelled speculation among them."""
         rows = [self._ledger_row(attempt) for attempt in (self.asking, *self.attempts) if attempt]
-        step = self.enrichment_step
-        if step and step["url"]:
-            outcome = (
-                ANSWERED if step["status"] == 200 else CANCELLED if step["error"] == "hung up" else FAILED
-            )
-            usage, cost = usages.parse_usage(step["usage"]), self.enrichment_cost_usd
+        search = self.search
+        if search and search.url:
+            outcome = ANSWERED if search.status == 200 else CANCELLED if search.cancelled else FAILED
             rows.append(
                 self._row(
-                    step["provider"],
-                    step["model"],
+                    search.provider,
+                    search.model,
                     outcome,
-                    step["started_ms"],
-                    step["duration_ms"],
-                    usage,
-                    cost,
+                    search.started_ms,
+                    search.duration_ms,
+                    usages.parse_usage(search.usage),
+                    search.cost_usd,
                 )
             )
         return rows
@@ -352,7 +355,8 @@ class Exchange:
         }
 
     def _steps(self):
-        steps = [step for step in (self.classification_step, self.enrichment_step) if step]
+        steps = [self.classification_step] if self.classification_step else []
+        steps += [self.search.session_step()] if self.search else []
         steps += [self._call(attempt) for attempt in self.attempts]
         return sorted(steps, key=lambda step: step["started_ms"])
 

@@ -228,7 +228,15 @@ class Pipeline:
         messages = with_system(_without_routes_told(exchange.body["messages"]), prompt)
         native = native and native.with_system(prompt)
         if plan.context:
-            context = self._enrichment.context_for(exchange, plan, date)
+            context = self._enrichment.find(
+                exchange.body,
+                plan,
+                date,
+                session=exchange.id,
+                on_cancel=exchange.on_cancel,
+                elapsed_ms=exchange.ms,
+                record=exchange.searches,
+            )
             messages = (
                 with_context(messages, context, in_system=has_system(exchange.body["messages"]))
                 if context

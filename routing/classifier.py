@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.job import OnCancel
 from routing import keyword_rules
 from routing.classifier_chat import ChatClassifier
 from routing.classifier_mlx import LoadInstruct, MlxClassifier, load_builtin
@@ -24,7 +23,7 @@ from settings.decisions import Decision
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.attempt import Attempt
-from upstream.connection import CancelToken
+from upstream.cancellation import CancelToken, OnCancel
 
 BUILTIN = "builtin"  # the trained model's short name
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts"

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.job import OnCancel
 from errors import Cancelled, HeadTimeout, ProxyError
 from providers import Provider
 from routing.decision import ClassifierFailed, Turn
 from settings import model as settings_model
 from settings.decisions import CLASSIFIED, Decision
 from upstream.attempt import Attempt
-from upstream.connection import POOL_SIZE, CancelToken
+from upstream.cancellation import CancelToken, OnCancel
+from upstream.connection import POOL_SIZE
 from wire import JsonObject, openai_chat
 
 # Of the last turn and of those before it, for a chat model.

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.job import Job, OnCancel
+from engine.job import Job
 from routing.decision import ClassifierFailed, Overloaded, Turn
 from upstream.attempt import Attempt
-from upstream.connection import CancelToken
+from upstream.cancellation import CancelToken, OnCancel
 
 MAX_WAITING = 64  # requests queued for the model; beyond it they are decided by rules at once
 # Whose turn has not come by then is decided by rules: of 32 at once p95 is to stay under 300 ms, and what has
