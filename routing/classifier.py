@@ -288,7 +288,7 @@ class ChatClassifier:
     def check(self, timeout_s, cancel_token):
         """Raises ClassifierFailed unless its server answers."""
         try:
-            self._provider.check(cancel_token, timeout_s)
+            self._provider.ping(cancel_token, timeout_s)
         except ProxyError as error:
             raise ClassifierFailed(error.message) from error
 
