@@ -1,5 +1,6 @@
-"""A provider of Anthropic's Messages API behind the OpenAI face: asked in its own words, in chains, pinned
-and as the primary that answers ahead.
+"""A provider of Anthropic's Messages API behind the OpenAI API.
+
+It is asked in its own format: in chains, pinned, and as the primary that answers ahead.
 """
 
 import json

@@ -1,5 +1,6 @@
-"""/health asks everybody at once and waits for nobody beyond its limit; /livez, /metrics and the model list
-touch nobody.
+"""/health asks everybody at once and waits for nobody beyond its limit.
+
+/livez, /metrics and the model list touch nobody.
 """
 
 import http.client
@@ -29,8 +30,9 @@ def get(server, path):
 
 
 class BlackHole:
-    """Takes connections and says nothing; `mute` does not even take them, with its queue full as behind a
-    firewall that drops.
+    """Takes connections and sends nothing.
+
+    `mute` does not even take them, with its queue full as behind a firewall that drops.
     """
 
     def __init__(self, mute=False):
@@ -219,8 +221,9 @@ def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_
     assert all(at - begun < health.CHECK_S + 2 for at, _ in answers)
     report = answers[0][1].json()
     assert {name: told["status"] for name, told in report["providers"].items()} == {
-        "main": "healthy", "silent": "unhealthy", "mute": "unhealthy", "third": "unhealthy", "fourth": "unhealthy",
-    }  # fmt: skip
+        "main": "healthy",
+        **dict.fromkeys(("silent", "mute", "third", "fourth"), "unhealthy"),
+    }
     assert health.CHECK_S * 1000 - 50 <= report["duration_ms"] < health.CHECK_S * 1000 + 2000
     assert silent.taken.qsize() <= 1, (
         "four callers, one question at a time: a second one when the first has been given up"
@@ -460,7 +463,8 @@ def test_head_is_answered_like_get_without_a_body(headstart):
 
 def test_the_metrics_count_requests_by_how_they_went(headstart, judge):
     counter = re.compile(
-        r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} ([\d.]+)$',
+        r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} '
+        r"([\d.]+)$",
         re.M,
     )
     headstart.request_line(headstart.chat().headers["X-Session-Id"])

@@ -1,5 +1,6 @@
-"""Background probes against servers on real sockets: how each kind is asked, what the breaker hears of it,
-and that nobody waits for a black hole.
+"""Background probes against servers on real sockets.
+
+How each kind is probed, what the breaker hears of it, and that nobody waits for a black hole.
 """
 
 import json
@@ -22,7 +23,10 @@ from upstream.probes import PAUSE_S, Probes, _Prober
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so
-TOKEN = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "k"}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n'
+TOKEN = (
+    b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "k"}, "finish_reason": "length"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
 REFUSAL = (503, {"error": {"message": "no"}})
 
 
