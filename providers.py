@@ -1,135 +1,163 @@
-"""The configured backends: what is sent to each, where, and how each is asked whether it is well.
+"""The configured backends: what is sent to each, where, and how each is probed.
 
-A provider shapes a request (its model name, its params, extra_body) and knows its endpoint; what happens on the wire is `attempt.py`'s
-and `upstream.py`'s. The embedded engine is an ordinary OpenAI-compatible server whose address changes when it is restarted
-and whose requests are checked first, since some bodies would kill it.
+A provider shapes a request (its model name, its params, its extra_body) and knows its endpoint. What happens
+on the wire is `upstream/`'s. The embedded engine is an ordinary OpenAI-compatible server whose address
+changes when it is restarted, and whose requests are checked first, since some bodies would kill it.
 """
 
-import dataclasses
 import time
-from typing import ClassVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from accounting import prices
 from engine import guard
 from engine.state import EngineDown, EngineState
-from errors import BadRequest, ConnectFailed, UpstreamStatus
+from errors import BadRequest, ConfigError, ConnectFailed, UpstreamStatus
+from settings import model as settings_of
 from upstream.admission import Admission
 from upstream.breaker import Breaker, Policy
-from upstream.connection import Upstream, read_some
-from wire import anthropic, anthropic_stream, openai_chat
+from upstream.cancellation import CancelToken
+from upstream.connection import Upstream
+from upstream.endpoint import CallTimeouts, DeepProbe, StreamDecoder
+from wire import JsonObject, anthropic, anthropic_stream, openai_chat
 from wire import usage as usages
 
-CHAT, MESSAGES = "/chat/completions", "/messages"
-HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = (
-    120.0,
-    60.0,
-)  # a home server may be silent through a long prefill; a cloud that is has lost the request
-EMBEDDED_CONCURRENT = (
-    8  # its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores)
-)
+CHAT, MESSAGES, MODELS = "/chat/completions", "/messages", "/models"
+# A home server may be silent through a long prefill; a cloud that is silent has lost the request.
+HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0
 ANTHROPIC_VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 8192  # the Messages API insists on a number; every current model may write as much
-MAX_ERROR_BYTES = 65536  # of a provider's error body that is read
-ENGINE_START_S = (
-    120.0  # how long a request waits for an engine that is starting (a first load from a slow disk)
-)
+ENGINE_START_S = 120.0  # how long a request waits for an engine that starts (a first load from a slow disk)
+# Models that Ollama only relays to its cloud, where each token is paid for.
+OLLAMA_CLOUD = (":cloud", "-cloud")
 
 
 class Provider:
-    """One OpenAI-compatible server, with its breaker and its door."""
+    """A configured server, with its connections, its breaker and its admission queue.
 
-    classes: ClassVar[dict[str, type["Provider"]]] = {}  # by kind, as each class names it
+    What it is by itself is a server of the OpenAI API that is never probed for a token. A kind of its own is
+    a subclass that names it, as in `class Mine(Provider, kind="mine")`, and is registered by that in
+    `settings/kinds.py`. It may override
 
-    def __init_subclass__(cls, *, kind: str, **kwargs):
+    - `usual_concurrent`, the calls at once where the owner sets no number, and `deep_probe`; - `build` and
+    `_credentials`, what it is made of and how it identifies us; - `url`, `body`, `native_body`, `speaks` and
+    `decoder`, where a request goes, what is sent and how the answer is read; - `ping` and `_ping_url`, how it
+    is probed without a token.
+    """
+
+    classes: ClassVar[dict[str, type["Provider"]]] = {}  # by kind
+    usual_concurrent: ClassVar[int | None] = None  # None: any number
+
+    def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Provider.classes[kind] = cls
 
-    def __init__(self, name, settings, policy=None):
-        """settings: config.Provider. policy: when its breaker opens, a breaker.Policy; None for the usual."""
+    def __init__(self, name: str, settings: settings_of.Provider, policy: Policy | None = None) -> None:
+        """policy: when its breaker opens; None for the usual one."""
         self.name = name
         self.settings = settings
         self.model = settings.model
         self.disabled = settings.disabled
-        self.is_local = prices.is_local(settings)
+        self.is_local: bool = prices.is_local(settings)
         self.capabilities = settings.capabilities
         self.upstream = Upstream({**self._credentials(), **settings.headers})
         self.breaker = Breaker(name, policy or Policy())
-        concurrent = settings.max_concurrent or (EMBEDDED_CONCURRENT if settings.is_embedded else None)
         self.admission = Admission(
             name,
-            max_concurrent=concurrent,
+            max_concurrent=settings.max_concurrent or self.usual_concurrent,
             max_queued=settings.max_queued,
             queue_timeout_s=settings.queue_timeout_s,
         )
 
     @classmethod
-    def build(cls, name, settings, policy, engine_dir):
+    def build(cls, name: str, settings: settings_of.Provider, policy: Policy, engine_dir: Path) -> Self:
         """A provider of this kind. engine_dir: the folder of the embedded engines' state files."""
         return cls(name, settings, policy)
 
-    def _credentials(self):
+    def _credentials(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.settings.api_key}"} if self.settings.api_key else {}
 
-    def url(self, path, cancel_token):
-        """The endpoint for an API path such as "/chat/completions". Raises ConnectFailed when there is none just now."""
+    # What it is sent, and where.
+
+    def url(self, path: str, cancel_token: CancelToken) -> str:
+        """The endpoint for an API path such as "/chat/completions".
+
+        Raises ConnectFailed when there is none just now.
+        """
         return self.settings.base_url.rstrip("/") + path
 
-    def body(self, client_body, rule=None, *, stream=True):
-        """What this provider is sent for a client's request: every field the client sent, unless the settings say otherwise.
+    def body(
+        self, client_body: JsonObject, rule: settings_of.ModelRule | None = None, *, stream: bool = True
+    ) -> JsonObject:
+        """The body for a client's request: every field the client sent, unless the settings say otherwise.
 
-        rule: the config.ModelRule that led here; it has the last word. stream: always ask for a stream with usage (an upstream notices a hang-up
-        only while it streams).
+        rule: the one that led here; it has the last word. stream: always ask for a stream with usage (an
+        upstream notices only while it streams that we are gone).
         """
         body = {**client_body, "model": self._model_for(client_body, rule)}
         if stream:
             body["stream"] = True
             body["stream_options"] = {**(client_body.get("stream_options") or {}), "include_usage": True}
-        return self._as_wished(body, rule)
+        return self._with_settings(body, rule)
 
-    def _as_wished(self, body, rule):
+    def speaks(self, api: str) -> bool:
+        """Whether it has a client's own API (a key of wire.native.NATIVE) besides chat completions."""
+        return api == "responses" and self.capabilities.responses
+
+    def native_body(self, body: JsonObject, rule: settings_of.ModelRule | None = None) -> JsonObject:
+        """The body for a request in an API of its own: what the client wrote, unless the settings say
+        otherwise.
+
+        rule: as for `body`.
+        """
+        return self._with_settings({**body, "model": self._model_for(body, rule), "stream": True}, rule)
+
+    def decoder(self) -> StreamDecoder:
+        """What turns this provider's stream events into OpenAI's; one for each answer."""
+        return openai_chat.Decoder()
+
+    def _with_settings(self, body: JsonObject, rule: settings_of.ModelRule | None) -> JsonObject:
         body = _shaped(body, self.settings.params, self.settings.extra_body)
         return _shaped(body, rule.params, rule.extra_body) if rule else body
 
-    def _model_for(self, client_body, rule):
+    def _model_for(self, client_body: JsonObject, rule: settings_of.ModelRule | None) -> str | None:
         """The owner's name for the model; where a rule sends many models here, the client's own."""
         if rule and rule.provider:
             return rule.model or client_body.get("model")
         return self.model
 
-    def timeouts(self, rule=None):
-        """The config.Timeouts of a call, `first_byte_s` filled in."""
+    # What a call may take, and what it costs.
+
+    def timeouts(self, rule: settings_of.ModelRule | None = None) -> CallTimeouts:
+        """The timeouts of a call. rule: the one that led here; its own timeouts replace the provider's."""
         timeouts = (rule and rule.timeouts) or self.settings.timeouts
-        if timeouts.first_byte_s is None:
-            timeouts = dataclasses.replace(
-                timeouts, first_byte_s=HOME_FIRST_BYTE_S if self.is_local else AWAY_FIRST_BYTE_S
-            )
-        return timeouts
+        first_byte_s = timeouts.first_byte_s
+        if first_byte_s is None:
+            first_byte_s = HOME_FIRST_BYTE_S if self.is_local else AWAY_FIRST_BYTE_S
+        return CallTimeouts(timeouts.connect_s, first_byte_s, timeouts.idle_s, timeouts.total_s)
 
-    def decoder(self):
-        """What turns this provider's stream events into OpenAI's; one for each answer."""
-        return openai_chat.Decoder()
+    def cost_usd(self, usage: usages.Usage | JsonObject | None) -> float | None:
+        """What a call costs, None where nobody knows.
 
-    def speaks(self, api):
-        """Whether it can be asked in a client's own API (a key of dialects.NATIVE), as well as in chat completions' words."""
-        return api == "responses" and self.capabilities.responses
-
-    def native_body(self, body, rule=None):
-        """What it is sent for a request in an API of its own: what the client wrote, unless the settings say otherwise. rule: as for `body`."""
-        return self._as_wished({**body, "model": self._model_for(body, rule), "stream": True}, rule)
-
-    def cost_usd(self, usage):
-        """What a call costs, None where nobody knows. usage: a usages.Usage, or the provider's own object, or None."""
+        usage: what it used, also as the provider's own object.
+        """
         if self.is_local and usage is not None:
             return 0.0
-        return prices.cost_usd(
-            self.settings, self.model, usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage)
-        )
+        used = usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage)
+        cost: float | None = prices.cost_usd(self.settings, self.model, used)
+        return cost
 
-    def check(self, cancel_token, timeout_s):
-        """Ask the server whether it is well. Raises a ProxyError that says what is wrong."""
-        self._knock(cancel_token, timeout_s, self.url(self.settings.health_path or "/models", cancel_token))
+    # How it is probed.
 
-    def _knock(self, cancel_token, timeout_s, url):
+    @property
+    def deep_probe(self) -> DeepProbe:
+        """Whether a probe may have it produce a token."""
+        return DeepProbe.NEVER
+
+    def ping(self, cancel_token: CancelToken, timeout_s: float) -> None:
+        """Ask the server for something that needs no model. Raises a ProxyError that says what is wrong."""
+        url = self._ping_url(cancel_token)
         response = self.upstream.call(cancel_token, "GET", url, connect_s=timeout_s, read_s=timeout_s)
         try:
             if response.status_code >= 400:
@@ -137,141 +165,160 @@ class Provider:
         finally:
             response.close()
 
+    def _ping_url(self, cancel_token: CancelToken) -> str:
+        return self.url(self.settings.health_path or MODELS, cancel_token)
+
 
 class OpenAIProvider(Provider, kind="openai"):
     """Any OpenAI-compatible server."""
 
+    @property
+    def deep_probe(self) -> DeepProbe:
+        """An Ollama is, unless its tokens are paid for or the owner has set a `health_path`."""
+        settings = self.settings
+        is_paid = bool(settings.prices and (settings.prices.input or settings.prices.output))
+        if settings.health_path or is_paid or settings.model.endswith(OLLAMA_CLOUD):
+            return DeepProbe.NEVER
+        return DeepProbe.IF_OLLAMA
+
 
 class SearxngProvider(Provider, kind="searxng"):
-    """The owner's own search engine, which answers nobody."""
+    """The owner's own search engine, which answers no chats."""
 
 
 class EmbeddedProvider(Provider, kind="mlx"):
     """The MLX engine child: supervised elsewhere, found through its state file."""
 
-    def __init__(self, name, settings, state_file, policy=None):
+    # Its tokens per second grow up to about 8 streams (20 alone, 70 with 8, 84 with 16, on two cores).
+    usual_concurrent = 8
+
+    def __init__(
+        self, name: str, settings: settings_of.Provider, state_file: Path, policy: Policy | None = None
+    ) -> None:
         super().__init__(name, settings, policy)
         self._state = EngineState(state_file)
 
     @classmethod
-    def build(cls, name, settings, policy, engine_dir):
+    def build(cls, name: str, settings: settings_of.Provider, policy: Policy, engine_dir: Path) -> Self:
         return cls(name, settings, engine_dir / f"{name}.json", policy)
 
-    def url(self, path, cancel_token):
+    def url(self, path: str, cancel_token: CancelToken) -> str:
         try:
             engine = self._state.wait_ready(ENGINE_START_S, cancel_token)
         except EngineDown as down:
             raise ConnectFailed(f"the engine is down: {down}") from down
-        return engine.base_url + path
+        return f"{engine.base_url}{path}"
 
-    def body(self, client_body, rule=None, *, stream=True):
+    def body(
+        self, client_body: JsonObject, rule: settings_of.ModelRule | None = None, *, stream: bool = True
+    ) -> JsonObject:
         return guard.checked(super().body(client_body, rule, stream=stream))
 
-    def check(self, cancel_token, timeout_s):
-        """A real one-token answer, since the engine's own /health lies."""
-        engine = self._state.read()
-        if engine.state != "ready":
-            raise ConnectFailed(
-                f"the engine is {engine.state}" + (f": {engine.reason}" if engine.reason else "")
-            )
-        body = openai_chat.dumps(
-            {
-                "model": "default_model",
-                "messages": [{"role": "user", "content": "ok"}],
-                "max_tokens": 1,
-                "stream": True,
-            }
-        )
-        url = engine.base_url + "/chat/completions"
-        response = self.upstream.call(cancel_token, "POST", url, body, connect_s=timeout_s, read_s=timeout_s)
-        try:
-            if response.status_code >= 400 or not read_some(response, cancel_token):
-                raise UpstreamStatus(response.status_code, {}, self.name)
-        finally:
-            response.close()
+    @property
+    def deep_probe(self) -> DeepProbe:
+        """It listens on its port also with a model that is stuck, so only a token proves that it is well."""
+        return DeepProbe.ALWAYS
 
 
 class AnthropicProvider(Provider, kind="anthropic"):
-    """A server of Anthropic's Messages API behind our OpenAI face."""
+    """A server of Anthropic's Messages API, which our clients need not speak."""
 
-    def _credentials(self):
+    def _credentials(self) -> dict[str, str]:
         return {"x-api-key": self.settings.api_key or "", "anthropic-version": ANTHROPIC_VERSION}
 
-    def url(self, path, cancel_token):
-        """The endpoint for chat, whichever way it is said, or for one below /messages. Raises BadRequest for what this API has not."""
+    def url(self, path: str, cancel_token: CancelToken) -> str:
+        """The endpoint for chat, whichever API asks for it, or for one below /messages.
+
+        Raises BadRequest for what this API has not.
+        """
         if path != CHAT and not path.startswith(MESSAGES):
-            raise BadRequest(
-                f"provider '{self.name}' speaks the Messages API, which has nothing like {path}",
-                param="model",
-            )
+            message = f"provider '{self.name}' speaks the Messages API, which has nothing like {path}"
+            raise BadRequest(message, param="model")
         return super().url(MESSAGES if path == CHAT else path, cancel_token)
 
-    def speaks(self, api):
+    def speaks(self, api: str) -> bool:
         return api == "messages"
 
-    def native_body(self, body, rule=None):
+    def native_body(self, body: JsonObject, rule: settings_of.ModelRule | None = None) -> JsonObject:
         return anthropic.without_unsigned_thinking(super().native_body(body, rule))
 
-    def body(self, client_body, rule=None, *, stream=True):
-        """`extra_body` is merged after the translation, so that the owner writes the API's native fields there. Raises BadRequest for what is no chat."""
+    def body(
+        self, client_body: JsonObject, rule: settings_of.ModelRule | None = None, *, stream: bool = True
+    ) -> JsonObject:
+        """As a Messages request.
+
+        `extra_body` is merged after the translation, so that the owner writes the API's native fields there.
+        Raises BadRequest for what is no chat.
+        """
         if "messages" not in client_body:
-            raise BadRequest(
-                f"provider '{self.name}' speaks the Messages API, which has no legacy completions",
-                param="model",
-            )
-        body = _shaped(
-            {**client_body, "model": self._model_for(client_body, rule), "stream": stream},
-            self.settings.params,
-            {},
-        )
+            message = f"provider '{self.name}' speaks the Messages API, which has no legacy completions"
+            raise BadRequest(message, param="model")
+        body = {**client_body, "model": self._model_for(client_body, rule), "stream": stream}
+        body = _shaped(body, self.settings.params, {})
         native = self.settings.extra_body
         if rule:
-            body, native = _shaped(body, rule.params, {}), merged(native, rule.extra_body)
-        return merged(anthropic.request_of(body, DEFAULT_MAX_TOKENS), native)
+            body, native = _shaped(body, rule.params, {}), _merged(native, rule.extra_body)
+        return _merged(anthropic.request_of(body, DEFAULT_MAX_TOKENS), native)
 
-    def decoder(self):
+    def decoder(self) -> StreamDecoder:
         return anthropic_stream.Decoder(created=int(time.time()))
 
-    def check(self, cancel_token, timeout_s):
-        self._knock(
-            cancel_token, timeout_s, super().url(self.settings.health_path or "/models", cancel_token)
-        )
+    def _ping_url(self, cancel_token: CancelToken) -> str:
+        return super().url(self.settings.health_path or MODELS, cancel_token)
 
 
-def build(config, engine_dir, previous=None):
+def build(
+    config: settings_of.Config, engine_dir: Path, previous: Mapping[str, Provider] | None = None
+) -> dict[str, Provider]:
     """All configured providers by name.
 
-    engine_dir: the folder of the engines' state files. previous: the providers of the configuration before; those whose settings are the same are
-    kept, with their connections, their breakers and who waits at their door.
+    engine_dir: the folder of the engines' state files. previous: the providers of the configuration before.
+    Those whose settings are the same are kept, with their connections, their breakers and who waits in their
+    queues.
+    Raises ConfigError for a kind that no class here names.
     """
-    rests = config.breaker
-    policy = Policy(rests.failures, rests.first_rest_s, rests.longest_rest_s)
-    made = {}
+    policy = Policy(
+        failures=config.breaker.failures,
+        first_cooldown_s=config.breaker.first_rest_s,
+        longest_cooldown_s=config.breaker.longest_rest_s,
+    )
+    built = {}
     for name, settings in config.providers.items():
         known = (previous or {}).get(name)
         if known is not None and known.settings == settings:
-            made[name] = known
+            built[name] = known
         else:
-            made[name] = Provider.classes[settings.kind].build(name, settings, policy, engine_dir)
-    return made
+            built[name] = _class_for(config, name).build(name, settings, policy, engine_dir)
+    return built
 
 
-def merged(body, extra):
-    """`extra` merged deeply into `body`; the owner's word wins over the client's."""
+def _class_for(config: settings_of.Config, name: str) -> type[Provider]:
+    kind = config.providers[name].kind
+    found = Provider.classes.get(kind)
+    if found is None:
+        key = f"providers.{name}.kind"
+        line = (config.origins[key].line if key in config.origins else None) or 0
+        raise ConfigError(config.path.name, line, key, f"nothing here serves a provider of kind '{kind}'")
+    return found
+
+
+def _merged(body: JsonObject, extra: Mapping[str, Any]) -> JsonObject:
+    """`extra` merged deeply into `body`; the owner's value wins over the client's."""
     out = {**body}
     for key, value in extra.items():
-        out[key] = (
-            merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
-        )
+        if isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = _merged(out[key], value)
+        else:
+            out[key] = value
     return out
 
 
-def _shaped(body, params, extra_body):
-    """A body with the owner's wishes applied: floors, what is set, what is merged in, and last what is dropped. params: a config.Params."""
+def _shaped(body: JsonObject, params: settings_of.Params, extra_body: Mapping[str, Any]) -> JsonObject:
+    """A body with the owner's settings: floors, then what is set, merged in, and last dropped."""
     for field, floor in params.min.items():
         if isinstance(body.get(field), (int, float)) and body[field] < floor:
             body = {**body, field: floor}
-    body = merged({**body, **params.set}, extra_body)
+    body = _merged({**body, **params.set}, extra_body)
     return (
         {field: value for field, value in body.items() if field not in params.drop} if params.drop else body
     )

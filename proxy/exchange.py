@@ -16,7 +16,7 @@ from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call
 from errors import ProxyError
 from session_logger import RawJSON
 from telemetry.logs import fields
-from upstream.attempt import NOTED_CHARS
+from upstream.attempt import RECORDED_CHARS
 from wire import openai_chat
 from wire import usage as usages
 from wire.turns import user_turns
@@ -380,7 +380,7 @@ class Exchange:
             "status": attempt.status,
             "finish_reason": attempt.finish_reason,
             "usage": attempt.usage,
-            "response_content": attempt.content[:NOTED_CHARS] if attempt is self.answering else None,
+            "response_content": attempt.content[:RECORDED_CHARS] if attempt is self.answering else None,
             "error": "hung up"
             if attempt.cancel_token.cancelled
             else attempt.failure and str(attempt.failure),

@@ -484,7 +484,7 @@ class Pipeline:
                 error=type(error).__name__,
             ),
         )
-        self._probes.soon(attempt.provider.name)
+        self._probes.trigger(attempt.provider.name)
 
     # 5 Reply.
 

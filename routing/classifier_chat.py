@@ -93,7 +93,7 @@ class ChatClassifier:
     def check(self, timeout_s: float, cancel_token: CancelToken) -> None:
         """Raises ClassifierFailed unless its server answers."""
         try:
-            self._provider.check(cancel_token, timeout_s)
+            self._provider.ping(cancel_token, timeout_s)
         except ProxyError as error:
             raise ClassifierFailed(error.message) from error
 

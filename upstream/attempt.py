@@ -1,8 +1,9 @@
-"""One try at one provider: start it, wait for its head, read its events, or hang up.
+"""One try at one provider: start it, wait for its head, read its events, or cancel it.
 
-The head is the first event that brings content. Whoever calls `head()` or the thread that `start()` was given reads up to there and stops;
-then `events()` reads on from the same response, so an attempt has one reader at a time and what arrives between waits in the socket.
-Cancelling is hanging up: `cancel()` shuts the socket down from any thread and nobody waits for the reader.
+The head is the first event that brings content. Whoever calls `head()`, or the thread that `start()` was
+given, reads up to there and stops. Then `events()` reads on from the same response, so an attempt has one
+reader at a time, and what arrives between waits in the socket. `cancel()` shuts the socket down from any
+thread, and nobody waits for the reader.
 
 It knows nothing of routes, clients or records.
 """
@@ -10,360 +11,327 @@ It knows nothing of routes, clients or records.
 import dataclasses
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Self
 
-from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
-from providers import MAX_ERROR_BYTES
-from telemetry import call_timing as timing
-from upstream.breaker import parse_retry_after
-from upstream.connection import CancelToken, read_some, read_whole, set_silence
-from wire import openai_chat, sse
+from errors import Cancelled, HeadTimeout, ProxyError, StreamBroken
+from settings.model import ModelRule
+from telemetry import call_timing
+from upstream.admission import Slot
+from upstream.answer import RECORDED_CHARS as RECORDED_CHARS  # for those who keep an attempt's `content`
+from upstream.answer import AnswerReader, AnswerSummary
+from upstream.breaker import Permit
+from upstream.cancellation import CancelToken
+from upstream.endpoint import Endpoint, EventChunk, NativeDecoder, StreamDecoder
+from wire import JsonObject, openai_chat
 from wire import usage as usages
-from wire.native import NATIVE
-
-NOTED_CHARS = 2000  # of an answer kept for the record
-DRAIN_S = 0.2  # after [DONE]: how long the end of the response may take before its connection is given up rather than pooled
+from wire.native import NATIVE, Native
 
 
 class Attempt:
     """A streamed call of an OpenAI completion endpoint."""
 
-    def __init__(self, provider, path, client_body, *, native=None, rule=None, slot=None, permit=None):
-        """provider: a providers.Provider. path: such as "/chat/completions". client_body: the request before the provider shapes it.
+    def __init__(
+        self,
+        provider: Endpoint,
+        path: str,
+        client_body: JsonObject,
+        *,
+        native: Native | None = None,
+        rule: ModelRule | None = None,
+        slot: Slot | None = None,
+        permit: Permit | None = None,
+    ) -> None:
+        """path: such as "/chat/completions". client_body: the request before the provider shapes it.
 
-        native: a dialects.Native, which is what a provider that speaks its API is asked instead. rule: the config.ModelRule that led here.
-        slot: an admission.Slot, released when the attempt has ended. permit: a breaker.Permit, told what came of it. Each may be None.
+        native: what a provider that speaks the client's own API is sent instead. rule: the one that led here.
+        slot: released when the attempt has ended. permit: hears what came of it.
         """
         self.provider = provider
         self.client_body = client_body
         self.native = native if native and provider.speaks(native.api) else None
-        self.path = NATIVE[native.api].path if self.native else path
+        self.path = NATIVE[self.native.api].path if self.native else path
         self.queued_ms = slot.queued_ms if slot else 0
+        self.sent_body: JsonObject | None = None  # what went out, once it has
+        self.url: str | None = None
+        self.cancel_token = CancelToken()
+        self.started_at = time.monotonic()
+        self.head_at: float | None = None  # when the first content arrived
+        self.ended_at: float | None = None
+        self.status: int | None = None  # the provider's HTTP status; None before its headers
+        self.failure: ProxyError | None = None  # what it ended with
+        self.saw_done = False
         self._rule = rule
         self._slot = slot
         self._permit = permit
         self._timeouts = provider.timeouts(rule)
-        self._decoder = NATIVE[native.api].decoder(int(time.time())) if self.native else provider.decoder()
-        self.sent_body = None  # what went out, a dict, once it has
-        self.cancel_token = CancelToken()
-        self.started_at = time.monotonic()
-        self.head_at = None  # when the first content arrived; None before
-        self.ended_at = None
-        self.status = None  # the provider's HTTP status; None before its headers
-        self.failure = None  # the ProxyError it ended with
-        self.url = None
-        self.usage = None  # as the provider told it
-        self.finish_reason = None  # of the first choice
-        self.saw_done = False
-        self._timing = None
-        self._pieces = 0  # chunks with content, of about one token each
-        self._said = []
-        self._said_chars = 0
-        self._settled = threading.Event()  # head in hand, or failed
-        self._buffered = []  # (event, chunk) up to and including the head
-        self._response = None
-        self._parser = sse.Parser()
+        self._native_decoder: NativeDecoder | None = (
+            NATIVE[self.native.api].decoder(int(time.time())) if self.native else None
+        )
+        self._decoder: StreamDecoder = self._native_decoder or provider.decoder()
+        self._summary = AnswerSummary()
+        self._resolved = threading.Event()  # head in hand, or failed
+        self._buffered: list[EventChunk] = []  # up to and including the head
+        self._reader: AnswerReader | None = None
         self._runs_elsewhere = False
-        self._reading = (
-            threading.Lock()
-        )  # held by whoever reads the response, so that nobody closes it under them
+        # Held by whoever reads the response, so that nobody closes it under them.
+        self._reading = threading.Lock()
 
     # Before the head.
 
-    def start(self, executor):
+    def start(self, executor: Executor) -> Self:
         """Reach for the head on another thread. Returns at once."""
         self._runs_elsewhere = True
         executor.submit(self._reach_head)
         return self
 
-    def head(self):
+    def head(self) -> None:
         """Wait until the first content is in hand.
 
-        Raises what the attempt failed with: Cancelled after cancel(), ConnectFailed, UpstreamStatus, HeadTimeout when `timeouts.first_byte_s`
-        passed (generous, since a long prefill is silent), StreamBroken; BadRequest if the provider can't be sent such a request.
+        Raises what the attempt failed with: Cancelled after cancel(), ConnectFailed, UpstreamStatus,
+        HeadTimeout when `timeouts.first_byte_s` passed (generous, since a long prefill is silent),
+        StreamBroken; BadRequest if the provider can't be sent such a request.
         """
         if self._runs_elsewhere:
-            self._settled.wait()
+            self._resolved.wait()
         else:
             self._reach_head()
-        if self.cancel_token.cancelled:
+        if self.cancelled:
             raise Cancelled("hung up")
         if self.failure:
             raise self.failure
 
-    def cancel(self):
-        """Hang up, from any thread. The upstream sees it at once; whoever waits for the head is let go with Cancelled."""
+    def cancel(self) -> None:
+        """Cancel the call, from any thread.
+
+        The upstream sees it at once; whoever waits for the head gets Cancelled.
+        """
         self.cancel_token.cancel()
-        self._settled.set()
+        self._resolved.set()
         self._close_unread()
         self._end()
 
-    def close(self):
-        """Hang up what nobody has read to its end; nothing to do for an attempt that has ended."""
+    def close(self) -> None:
+        """Cancel what nobody has read to its end; nothing to do for an attempt that has ended."""
         if self.ended_at is None:
             self.cancel()
 
-    def _end(self):
-        """Note the end and give the slot back; the first time counts."""
-        if self.ended_at is None:
-            self.ended_at = time.monotonic()
-            if self._timing:
-                self._timing.ended()
-        if self._slot:
-            self._slot.release()
-        if self._permit:
-            self._permit.dropped()  # unless it has been told before
-
-    def _close_unread(self):
-        """Let go of a response that was hung up with its head in hand and that nobody will read on; a reader does that itself."""
-        if self._reading.acquire(blocking=False):
-            try:
-                if self._response is not None:
-                    self._response.close()
-            finally:
-                self._reading.release()
+    @property
+    def cancelled(self) -> bool:
+        return self.cancel_token.cancelled
 
     @property
-    def failed(self):
-        return self._settled.is_set() and self.failure is not None and not self.cancel_token.cancelled
+    def failed(self) -> bool:
+        return self._resolved.is_set() and self.failure is not None and not self.cancelled
 
-    def _reach_head(self):
+    def _reach_head(self) -> None:
         try:
             with self._reading:
-                self._open()
-                self._read_to_head()
+                self._read_to_head(self._send())
             if self._permit:
                 self._permit.succeeded()
         except ProxyError as error:
             self._fail(error)
         except Exception as error:  # the edge of a worker thread: whatever it is, the waiter must hear of it
-            self._fail(StreamBroken("its answer could not be read"))
-            self.failure.__cause__ = error
+            broken = StreamBroken("its answer could not be read")
+            broken.__cause__ = error
+            self._fail(broken)
         finally:
-            self._settled.set()
-            if self.cancel_token.cancelled:
+            self._resolved.set()
+            if self.cancelled:
                 self._close_unread()
 
-    def _open(self):
-        if self.cancel_token.cancelled:
+    def _send(self) -> AnswerReader:
+        """Send the request and return the reader of an answer that is no refusal."""
+        if self.cancelled:
             raise Cancelled("hung up")
         provider, native = self.provider, self.native
-        self.sent_body = (
-            provider.native_body(native.body, self._rule)
-            if native
-            else provider.body(self.client_body, self._rule)
-        )
+        if native:
+            self.sent_body = provider.native_body(native.body, self._rule)
+        else:
+            self.sent_body = provider.body(self.client_body, self._rule)
         payload = openai_chat.dumps(self.sent_body)
-        self._timing = timing.clock_for(provider.name, self.model, payload)
+        self._summary.timing = call_timing.clock_for(provider.name, self.model, payload)
         self.url = provider.url(self.path, self.cancel_token)
-        limits = {"connect_s": self._timeouts.connect_s, "read_s": self._left(self._head_s)}
-        self._response = provider.upstream.call(
-            self.cancel_token, "POST", self.url, payload, **limits, headers=native and native.headers
+        response = provider.upstream.call(
+            self.cancel_token,
+            "POST",
+            self.url,
+            payload,
+            connect_s=self._timeouts.connect_s,
+            read_s=self._left_s(self._head_s),
+            headers=native.headers if native else None,
         )
-        self.status = self._response.status_code
-        if self.status >= 300:
-            raise self._refusal()
+        reader = AnswerReader(response, self.cancel_token, provider.name, self._decoder, self._summary)
+        self._reader, self.status = reader, reader.status
+        if reader.status >= 300:
+            raise reader.refusal()
+        return reader
 
-    def _refusal(self):
-        body = read_whole(self._response, self.cancel_token, max_bytes=MAX_ERROR_BYTES, truncate=True)
-        try:
-            told = openai_chat.error_of(openai_chat.json.loads(body))
-        except ValueError:
-            told = None
-        retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
-        return UpstreamStatus(
-            self.status if self.status >= 400 else 502, told or {}, self.provider.name, retry_after_s
-        )
-
-    def _read_to_head(self):
-        if "json" in self._response.headers.get("Content-Type", ""):
-            self._buffered = [self._whole_answer()]
+    def _read_to_head(self, reader: AnswerReader) -> None:
+        if reader.is_json:
+            if self.native:
+                raise StreamBroken("it did not stream its answer")
+            self._buffered = [reader.whole()]
             self.head_at = time.monotonic()
             return
-        while True:
-            set_silence(self._response, self._left(self._head_s))
-            events = self._read()
+        while self.head_at is None:
+            reader.set_silence(self._left_s(self._head_s))
+            events = reader.read()
             if events is None:
                 raise StreamBroken("it ended its answer without any content")
-            for event, chunk in self._decoded(events):
+            for event, chunk in events:
                 self._buffered.append((event, chunk))
-                if self.head_at is None and (
-                    (chunk and openai_chat.has_content(chunk)) or event.is_done
-                ):  # an empty answer is an answer
+                # [DONE] counts as well: an empty answer is an answer.
+                if self.head_at is None and ((chunk and openai_chat.has_content(chunk)) or event.is_done):
                     self.head_at = time.monotonic()
-            if self.head_at is not None:
-                return
-
-    def _whole_answer(self):
-        """An upstream that does not stream: its answer as if it were one event."""
-        if self.native:
-            raise StreamBroken("it did not stream its answer")
-        body = read_whole(self._response, self.cancel_token)
-        try:
-            answer = openai_chat.parse_chunk(body)
-        except (ValueError, RecursionError) as error:
-            raise StreamBroken("it sent something that is no completion") from error
-        self._check(answer)
-        if not answer.get("choices"):
-            raise StreamBroken("it answered without choices")
-        chunk = openai_chat.chunk_of(answer)
-        self._note(chunk)
-        return sse.Event(sse.event(openai_chat.dumps(chunk)), b""), chunk
 
     # From the head on.
 
-    def events(self):
-        """Yield (event, chunk) from the first one on; chunk is None for comments and for [DONE].
+    def events(self) -> Iterator[EventChunk]:
+        """Yield (event, chunk) from the first one on, once `head()` has returned.
 
-        Ends after [DONE] or where the upstream closed; `saw_done` tells which. Raises Cancelled, StreamBroken, HeadTimeout (silence beyond
-        `timeouts.idle_s`, or `timeouts.total_s` passed).
+        Ends after [DONE] or where the upstream closed; `saw_done` tells which. Raises Cancelled,
+        StreamBroken, HeadTimeout (silence beyond `timeouts.idle_s`, or `timeouts.total_s` passed).
         """
+        reader = self._reader
+        if reader is None:
+            raise RuntimeError("events() before head()")
         try:
             with self._reading:
-                yield from self._events()
+                yield from self._events(reader)
         except ProxyError as error:
             self._fail(error)
             raise
         finally:
             if not self.saw_done:
-                self._response.close()
+                reader.close()
             self._end()
 
-    def broke_off(self):
-        """The StreamBroken of an answer that ended without being complete, noted as what this attempt failed with. Its reader knows what complete means."""
-        self.failure = StreamBroken(f"provider '{self.provider.name}' broke off its answer")
-        return self.failure
-
-    def _events(self):
+    def _events(self, reader: AnswerReader) -> Iterator[EventChunk]:
         for event, chunk in self._buffered:
             yield event, chunk
             if event.is_done or event.data == b"":
-                return self._finish()
+                return self._finish(reader)
         timeouts = self._timeouts
-        set_silence(self._response, timeouts.idle_s)
+        reader.set_silence(timeouts.idle_s)
         while True:
             if timeouts.total_s:
-                set_silence(self._response, min(timeouts.idle_s, self._left(timeouts.total_s)))
-            events = self._read()
+                reader.set_silence(min(timeouts.idle_s, self._left_s(timeouts.total_s)))
+            events = reader.read()
             if events is None:
                 return None
-            for event, chunk in self._decoded(events):
+            for event, chunk in events:
                 yield event, chunk
                 if event.is_done:
-                    return self._finish()
+                    return self._finish(reader)
 
-    def _finish(self):
-        """Read the response to its end so that its connection can serve again, unless it goes on after [DONE]."""
+    def _finish(self, reader: AnswerReader) -> None:
         self.saw_done = True
-        deadline = time.monotonic() + DRAIN_S
-        try:
-            set_silence(self._response, DRAIN_S)
-            while read_some(self._response, self.cancel_token):
-                if time.monotonic() > deadline:
-                    return self._response.close()
-        except UpstreamError:
-            self._response.close()
+        reader.drain()
 
-    def _read(self):
-        """The next events, None at the end of the stream."""
-        data = read_some(self._response, self.cancel_token)
-        if data:
+    def broke_off(self) -> StreamBroken:
+        """The error of an answer that ended without being complete, noted as what this attempt failed with.
+
+        Its reader knows what complete means.
+        """
+        self.failure = StreamBroken(f"provider '{self.provider.name}' broke off its answer")
+        return self.failure
+
+    # The end.
+
+    def _fail(self, error: ProxyError) -> None:
+        self.failure = error
+        if self._reader is not None:
+            self._reader.close()
+        if self._permit:
+            self._permit.failed(error, error.retry_after_s)
+        self._end()
+
+    def _end(self) -> None:
+        """Note the end and give the slot back; the first time counts."""
+        if self.ended_at is None:
+            self.ended_at = time.monotonic()
+            if self._summary.timing:
+                self._summary.timing.ended()
+        if self._slot:
+            self._slot.release()
+        if self._permit:
+            self._permit.dropped()  # unless it was reported on before
+
+    def _close_unread(self) -> None:
+        """Close a response that was cancelled with its head in hand and that nobody will read on.
+
+        A reader does that itself.
+        """
+        if self._reading.acquire(blocking=False):
             try:
-                return self._parser.feed(data)
-            except ValueError as error:
-                raise StreamBroken(str(error)) from error
-        last = self._parser.flush()
-        return [last] if last else None
+                if self._reader is not None:
+                    self._reader.close()
+            finally:
+                self._reading.release()
 
-    def _decoded(self, events):
-        """Yield (event, chunk) for a provider's own events, each checked and noted."""
-        for raw in events:
-            try:
-                pairs = self._decoder.decode(raw)
-            except (ValueError, RecursionError) as error:
-                raise StreamBroken("it sent something that is no completion") from error
-            for event, chunk in pairs:
-                if chunk is not None:
-                    self._check(chunk)
-                    self._note(chunk)
-                yield event, chunk
-
-    def _check(self, chunk):
-        error = None if "choices" in chunk and "error" not in chunk else openai_chat.error_of(chunk)
-        if error:
-            raise _told_in_stream(error, self.provider.name)
-
-    def _note(self, chunk):
-        """Keep for the record what a chunk says: usage, the first choice's end, the beginning of its text."""
-        self.usage = chunk.get("usage") or self.usage
-        self._pieces += openai_chat.has_content(chunk)
-        self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
-        if self._timing:
-            self._timing.received(openai_chat.spoken(chunk))
-        if self._said_chars < NOTED_CHARS:
-            said = openai_chat.spoken(chunk)
-            self._said.append(said)
-            self._said_chars += len(said)
+    # What it was, for the record.
 
     @property
-    def native_answer(self):
-        """The whole answer in the client's own API, once it has been read; for an attempt that was asked natively."""
-        return self._decoder.answer
+    def connected_at(self) -> float | None:
+        """Monotonic, when its connection was ready to take the request."""
+        return self.cancel_token.connected_at
 
     @property
-    def model(self):
-        """The name of the model that was asked for."""
+    def usage(self) -> JsonObject | None:
+        """The provider's own usage object."""
+        return self._summary.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Of the first choice."""
+        return self._summary.finish_reason
+
+    @property
+    def content(self) -> str:
+        """The beginning of what was answered, at least RECORDED_CHARS of it if there was as much."""
+        return self._summary.content
+
+    @property
+    def native_answer(self) -> JsonObject | None:
+        """The whole answer in the client's own API, once it has been read; None for a call in another API."""
+        return self._native_decoder.answer if self._native_decoder else None
+
+    @property
+    def model(self) -> str:
+        """The name of the model in the request as it was sent."""
         return (self.sent_body or {}).get("model") or self.provider.model
 
     @property
-    def used(self):
-        """The usages.Usage of this call: as the provider told it, else counted from what went out and came in; nothing for a call that was refused."""
-        told = usages.parse_usage(self.usage)
-        if told:
-            return told
-        if self.sent_body is None or self.cancel_token.connected_at is None or (self.status or 200) >= 300:
+    def used(self) -> usages.Usage:
+        """As the provider reported it, else an estimate of what went out and came in.
+
+        Nothing for a call that was refused.
+        """
+        reported: usages.Usage | None = usages.parse_usage(self.usage)
+        if reported:
+            return reported
+        if self.sent_body is None or self.connected_at is None or (self.status or 200) >= 300:
             return usages.Usage()
-        counted, begun = (
-            usages.estimate_usage(self.sent_body, self._pieces),
-            usages.parse_usage(self._decoder.usage),
-        )
-        return (
-            dataclasses.replace(
-                begun, output_tokens=max(begun.output_tokens, counted.output_tokens), estimated=True
-            )
-            if begun
-            else counted
-        )
+        estimated: usages.Usage = usages.estimate_usage(self.sent_body, self._summary.pieces)
+        begun: usages.Usage | None = usages.parse_usage(self._decoder.usage)
+        if not begun:
+            return estimated
+        output_tokens = max(begun.output_tokens, estimated.output_tokens)
+        return dataclasses.replace(begun, output_tokens=output_tokens, estimated=True)
+
+    # Its limits.
 
     @property
-    def content(self):
-        """The beginning of what was answered, at least NOTED_CHARS of it if there was as much."""
-        return "".join(self._said)
-
-    @property
-    def _head_s(self):
+    def _head_s(self) -> float:
         timeouts = self._timeouts
         return min(timeouts.first_byte_s, timeouts.total_s or timeouts.first_byte_s)
 
-    def _left(self, limit_s):
-        left = self.started_at + limit_s - time.monotonic()
-        if left <= 0:
+    def _left_s(self, limit_s: float) -> float:
+        """What is left of a limit that began with the attempt. Raises HeadTimeout when nothing is."""
+        left_s = self.started_at + limit_s - time.monotonic()
+        if left_s <= 0:
             raise HeadTimeout(f"no answer within {limit_s:g} s")
-        return left
-
-    def _fail(self, error):
-        self.failure = error
-        if self._response is not None:
-            self._response.close()
-        if self._permit:
-            self._permit.failed(error, getattr(error, "retry_after_s", None))
-        self._end()
-
-
-def _told_in_stream(error, provider):
-    """A provider's error event as an exception; its code is a status where it is one."""
-    code = error.get("code")
-    if isinstance(code, int) and 400 <= code < 600:
-        return UpstreamStatus(code, error, provider)
-    broken = StreamBroken(error["message"], error.get("param"), code)
-    broken.type = error.get("type") or broken.type
-    return broken
+        return left_s

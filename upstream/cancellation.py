@@ -36,7 +36,10 @@ class SocketHandle:
             self._duplicate = sock.dup()
 
     def shutdown(self) -> None:
-        """Shut the socket down, both ways. The other side sees it at once, and so does the thread that blocks."""
+        """Shut the socket down, both ways.
+
+        The other side sees it at once, and so does the thread that blocks.
+        """
         with self._lock:
             if self._duplicate is not None:
                 try:

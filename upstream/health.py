@@ -1,6 +1,8 @@
-"""Is everything well? What the background probes know, brought up to date as far as that goes in a moment, or asked anew on demand.
+"""Is everything well? What the background probes know, brought up to date in a moment, or checked anew on
+demand.
 
-A dead backend must not freeze the answer: whoever does not answer at once is told as last known, and only what nothing is known of yet is waited for.
+A dead backend must not freeze the answer. Whoever does not answer at once is reported as last known, and only
+what nothing is known of yet is waited for.
 """
 
 import json
@@ -8,46 +10,67 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from typing import Protocol
 
 import requests
 
 from errors import ConfigError
 from settings import loader
+from settings.model import Config
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
-from upstream.connection import CancelToken
+from upstream.cancellation import CancelToken
+from upstream.endpoint import Endpoint
+from upstream.probes import Probes
+from wire import JsonObject
 
-CHECK_S = 5.0  # how long a backend has when it is asked anew, or for the first time
+CHECK_S = 5.0  # how long a backend has when it is checked anew, or for the first time
 REFRESH_S = 0.012  # how long it has otherwise; a server nearby that is well, or refuses, answers within it
 
 log = logging.getLogger(__name__)
 
 
+class Classifier(Protocol):
+    """What can report its own health."""
+
+    def health(self, timeout_s: float, cancel_token: CancelToken, /) -> JsonObject:
+        """{status, latency_ms, error}, within about timeout_s."""
+
+
 class Health:
-    def __init__(self, config, known_providers, classifier, probes):
-        self._providers = known_providers
+    def __init__(
+        self,
+        config: Config,
+        providers: Mapping[str, Endpoint],
+        classifier: Classifier,
+        probes: Probes,
+    ) -> None:
+        self._providers = providers
         self._probes = probes
-        self._classifier = _Asked(classifier)
+        self._classifier = _ClassifierProbe(classifier)
         primary = config.routes[config.primary_route]
         self._primary = (config.routes[primary.answer] if primary.answer else primary).chain
 
-    def report(self, fresh=False):
-        """{status, duration_ms, providers: {name: {status, latency_ms, error, available, last_check, breaker, ...}}, classifier: {status, latency_ms, error}}.
+    def report(self, fresh: bool = False) -> JsonObject:
+        """{status, duration_ms, providers: {name: entry}, classifier: {status, latency_ms, error}}.
 
-        fresh: ask everybody now and wait for the answers, up to CHECK_S; else the answer comes within some 20 ms.
-        healthy: everything that is enabled answers. degraded: something does not. unhealthy: no provider of the primary route can answer.
+        An entry is {status, latency_ms, error} and what the probes' snapshot has of the provider. fresh:
+        check everybody now and wait for the answers, up to CHECK_S; else the report comes within some 20 ms.
+        healthy: everything that is enabled answers. degraded: something does not. unhealthy: no provider of
+        the primary route can answer.
         """
         started = time.monotonic()
         classifier = self._classifier.begin()
-        told = self._probes.fresh(CHECK_S) if fresh else self._probes.refresh(REFRESH_S)
-        if any(one["available"] is None for one in told.values()):
-            told = self._probes.fresh(max(0.0, started + CHECK_S - time.monotonic()))
-        report = {
+        snapshot = self._probes.fresh(CHECK_S) if fresh else self._probes.refresh(REFRESH_S)
+        if any(known["available"] is None for known in snapshot.values()):
+            snapshot = self._probes.fresh(max(0.0, started + CHECK_S - time.monotonic()))
+        report: JsonObject = {
             "status": None,
             "duration_ms": None,
             "providers": {
-                name: _told(provider, told.get(name)) for name, provider in self._providers.items()
+                name: _entry(provider, snapshot.get(name)) for name, provider in self._providers.items()
             },
             "classifier": classifier(started + (CHECK_S if fresh else REFRESH_S), started + CHECK_S),
         }
@@ -56,52 +79,50 @@ class Health:
         log.info("Health check:", extra=fields(status=report["status"], duration_ms=report["duration_ms"]))
         return report
 
-    def _status(self, report):
-        told = report["providers"]
-        if not any(told[name]["status"] == "healthy" for name in self._primary):
+    def _status(self, report: JsonObject) -> str:
+        entries = report["providers"]
+        if not any(entries[name]["status"] == "healthy" for name in self._primary):
             return "unhealthy"
-        everybody = [*told.values(), report["classifier"]]
-        return "degraded" if any(one["status"] == "unhealthy" for one in everybody) else "healthy"
+        everybody = [*entries.values(), report["classifier"]]
+        return "degraded" if any(entry["status"] == "unhealthy" for entry in everybody) else "healthy"
 
 
-def _told(provider, known):
-    """One provider's entry. known: its entry in the probes' snapshot, None for a disabled one."""
+def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:
+    """One provider's entry. known: the probes' entry; None for a disabled provider."""
     if known is None:
         return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
-    status = "healthy" if known["available"] else "unhealthy"
-    error = None if known["available"] else known["reason"] or "it has not answered yet"
     return {
-        "status": status,
+        "status": "healthy" if known["available"] else "unhealthy",
         "latency_ms": known["latency_ms"],
-        "error": error,
+        "error": None if known["available"] else known["reason"] or "it has not answered yet",
         **{key: value for key, value in known.items() if key != "latency_ms"},
     }
 
 
-class _Asked:
-    """The classifier's health, asked on a thread of its own, at most one at a time."""
+class _ClassifierProbe:
+    """Checks the classifier on a thread of its own, once at a time."""
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._lock = threading.Lock()
-        self._running = None
-        self._last = None
+        self._running: tuple[Future[JsonObject], CancelToken] | None = None
+        self._last: JsonObject | None = None
 
-    def begin(self):
-        """Ask, unless that is under way already.
+    def begin(self) -> Callable[[float, float], JsonObject]:
+        """Begin a check, unless one is under way already.
 
-        Returns a function of two monotonic times that returns {status, latency_ms, error}: by the first time where an earlier answer is known, else
-        by the second.
+        Returns a function of two monotonic times that returns {status, latency_ms, error}: by the first time
+        where an earlier answer is known, else by the second.
         """
         with self._lock:
             if self._running is None:
                 self._running = (Future(), CancelToken())
-                threading.Thread(target=self._ask, args=self._running, name="health", daemon=True).start()
+                threading.Thread(target=self._check, args=self._running, name="health", daemon=True).start()
             future, cancel_token = self._running
 
-        def answer(soon, at_last):
+        def answer(if_known: float, at_last: float) -> JsonObject:
             try:
-                return future.result(max(0.0, (soon if self._last else at_last) - time.monotonic()))
+                return future.result(max(0.0, (if_known if self._last else at_last) - time.monotonic()))
             except TimeoutError:
                 if self._last is None:
                     cancel_token.cancel()
@@ -113,25 +134,26 @@ class _Asked:
 
         return answer
 
-    def _ask(self, future, cancel_token):
+    def _check(self, future: Future[JsonObject], cancel_token: CancelToken) -> None:
         try:
-            told = self._classifier.health(CHECK_S, cancel_token)
+            health = self._classifier.health(CHECK_S, cancel_token)
         except Exception as error:  # the edge of a thread
             log.exception("Health check failed")
-            told = {
-                "status": "unhealthy",
-                "latency_ms": None,
-                "error": f"{type(error).__name__} while asking",
-            }
+            message = f"{type(error).__name__} while asking"
+            health = {"status": "unhealthy", "latency_ms": None, "error": message}
         with self._lock:
-            self._last, self._running = told, None
-        future.set_result(told)
+            self._last, self._running = health, None
+        future.set_result(health)
 
 
-def main():
-    """Print what the running server's /health says. Returns an exit status: 0 only when it is healthy."""
+def main() -> int:
+    """Print what the running server's /health reports. Returns an exit status: 0 only when it is healthy."""
     try:
+<<<<<<< HEAD
         server = loader.load().server
+=======
+        server = loader.load().server
+>>>>>>> h-upstream
     except ConfigError as error:
         print(f"headstart: {error}", file=sys.stderr)
         return 1

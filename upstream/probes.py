@@ -1,24 +1,30 @@
-"""Asks every provider in the background whether it is well, and tells its breaker.
+"""Checks every provider in the background and reports to its breaker.
 
-One thread per provider, so that a black hole holds up nobody else and there are never more threads than providers: it asks (`checks.py`), waits for the period
-to pass or for somebody to want to know sooner, and asks again. `/health` and the chains only look at what is known already.
+One thread per provider, so that a black hole holds up nobody else and there are never more threads than
+providers: it checks (`checks.py`), waits for the period to pass or for somebody to want an answer earlier,
+and checks again. `/health` and the chains only read what is known already.
 
-A silent engine that is busy with calls is not a dead one, and calls that succeed are worth more than any probe, so neither is asked for a token on top.
+A silent engine that is busy with calls is not a dead one, and calls that succeed are worth more than any
+probe, so in both cases no token is generated on top.
 """
 
+import functools
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from errors import Cancelled, HeadTimeout, ProxyError
+from upstream.breaker import Breaker
 from upstream.checks import Check
+from upstream.endpoint import Endpoint
+from wire import JsonObject
 
 PERIOD_S = 60.0
-SILENT_S = (
-    2.0  # a probe without an answer for so long is told as trouble, unless calls keep the provider busy
-)
+# A probe without an answer for so long is reported as trouble, unless calls keep the provider busy.
+SILENT_S = 2.0
 PAUSE_S = 1.0  # between two probes, however many calls fail
 
 log = logging.getLogger(__name__)
@@ -34,157 +40,183 @@ class Probes:
     """What is known of each provider's health. To be built after the fork and started once."""
 
     def __init__(
-        self, providers, breakers, period_s=PERIOD_S, clock=time.monotonic, *, busy=lambda name: False
-    ):
-        """providers, breakers: by name; disabled providers are left alone. busy: whether calls of ours are under way at the provider of that name."""
+        self,
+        providers: Mapping[str, Endpoint],
+        breakers: Mapping[str, Breaker],
+        period_s: float = PERIOD_S,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        busy: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        """providers, breakers: by name; disabled providers are left alone.
+
+        busy: whether calls of ours are under way at the provider of that name.
+        """
         self._probers = {
-            name: _Prober(provider, breakers[name], period_s, clock, lambda name=name: busy(name))
+            name: _Prober(provider, breakers[name], period_s, clock, functools.partial(busy, name))
             for name, provider in providers.items()
             if not provider.disabled
         }
 
-    def start(self):
-        """Ask everybody, now and then every period. Returns at once."""
+    def start(self) -> None:
+        """Check everybody, now and then every period. Returns at once."""
         for name, prober in self._probers.items():
             threading.Thread(target=prober.run, name=f"probe-{name}", daemon=True).start()
 
-    def stop(self):
-        """Hang up the probes under way and end their threads. Returns at once; a name look-up cannot be hung up and ends by itself."""
+    def stop(self) -> None:
+        """Cancel the probes under way and end their threads.
+
+        Returns at once; a name look-up cannot be cancelled and ends by itself.
+        """
         for prober in self._probers.values():
             prober.stop()
 
-    def soon(self, name):
-        """Have a provider asked at once, since a call to it has failed. Returns at once."""
+    def trigger(self, name: str) -> None:
+        """Have a provider checked at once, since a call to it has failed. Returns at once."""
         if name in self._probers:
-            self._probers[name].soon()
+            self._probers[name].trigger()
 
-    def snapshot(self):
-        """{name: {available, last_check, latency_ms, breaker, consecutive_failures, reason}}, without asking anybody.
+    def snapshot(self) -> dict[str, JsonObject]:
+        """{name: {available, last_check, latency_ms, breaker, consecutive_failures, reason}}, without
+        checking anybody.
 
-        available: None as long as nothing is known. last_check: wall clock, ISO 8601. latency_ms: how long that check took.
+        available: None as long as nothing is known. last_check: wall clock, ISO 8601. latency_ms: how long
+        that check took.
         """
-        return {name: prober.told() for name, prober in self._probers.items()}
+        return {name: prober.snapshot() for name, prober in self._probers.items()}
 
-    def refresh(self, timeout_s):
-        """Ask everybody now and return the snapshot after timeout_s at the latest; who has not answered by then stands in it as known before."""
-        asked = {name: prober.ask() for name, prober in self._probers.items()}
-        self._late(asked, timeout_s)
+    def refresh(self, timeout_s: float) -> dict[str, JsonObject]:
+        """Check everybody now and return the snapshot after timeout_s at the latest.
+
+        Who has not answered by then stands in it as known before.
+        """
+        self._late(timeout_s)
         return self.snapshot()
 
-    def fresh(self, timeout_s):
-        """Ask everybody now, at the same time, and return their snapshot once all have answered, after timeout_s at the latest.
+    def fresh(self, timeout_s: float) -> dict[str, JsonObject]:
+        """Check everybody now, at the same time, and return the snapshot once all have answered.
 
-        Who has not answered by then is told as not available unless it is busy; its probe goes on. Who rests is left in peace.
+        That is after timeout_s at the latest. Who has not answered by then counts as not available unless it
+        is busy; its probe goes on. Who is in a cooldown is left in peace.
         """
-        asked = {name: prober.ask() for name, prober in self._probers.items()}
-        late = self._late(asked, timeout_s)
-        told = self.snapshot()
+        late = self._late(timeout_s)
+        snapshot = self.snapshot()
         for name in late:
-            told[name]["available"] = told[name]["available"] and self._probers[name].busy()
-            told[name]["reason"] = f"no answer within {timeout_s:.2g} s"
-        return told
+            snapshot[name]["available"] = snapshot[name]["available"] and self._probers[name].busy()
+            snapshot[name]["reason"] = f"no answer within {timeout_s:.2g} s"
+        return snapshot
 
-    def _late(self, asked, timeout_s):
-        """Wait for everybody who was asked; the names of those who have not answered within timeout_s."""
+    def _late(self, timeout_s: float) -> list[str]:
+        """Have everybody checked; the names of those who have not answered within timeout_s."""
+        tickets = {name: prober.request() for name, prober in self._probers.items()}
         deadline = time.monotonic() + timeout_s
         return [
             name
             for name, prober in self._probers.items()
-            if not prober.wait_answered(asked[name], deadline - time.monotonic())
+            if not prober.wait_answered(tickets[name], deadline - time.monotonic())
         ]
 
 
 class _Prober:
     """One provider's: at most one probe at a time."""
 
-    def __init__(self, provider, breaker, period_s, clock, busy):
+    def __init__(
+        self,
+        provider: Endpoint,
+        breaker: Breaker,
+        period_s: float,
+        clock: Callable[[], float],
+        busy: Callable[[], bool],
+    ) -> None:
         self.busy = busy
         self._check = Check(provider)
         self._breaker = breaker
         self._period_s = period_s
         self._clock = clock
         self._changed = threading.Condition()
-        self._asked = self._answered = 0  # a probe answers all who asked before it began
-        self._soon = False
-        self._ended_at = None  # by the clock, when the last probe did
+        # A probe answers all requests made before it began.
+        self._requested = self._answered = 0
+        self._triggered = False
+        self._ended_at: float | None = None  # by the clock, when the last probe did
         self._stopped = False
         self._result = _Result()
-        self._begun_at = None  # by the clock, while it is being asked
-        self._trouble = None  # why the last probe failed
+        self._begun_at: float | None = None  # by the clock, while a probe is under way
+        self._trouble: str | None = None  # why the last probe failed
 
-    def told(self):
-        told = self._breaker.snapshot()
-        available = told.pop("available")
+    def snapshot(self) -> JsonObject:
+        known = self._breaker.snapshot()
+        available = known.pop("available")
         if available and not self._result.last_check and self._breaker.succeeded_at is None:
             available = None  # nobody has tried it yet
         elif available and (trouble := self._trouble or self._silence()):
-            available, told["reason"] = (
-                False,
-                trouble,
-            )  # the breaker waits for more before it opens; who asks how things are need not
-        return {"available": available, **vars(self._result), **told}
+            # The breaker waits for more before it opens; who wants to know how things are need not.
+            available, known["reason"] = False, trouble
+        return {"available": available, **vars(self._result), **known}
 
-    def _silence(self):
-        """What there is to say of a provider that does not answer the probe under way, None while it has time."""
+    def _silence(self) -> str | None:
+        """What to report of a provider that does not answer the probe under way, None while it has time."""
         begun_at = self._begun_at
         if begun_at is None or self._clock() - begun_at < SILENT_S or self.busy():
             return None
         return f"no answer for {self._clock() - begun_at:.0f} s"
 
-    def soon(self):
+    def trigger(self) -> None:
         with self._changed:
-            self._soon = True
+            self._triggered = True
             self._changed.notify_all()
 
-    def ask(self):
+    def request(self) -> int:
+        """Have it checked now; returns a ticket for `wait_answered`."""
         with self._changed:
-            self._asked += 1
+            self._requested += 1
             self._changed.notify_all()
-            return self._asked
+            return self._requested
 
-    def wait_answered(self, asked, timeout_s):
-        """Whether a probe that began after `ask()` returned `asked` has ended within the time."""
+    def wait_answered(self, ticket: int, timeout_s: float) -> bool:
+        """Whether a probe that began after the ticket was given has ended within the time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._answered >= asked or self._stopped, max(0.0, timeout_s))
-            return self._answered >= asked
+            self._changed.wait_for(lambda: self._answered >= ticket or self._stopped, max(0.0, timeout_s))
+            return self._answered >= ticket
 
-    def stop(self):
+    def stop(self) -> None:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._check.hang_up()
+        self._check.cancel()
 
-    def run(self):
+    def run(self) -> None:
         while True:
             with self._changed:
-                while not self._stopped and self._asked == self._answered and (left_s := self._left_s()) > 0:
+                while not self._stopped and self._is_idle() and (left_s := self._left_s()) > 0:
                     self._changed.wait(left_s)
                 if self._stopped:
                     return
-                asked, wanted = (
-                    self._asked,
-                    self._soon or self._asked > self._answered or not self._result.last_check,
-                )
-                self._soon = False
+                ticket = self._requested
+                wanted = self._triggered or not self._is_idle() or not self._result.last_check
+                self._triggered = False
             try:
                 self.probe(wanted or not self._breaker.available)
             except Exception:  # the edge of a thread that must live on
                 log.exception("A probe failed")
             with self._changed:
-                self._answered, self._ended_at = asked, self._clock()
+                self._answered, self._ended_at = ticket, self._clock()
                 self._changed.notify_all()
 
-    def _left_s(self):
+    def _is_idle(self) -> bool:
+        """Whether every request has been answered."""
+        return self._requested == self._answered
+
+    def _left_s(self) -> float:
         """Seconds until the next probe is due."""
         if self._ended_at is None:
             return 0.0
-        pause_s = PAUSE_S if self._soon else self._period_s
+        pause_s = PAUSE_S if self._triggered else self._period_s
         if not self._breaker.available:
             pause_s = min(pause_s, max(PAUSE_S, self._breaker.cooldown_left_s()))
         return self._ended_at + pause_s - self._clock()
 
-    def probe(self, wanted):
-        """Ask now, on this thread. wanted: somebody has a reason to know; else it is just time again."""
+    def probe(self, wanted: bool) -> None:
+        """Check now, on this thread. wanted: somebody has a reason to know; else it is just time again."""
         if not wanted and self._check.is_deep:
             succeeded_at = self._breaker.succeeded_at
             if succeeded_at is not None and self._clock() - succeeded_at < self._period_s:
@@ -199,7 +231,7 @@ class _Prober:
         trouble = None
         with permit:
             try:
-                self._check.ask(wanted)
+                self._check.run(wanted)
                 permit.succeeded()
             except Cancelled:
                 return
@@ -213,5 +245,5 @@ class _Prober:
         self._result = _Result(_now(), round((self._clock() - started) * 1000))
 
 
-def _now():
+def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")

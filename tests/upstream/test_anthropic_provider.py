@@ -1,4 +1,7 @@
-"""A provider of Anthropic's Messages API behind the OpenAI face: asked in its own words, in chains, pinned and as the primary that answers ahead."""
+"""A provider of Anthropic's Messages API behind the OpenAI API.
+
+It is asked in its own format: in chains, pinned, and as the primary that answers ahead.
+"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from errors import Cancelled, HeadTimeout
-from providers import Provider
+from providers import OpenAIProvider
 from settings import model as config
 from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream, data_event
 from upstream.attempt import Attempt
@@ -35,7 +35,9 @@ def attempt_at(fake, **timeouts):
     limits = config.Timeouts(
         **{"connect_s": 5, "first_byte_s": HANG_GUARD_S, "idle_s": HANG_GUARD_S, **timeouts}
     )
-    provider = Provider("fake", config.Provider("openai", model="m", base_url=fake.url, timeouts=limits))
+    provider = OpenAIProvider(
+        "fake", config.Provider("openai", model="m", base_url=fake.url, timeouts=limits)
+    )
     return Attempt(provider, "/chat/completions", {"messages": [{"role": "user", "content": "hi"}]})
 
 

@@ -1,4 +1,4 @@
-"""Connections that can be cancelled: which call that ends, what is kept for the next one, what is sent again."""
+"""Connections that can be cancelled: which call that ends, what is kept for the next, what is sent again."""
 
 import socket
 import ssl

@@ -1,4 +1,7 @@
-"""/health asks everybody at once and waits for nobody beyond its limit; /livez, /metrics and the model list touch nobody."""
+"""/health asks everybody at once and waits for nobody beyond its limit.
+
+/livez, /metrics and the model list touch nobody.
+"""
 
 import http.client
 import json
@@ -14,7 +17,7 @@ import time
 import pytest
 import requests
 
-from providers import Provider
+from providers import OpenAIProvider
 from routing.classifier import Classifier, MlxClassifier
 from settings import model as settings_of
 from tests.support.server import HANG_GUARD_S, ROOT, Server
@@ -27,7 +30,10 @@ def get(server, path):
 
 
 class BlackHole:
-    """Takes connections and says nothing; `mute` does not even take them, with its queue full as behind a firewall that drops."""
+    """Takes connections and sends nothing.
+
+    `mute` does not even take them, with its queue full as behind a firewall that drops.
+    """
 
     def __init__(self, mute=False):
         self.taken = queue.Queue()
@@ -215,8 +221,9 @@ def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_
     assert all(at - begun < health.CHECK_S + 2 for at, _ in answers)
     report = answers[0][1].json()
     assert {name: told["status"] for name, told in report["providers"].items()} == {
-        "main": "healthy", "silent": "unhealthy", "mute": "unhealthy", "third": "unhealthy", "fourth": "unhealthy",
-    }  # fmt: skip
+        "main": "healthy",
+        **dict.fromkeys(("silent", "mute", "third", "fourth"), "unhealthy"),
+    }
     assert health.CHECK_S * 1000 - 50 <= report["duration_ms"] < health.CHECK_S * 1000 + 2000
     assert silent.taken.qsize() <= 1, (
         "four callers, one question at a time: a second one when the first has been given up"
@@ -233,7 +240,7 @@ def read_to_end(sock):
 
 def test_a_backend_that_drips_is_hung_up_on(holes):
     hole = holes()
-    provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=hole.url))
+    provider = OpenAIProvider("drip", settings_of.Provider("openai", model="m", base_url=hole.url))
     checks = health.Health(settings_of_one(), {"drip": provider}, Healthy(), watching(provider))
     reports = queue.Queue()
     threading.Thread(target=lambda: reports.put(checks.report()), daemon=True).start()
@@ -277,7 +284,9 @@ def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstrea
         def health(self, timeout_s, line):
             raise KeyError("odd")
 
-    provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
+    provider = OpenAIProvider(
+        "drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url)
+    )
 
     report = health.Health(settings_of_one(), {"drip": provider}, Odd(), watching(provider)).report()
 
@@ -306,7 +315,9 @@ def test_what_is_known_is_told_at_once_and_what_is_asked_anew_is_waited_for(serv
 
 
 def test_a_primary_route_that_is_an_enriched_one_is_judged_by_who_answers(upstreams):
-    provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
+    provider = OpenAIProvider(
+        "drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url)
+    )
     routes = {
         "searched": settings_of.Route(context="drip", answer="plain"),
         "plain": settings_of.Route(chain=["drip"]),
@@ -323,7 +334,9 @@ def test_a_broken_embedded_classifier_is_degraded(upstreams):
     def load():
         raise FileNotFoundError("no weights")
 
-    provider = Provider("drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url))
+    provider = OpenAIProvider(
+        "drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url)
+    )
     classifier = Classifier(settings_of.Classifier(), MlxClassifier(load))
 
     report = health.Health(settings_of_one(), {"drip": provider}, classifier, watching(provider)).report()
@@ -450,7 +463,8 @@ def test_head_is_answered_like_get_without_a_body(headstart):
 
 def test_the_metrics_count_requests_by_how_they_went(headstart, judge):
     counter = re.compile(
-        r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} ([\d.]+)$',
+        r'^headstart_requests_total\{decision="MODERATE",provider="main",route="primary",status="200"\} '
+        r"([\d.]+)$",
         re.M,
     )
     headstart.request_line(headstart.chat().headers["X-Session-Id"])

@@ -1,4 +1,7 @@
-"""Background probes against servers on real sockets: how each kind is asked, what the breaker hears of it, and that nobody waits for a black hole."""
+"""Background probes against servers on real sockets.
+
+How each kind is probed, what the breaker hears of it, and that nobody waits for a black hole.
+"""
 
 import json
 import socket
@@ -11,7 +14,7 @@ import pytest
 
 from engine.state import DOWN, READY, STARTING, Engine, report
 from errors import UpstreamStatus
-from providers import EmbeddedProvider, Provider
+from providers import EmbeddedProvider, OpenAIProvider
 from settings.model import Prices, Timeouts
 from settings.model import Provider as Settings
 from upstream.breaker import Breaker
@@ -20,7 +23,10 @@ from upstream.probes import PAUSE_S, Probes, _Prober
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so
-TOKEN = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "k"}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n'
+TOKEN = (
+    b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "k"}, "finish_reason": "length"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
 REFUSAL = (503, {"error": {"message": "no"}})
 
 
@@ -36,7 +42,10 @@ class Clock:
 
 
 class Host:
-    """A server whose every path is scripted: (status, JSON value or bytes), or the string "silent". Unknown paths are 404."""
+    """A server whose every path is scripted: (status, JSON value or bytes), or the string "silent".
+
+    Unknown paths are 404.
+    """
 
     def __init__(self, **paths):
         self.paths = paths
@@ -155,7 +164,7 @@ TIMEOUTS = Timeouts(connect_s=5, first_byte_s=HANG_GUARD_S)
 
 def at(host_or_url, name="p", **settings):
     url = host_or_url if isinstance(host_or_url, str) else host_or_url.url
-    return Provider(
+    return OpenAIProvider(
         name, Settings(**{"kind": "openai", "model": "m", "base_url": url, "timeouts": TIMEOUTS, **settings})
     )
 
@@ -337,7 +346,7 @@ def test_disabled_providers_are_left_alone(probing):
     probes = probing(at("", name="off"))
 
     assert probes.snapshot() == {}
-    probes.soon("off")
+    probes.trigger("off")
 
 
 # When they ask.
@@ -361,7 +370,7 @@ def test_after_a_failure_it_asks_at_once(host, probing, clock):
     asked = server.asked.count("/v1/models")
     clock.passes(PAUSE_S)
 
-    probes.soon("p")
+    probes.trigger("p")
 
     server.wait_asked("/v1/models", asked + 1)
 
@@ -370,7 +379,7 @@ def test_once_it_has_asked_the_period_is_as_long_as_before(host, probing, clock)
     probes = probing(at(host()))
     clock.passes(PAUSE_S)
 
-    probes.soon("p")
+    probes.trigger("p")
     known(probes)
 
     assert probes._probers["p"]._left_s() == 60
@@ -384,7 +393,7 @@ def test_however_many_fail_at_once_it_asks_once_more(host, probing, clock):
     clock.passes(PAUSE_S)
 
     for _ in range(100):
-        probes.soon("p")
+        probes.trigger("p")
     server.wait_asked("/v1/models", asked + 1)
     known(probes)
 
@@ -400,7 +409,7 @@ def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clo
     clock.passes(59)
     prober.probe(wanted=False)
     assert not server.asked
-    assert prober.told()["available"]
+    assert prober.snapshot()["available"]
 
     clock.passes(1)
     prober.probe(wanted=False)
@@ -465,7 +474,7 @@ def test_one_that_is_down_is_asked_again_at_the_end_of_its_rest(host, clock):
     prober = _Prober(at(host({"/models": REFUSAL})), Breaker("p", clock=clock), 60, clock, busy=lambda: False)
     thread = threading.Thread(target=prober.run)
     thread.start()
-    assert prober.wait_answered(prober.ask(), HANG_GUARD_S)
+    assert prober.wait_answered(prober.request(), HANG_GUARD_S)
 
     left_s = prober._left_s()
     prober.stop()
@@ -483,7 +492,7 @@ def test_a_refused_key_is_the_owner_s_to_mend(host, probing):
     assert not probes.breakers["p"].allows()
 
 
-def test_a_knock_that_is_rate_limited_says_nothing_against_the_provider(host, probing):
+def test_a_ping_that_is_rate_limited_says_nothing_against_the_provider(host, probing):
     assert known(probing(at(host({"/models": (429, {})}))))["available"]
 
 
@@ -529,7 +538,7 @@ def test_however_often_somebody_asks_there_is_one_thread_and_one_question_per_pr
         for future in [callers.submit(probes.fresh, 0.05) for _ in range(20)]:
             assert future.result(HANG_GUARD_S)["p"]["reason"] == "no answer within 0.05 s"
         for _ in range(100):
-            probes.soon("p")
+            probes.trigger("p")
 
     assert set(threading.enumerate()) - before == set()
     assert hole.asked == ["/api/version"]
@@ -540,7 +549,7 @@ def test_all_who_ask_while_a_probe_is_under_way_share_the_next_one(host, probing
     prober = probing(at(server))._probers["p"]
     server.wait_asked("/api/version")
 
-    asked = [prober.ask() for _ in range(10)]
+    asked = [prober.request() for _ in range(10)]
     server.paths["/api/version"] = (200, {})
     server.release.set()
 
