@@ -80,11 +80,10 @@ class Budget:
                     for period in self._periods
                 ]
             self._refresh_due.set()
-        recorded_usd = self._ledger.recorded_usd
-        spent = [period for period in self._periods if period.spent_at(recorded_usd) >= period.limit_usd]
-        if bool(spent) != self._was_exhausted:
-            self._log_change(spent, recorded_usd)
-        return bool(spent)
+        is_exhausted = bool(self._spent_periods(self._ledger.recorded_usd))
+        if is_exhausted != self._was_exhausted:
+            self._log_change()
+        return is_exhausted
 
     def refresh(self) -> None:
         """Read from the ledger what everybody has spent.
@@ -125,9 +124,17 @@ class Budget:
         spent = self._ledger.spent_usd(period.start)
         return replace(period, spent_usd=spent.usd, recorded_usd=spent.recorded_usd)
 
-    def _log_change(self, spent: list[Period], recorded_usd: float) -> None:
-        """Log, once, that there is no more money, or some again. spent: the periods that have none left."""
+    def _spent_periods(self, recorded_usd: float) -> list[Period]:
+        return [period for period in self._periods if period.spent_at(recorded_usd) >= period.limit_usd]
+
+    def _log_change(self) -> None:
+        """Log, once, that there is no more money, or some again.
+
+        Looks again under the lock: what a slower thread saw before may no longer be so.
+        """
         with self._lock:
+            recorded_usd = self._ledger.recorded_usd
+            spent = self._spent_periods(recorded_usd)
             if bool(spent) == self._was_exhausted:
                 return
             self._was_exhausted = bool(spent)

@@ -13,6 +13,7 @@ from accounting.budgets import Budget
 from accounting.ledger import Call, Ledger
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HANG_GUARD_S = 30
 
 
 @dataclass(frozen=True)
@@ -293,6 +294,38 @@ def test_exhaustion_and_reset_are_one_log_line_each(budget_of, ledger, clock, ca
         ),
         ("WARNING", "Budget reset, there is money again", None),
     ]
+
+
+class SlowToRead:
+    """A ledger whose running sum reaches the thread named "late" only when `go_on` is set."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+        self.spent_usd = ledger.spent_usd
+        self.is_read, self.go_on = threading.Event(), threading.Event()
+
+    @property
+    def recorded_usd(self):
+        recorded_usd = self._ledger.recorded_usd
+        if threading.current_thread().name == "late":
+            self.is_read.set()
+            assert self.go_on.wait(HANG_GUARD_S)
+        return recorded_usd
+
+
+def test_who_read_the_sum_before_the_last_call_logs_no_reset(budget_of, ledger, caplog):
+    slow = SlowToRead(ledger)
+    budget = budget_of(Limits(daily_usd=1.0), over=slow)
+    late = threading.Thread(target=budget.exhausted, name="late")
+    late.start()
+    assert slow.is_read.wait(HANG_GUARD_S)
+
+    ledger.record(costing(1.0))
+    assert budget.exhausted()
+    slow.go_on.set()
+    late.join(HANG_GUARD_S)
+
+    assert [record.getMessage() for record in caplog.records] == ["Budget exhausted:"]
 
 
 def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_recorded_still_counts(
