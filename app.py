@@ -515,7 +515,6 @@ class Face:
     def costs(self):
         parts = self._parts
         self._authorize(parts)
-        parts.ledger.flush()
         return _json_response(parts.costs.since(request.args.get("since")))
 
     def health(self):

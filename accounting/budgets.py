@@ -1,16 +1,20 @@
 """Budgets: is the money for today, or for this month, spent?
 
-Asked for every request, so the answer is a comparison of numbers in memory: what everybody has spent by the ledger, read at start and from time to time
-by a thread of its own, and what this process has booked since. It knows nothing of routes; what to do without money is for others to say.
+Every request asks this, so the answer is a comparison of numbers in memory: what everybody has spent by the
+ledger, read at start and from time to time by a thread of its own, and what this process has recorded since.
+It knows nothing of routes; what to do without money is for others to decide.
 """
 
 import logging
 import threading
 import zoneinfo
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 
+from accounting.ledger import Ledger
+from settings.model import Budgets
 from telemetry.logs import fields
 
 REFRESH_S = 15.0  # how long the spending of other processes may go unnoticed
@@ -21,46 +25,53 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Period:
-    """One limit in one day or month. spent_usd: by everybody up to when the ledger was read; booked_usd: this process's running sum at that moment."""
+    """One limit in one day or month.
+
+    spent_usd: by everybody up to when the ledger was read. recorded_usd: this process's running sum at that
+    moment.
+    """
 
     name: str
     limit_usd: float
     start: datetime
     end: datetime
     spent_usd: float
-    booked_usd: float
+    recorded_usd: float
 
-    def spent_at(self, booked_usd):
+    def spent_at(self, recorded_usd: float) -> float:
         """USD spent by now, given this process's running sum by now."""
-        return round(self.spent_usd + booked_usd - self.booked_usd, 8)
+        return round(self.spent_usd + recorded_usd - self.recorded_usd, 8)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Budget:
-    def __init__(self, settings, ledger, timezone, clock=lambda: datetime.now(UTC)):
-        """settings: config.Budgets (daily_usd, monthly_usd, each None for no limit). timezone: IANA name or "local". clock: gives an aware datetime."""
-        self._limits = {
-            name: limit
-            for name, limit in (("daily", settings.daily_usd), ("monthly", settings.monthly_usd))
-            if limit is not None
-        }
+    def __init__(
+        self, settings: Budgets, ledger: Ledger, timezone: str, clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        """timezone: an IANA name or "local". clock: gives an aware datetime."""
+        limits = {"daily": settings.daily_usd, "monthly": settings.monthly_usd}
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
         self._ledger = ledger
         self._timezone = timezone
         self._clock = clock
         self._lock = threading.Lock()
         self._was_exhausted = False
         self._readable = True
-        self._read = threading.Event()  # the ledger has been asked once, with whatever success
-        self._due = threading.Event()  # set when the ledger is to be read before its time
+        self._was_read = threading.Event()  # the ledger has been read once, with whatever success
+        self._refresh_due = threading.Event()  # set when the ledger is to be read before its time
         self._closing = False
         self._periods = [self._unspent(name, clock()) for name in self._limits]
         if self._limits:
             threading.Thread(target=self._run, name="budget", daemon=True).start()
 
-    def exhausted(self):
-        """Whether a budget is spent. Never raises and never waits, except the very first time, for the ledger to be read."""
+    def exhausted(self) -> bool:
+        """Whether a budget is spent. Never raises; waits only the first time, for the ledger to be read."""
         if not self._limits:
             return False
-        self._read.wait(FIRST_READ_S)
+        self._was_read.wait(FIRST_READ_S)
         now = self._clock()
         if not all(period.start <= now < period.end for period in self._periods):
             with self._lock:
@@ -68,18 +79,20 @@ class Budget:
                     period if period.start <= now < period.end else self._unspent(period.name, now)
                     for period in self._periods
                 ]
-            self._due.set()
-        booked_usd = self._ledger.booked_usd
-        spent = [period for period in self._periods if period.spent_at(booked_usd) >= period.limit_usd]
-        if bool(spent) != self._was_exhausted:
-            self._turned(spent, booked_usd)
-        return bool(spent)
+            self._refresh_due.set()
+        is_exhausted = bool(self._spent_periods(self._ledger.recorded_usd))
+        if is_exhausted != self._was_exhausted:
+            self._log_change()
+        return is_exhausted
 
-    def refresh(self):
-        """Read from the ledger what everybody has spent. A ledger that cannot be read costs one log line, and the sum goes on from where it was."""
+    def refresh(self) -> None:
+        """Read from the ledger what everybody has spent.
+
+        A ledger that cannot be read costs one log line, and the sum goes on from where it was.
+        """
         try:
             now = self._clock()
-            periods = [self._as_read(self._unspent(name, now)) for name in self._limits]
+            periods = [self._with_spending(self._unspent(name, now)) for name in self._limits]
         except Exception as error:  # the edge of a thread that must live on
             if self._readable:
                 log.error("Budget could not read the ledger", extra=fields(error=type(error).__name__))
@@ -89,48 +102,56 @@ class Budget:
             with self._lock:
                 self._periods = periods
         finally:
-            self._read.set()
+            self._was_read.set()
 
-    def close(self):
+    def close(self) -> None:
         """Stop reading the ledger."""
         self._closing = True
-        self._due.set()
+        self._refresh_due.set()
 
-    def _run(self):
+    def _run(self) -> None:
         while not self._closing:
             self.refresh()
             self.exhausted()  # so that a reset at midnight is logged at midnight
-            self._due.wait(REFRESH_S)
-            self._due.clear()
+            self._refresh_due.wait(REFRESH_S)
+            self._refresh_due.clear()
 
-    def _unspent(self, name, now):
-        return Period(
-            name, self._limits[name], *_span(name, now, self._timezone), 0.0, self._ledger.booked_usd
-        )
+    def _unspent(self, name: str, now: datetime) -> Period:
+        start, end = _span(name, now, self._timezone)
+        return Period(name, self._limits[name], start, end, 0.0, self._ledger.recorded_usd)
 
-    def _as_read(self, period):
+    def _with_spending(self, period: Period) -> Period:
         spent = self._ledger.spent_usd(period.start)
-        return replace(period, spent_usd=spent.usd, booked_usd=spent.booked_usd)
+        return replace(period, spent_usd=spent.usd, recorded_usd=spent.recorded_usd)
 
-    def _turned(self, spent, booked_usd):
+    def _spent_periods(self, recorded_usd: float) -> list[Period]:
+        return [period for period in self._periods if period.spent_at(recorded_usd) >= period.limit_usd]
+
+    def _log_change(self) -> None:
+        """Log, once, that there is no more money, or some again.
+
+        Looks again under the lock: what a slower thread saw before may no longer be so.
+        """
         with self._lock:
+            recorded_usd = self._ledger.recorded_usd
+            spent = self._spent_periods(recorded_usd)
             if bool(spent) == self._was_exhausted:
                 return
             self._was_exhausted = bool(spent)
         if not spent:
             log.warning("Budget reset, there is money again")
             return
-        period = max(spent, key=lambda period: period.end)
-        told = {
-            "period": period.name,
-            "spent_usd": period.spent_at(booked_usd),
-            "limit_usd": period.limit_usd,
-            "until": period.end.isoformat(),
-        }
-        log.warning("Budget exhausted:", extra=fields(**told))
+        longest = max(spent, key=lambda period: period.end)
+        details = fields(
+            period=longest.name,
+            spent_usd=longest.spent_at(recorded_usd),
+            limit_usd=longest.limit_usd,
+            until=longest.end.isoformat(),
+        )
+        log.warning("Budget exhausted:", extra=details)
 
 
-def _span(name, now, timezone):
+def _span(name: str, now: datetime, timezone: str) -> tuple[datetime, datetime]:
     """The day or month around an aware datetime, as (start, end) in UTC, by the calendar of a time zone."""
     today = local(now, timezone).date()
     if name == "daily":
@@ -139,14 +160,13 @@ def _span(name, now, timezone):
     return midnight(first, timezone), midnight((first + timedelta(days=31)).replace(day=1), timezone)
 
 
-def local(at, timezone):
-    """An aware datetime as the clocks of a time zone show it. timezone: an IANA name, or "local" for the machine's own."""
+def local(at: datetime, timezone: str) -> datetime:
+    """An aware datetime as the clocks of a time zone show it. timezone: an IANA name, or "local"."""
     return at.astimezone(None if timezone == "local" else zoneinfo.ZoneInfo(timezone))
 
 
-def midnight(day, timezone):
-    """When a date begins in a time zone, in UTC; where the clocks skip midnight or see it twice, the first moment of that date."""
+def midnight(day: date, timezone: str) -> datetime:
+    """When a date begins in a time zone, in UTC: its first moment, if clocks skip midnight or repeat it."""
     naive = datetime.combine(day, time_of_day())
-    return (naive if timezone == "local" else naive.replace(tzinfo=zoneinfo.ZoneInfo(timezone))).astimezone(
-        UTC
-    )
+    at = naive if timezone == "local" else naive.replace(tzinfo=zoneinfo.ZoneInfo(timezone))
+    return at.astimezone(UTC)

@@ -1,36 +1,39 @@
 """What did it cost? The questions people ask the ledger, for `GET /v1/costs` and for `make costs`.
 
-Money is in USD, and null where no price is known; `unpriced_calls` says for how many calls that is so, and what they cost is in no sum.
+Money is in USD, and null where no price is known. `unpriced_calls` counts the calls for which that is so;
+what they cost is in no sum.
 """
 
 import re
 import sys
 import zoneinfo
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from accounting import prices
 from accounting.budgets import local, midnight
-from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, calls, located
+from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, Row, calls, located
 from errors import BadRequest, ConfigError
 from settings import loader
-from wire import usage as usages
+from settings.model import Config, Provider
+from wire import JsonObject
+from wire.usage import Usage
 
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
-BAND_TOKENS = (
-    1000  # prompts of about one length are priced together; price lists have their steps at multiples of it
-)
+# Prompts of about one length are priced together; price lists have their steps at multiples of it.
+BAND_TOKENS = 1000
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 _AGE = re.compile(r"([0-9]{1,6})([dh])")
 _UNITS = {"d": "days", "h": "hours"}
-_LOST_PLUS = re.compile(
-    r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)"
-)  # "+01:00" arrives as " 01:00" unless it was escaped in the URL
-_SUMS = (
+# "+01:00" arrives as " 01:00" unless it was escaped in the URL.
+_LOST_PLUS = re.compile(r"(?<=:[0-9]{2}) (?=[0-9]{2}:[0-9]{2}$)")
+_SUMS: tuple[sa.Label[Any], ...] = (
     sa.func.count().label("calls"),
     sa.func.sum(calls.c.cost_usd).label("cost_usd"),
     sa.func.count().filter(calls.c.cost_usd.is_(None)).label("unpriced_calls"),
@@ -39,34 +42,30 @@ _SUMS = (
 )
 
 
-def build(config):
-    """The ledger of a configuration and the Costs that read it. Raises sqlalchemy.exc.ArgumentError for a `ledger.url` that is no URL."""
-    ledger = Ledger(located(config.ledger.url, config.resolve))
-    return ledger, Costs(ledger, config.timezone, cloud_of(config))
+def cloud_of(config: Config) -> tuple[str, Provider] | None:
+    """The name and settings of the provider that answers where all goes to the cloud.
 
-
-def cloud_of(config):
-    """The (name, config.Provider) that answers where all goes to the cloud: the first of COMPLEX's chain that is not local. None without one."""
+    It is the first of COMPLEX's chain that is not local. None without one.
+    """
     route = config.routes[config.cloud_route]
     chain = config.routes[route.answer].chain if route.answer else route.chain
-    return next(
-        ((name, config.providers[name]) for name in chain if not prices.is_local(config.providers[name])),
-        None,
-    )
+    named = ((name, config.providers[name]) for name in chain)
+    return next(((name, provider) for name, provider in named if not prices.is_local(provider)), None)
 
 
 class Costs:
-    def __init__(self, ledger, timezone, cloud):
+    def __init__(self, ledger: Ledger, timezone: str, cloud: tuple[str, Provider] | None) -> None:
         """timezone: whose days are counted, an IANA name or "local". cloud: as `cloud_of` gives it."""
         self._ledger = ledger
         self._timezone = timezone
         self._cloud = cloud
 
-    def since(self, text=None, now=None):
-        """What the calls that started since then cost, as a dict ready for JSON.
+    def since(self, text: str | None = None, now: datetime | None = None) -> JsonObject:
+        """What the calls that started since then cost.
 
-        text: an ISO date or datetime, in the configured time zone unless it names one, or an age such as 7d or 24h; None or "" takes 7d.
-        now: an aware datetime; None takes the present. Raises BadRequest for any other text, LedgerUnreadable.
+        text: an ISO date or datetime, in the configured time zone unless it names one, or an age such as 7d
+        or 24h; None or "" takes 7d. now: an aware datetime; None takes the present. Raises BadRequest for any
+        other text, LedgerUnreadable.
         """
         now = local(now or datetime.now(UTC), self._timezone)
         start = self._moment(text or "7d", now)
@@ -84,7 +83,7 @@ class Costs:
             "speculation": self._speculation(within),
         }
 
-    def _moment(self, text, now):
+    def _moment(self, text: str, now: datetime) -> datetime:
         try:
             if age := _AGE.fullmatch(text.strip()):
                 at = now.astimezone(UTC) - int(age[1]) * timedelta(**{_UNITS[age[2]]: 1})
@@ -99,55 +98,57 @@ class Costs:
                 param="since",
             ) from error
 
-    def _sums(self, within):
+    def _sums(self, within: sa.ColumnElement[bool]) -> JsonObject:
         [row] = self._ledger.select(sa.select(*_SUMS).where(within))
-        return _told(row)
+        return _as_sums(row)
 
-    def _by(self, column, within):
+    def _by(self, column: sa.Column[Any], within: sa.ColumnElement[bool]) -> list[JsonObject]:
         """The sums for each value of a column, dearest first."""
         rows = self._ledger.select(sa.select(*_SUMS, column).where(within).group_by(column))
-        told = [{column.name: row[-1], **_told(row)} for row in rows]
+        groups = [{column.name: row[-1], **_as_sums(row)} for row in rows]
         return sorted(
-            told, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name]))
+            groups, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name]))
         )
 
-    def _by_day(self, start):
-        """The sums of each day that had a call, oldest first. A day can have 23 or 25 hours, so each is asked for by its own bounds."""
+    def _by_day(self, start: datetime) -> list[JsonObject]:
+        """The sums of each day that had a call, oldest first.
+
+        A day can have 23 or 25 hours, so each is queried by its own bounds.
+        """
         [(oldest, newest)] = self._ledger.select(
             sa.select(sa.func.min(calls.c.at), sa.func.max(calls.c.at)).where(calls.c.at >= start)
         )
-        told = []
-        day = oldest and local(oldest, self._timezone).date()
-        while oldest and midnight(day, self._timezone) <= newest:
+        if oldest is None:
+            return []
+        days = []
+        day = local(oldest, self._timezone).date()
+        while (begins := midnight(day, self._timezone)) <= newest:
             following = day + timedelta(days=1)
-            begins, ends = midnight(day, self._timezone), midnight(following, self._timezone)
+            ends = midnight(following, self._timezone)
             sums = self._sums((calls.c.at >= max(begins, start)) & (calls.c.at < ends))
             if sums["calls"]:
-                told.append({"day": day.isoformat(), **sums})
+                days.append({"day": day.isoformat(), **sums})
             day = following
-        return told
+        return days
 
-    def _all_cloud(self, within):
-        """What the answered calls would have cost at the cloud's price, as many of their tokens cached. None without a cloud provider.
+    def _all_cloud(self, within: sa.ColumnElement[bool]) -> JsonObject | None:
+        """What the answered calls would have cost at the cloud's price, with as many of their tokens cached.
 
-        Between its steps a price is linear in tokens, so the mean call of a band times their number costs what they would one by one.
+        Between its steps a price is linear in tokens, so the mean call of a band times their number costs
+        what they would one by one. None without a cloud provider.
         """
         if self._cloud is None:
             return None
         name, provider = self._cloud
-        sums = (sa.func.sum(sa.func.coalesce(calls.c[tokens], 0)) for tokens in TOKENS)
+        totals = (sa.func.sum(sa.func.coalesce(calls.c[tokens], 0)) for tokens in TOKENS)
         answered = (calls.c.outcome == ANSWERED) & calls.c.input_tokens.is_not(None)
-        bands = (
-            sa.select(sa.func.count(), *sums)
-            .where(within & answered)
-            .group_by(calls.c.input_tokens // BAND_TOKENS)
-        )
+        band = calls.c.input_tokens // BAND_TOKENS
+        bands = sa.select(sa.func.count(), *totals).where(within & answered).group_by(band)
         cost_usd, priced_calls, answered_calls = 0.0, 0, 0
-        for count, *totals in self._ledger.select(bands):
+        for count, *tokens in self._ledger.select(bands):
             answered_calls += count
-            mean_call = usages.Usage(
-                **{tokens: Decimal(total) / count for tokens, total in zip(TOKENS, totals, strict=True)}
-            )
+            means = {key: Decimal(total) / count for key, total in zip(TOKENS, tokens, strict=True)}
+            mean_call = Usage(**means)
             mean_usd = prices.cost_usd(provider, provider.model, mean_call)
             if mean_usd is not None:
                 cost_usd += mean_usd * count
@@ -160,32 +161,37 @@ class Costs:
             "cost_usd": round(cost_usd, 8) if is_known else None,
         }
 
-    def _speculation(self, within):
-        """What speculating brought and took. wasted: of calls that were not adopted; saved_ms: over all adopted ones."""
+    def _speculation(self, within: sa.ColumnElement[bool]) -> JsonObject:
+        """What speculation brought and took.
+
+        wasted: of calls that were not adopted; saved_ms: over all adopted ones.
+        """
         adopted = calls.c.saved_ms.is_not(None)
-        count_of = lambda condition: sa.func.count().filter(condition)
+        cancelled, failed = calls.c.outcome == CANCELLED, calls.c.outcome == FAILED
         tokens = sa.func.coalesce(calls.c.input_tokens, 0) + sa.func.coalesce(calls.c.output_tokens, 0)
         sums = sa.select(
             sa.func.count().label("calls"),
-            count_of(adopted).label("adopted"),
-            count_of(~adopted & (calls.c.outcome == CANCELLED)).label("cancelled"),
-            count_of(~adopted & (calls.c.outcome == FAILED)).label("failed"),
+            sa.func.count().filter(adopted).label("adopted"),
+            sa.func.count().filter(~adopted & cancelled).label("cancelled"),
+            sa.func.count().filter(~adopted & failed).label("failed"),
             sa.func.coalesce(sa.func.sum(tokens).filter(~adopted), 0).label("wasted_tokens"),
             sa.func.sum(calls.c.cost_usd).filter(~adopted).label("wasted_usd"),
             sa.func.coalesce(sa.func.sum(calls.c.saved_ms), 0).label("saved_ms"),
         )
         [row] = self._ledger.select(sums.where(within & calls.c.speculative))
-        told = _plain(row._mapping)
-        return {**told, "wasted_usd": 0.0} if told["calls"] == told["adopted"] else told
+        speculation = _as_json(row._asdict())
+        if speculation["calls"] == speculation["adopted"]:
+            speculation["wasted_usd"] = 0.0  # none wasted costs nothing, which is known
+        return speculation
 
 
-def _told(row):
+def _as_sums(row: Row) -> JsonObject:
     """One row of _SUMS as JSON has it. No calls cost nothing, which is known."""
-    told = _plain({column.name: row[i] for i, column in enumerate(_SUMS)})
-    return told if told["calls"] else {**told, "cost_usd": 0.0}
+    sums = _as_json({column.name: row[i] for i, column in enumerate(_SUMS)})
+    return sums if sums["calls"] else {**sums, "cost_usd": 0.0}
 
 
-def _plain(sums):
+def _as_json(sums: Mapping[str, Any]) -> JsonObject:
     # PostgreSQL's sums of whole numbers are decimals.
     return {
         name: value and round(float(value), 8) if name.endswith("_usd") else int(value)
@@ -193,14 +199,15 @@ def _plain(sums):
     }
 
 
-# The table.
+# The table of `make costs`.
 
 
-def main():
+def main() -> int:
     """Print what today and the last 7 days cost. Returns an exit status."""
     try:
-        ledger, costs = build(loader.load())
-        print(table(costs, datetime.now(UTC)))
+        config = loader.load()
+        ledger = Ledger(located(config.ledger.url, config.resolve))
+        print(table(Costs(ledger, config.timezone, cloud_of(config)), datetime.now(UTC)))
         ledger.close()
     except (ConfigError, ArgumentError, LedgerUnreadable) as error:
         print(error)
@@ -208,7 +215,7 @@ def main():
     return 0
 
 
-def table(costs, now):
+def table(costs: Costs, now: datetime) -> str:
     """What today and the last 7 days cost, as lines of text."""
     week = costs.since("7d", now)
     today = costs.since(week["until"][:10], now)
@@ -221,27 +228,30 @@ def table(costs, now):
     return "\n".join(lines + (["", *closing] if closing else []))
 
 
-def _closing_lines(week):
+def _closing_lines(week: JsonObject) -> Iterator[str]:
     cloud, speculation, unpriced = week["all_cloud"], week["speculation"], week["total"]["unpriced_calls"]
     if unpriced:
         yield f"{unpriced} calls have no known price and are in no sum."
     if cloud:
-        yield f"All in the cloud ({cloud['provider']}, {cloud['model']}): {_usd(cloud['cost_usd'])} for {cloud['calls']} answered calls."
+        cost = f"{_usd(cloud['cost_usd'])} for {cloud['calls']} answered calls"
+        yield f"All in the cloud ({cloud['provider']}, {cloud['model']}): {cost}."
     if speculation["calls"]:
-        yield f"Speculation: {speculation['adopted']} of {speculation['calls']} calls adopted, which saved {speculation['saved_ms']} ms;"
+        adopted = f"{speculation['adopted']} of {speculation['calls']} calls adopted"
+        yield f"Speculation: {adopted}, which saved {speculation['saved_ms']} ms;"
+        others = f"{speculation['cancelled']} cancelled and {speculation['failed']} failed"
         wasted = f"{speculation['wasted_tokens']} tokens ({_usd(speculation['wasted_usd'])})"
-        yield f"{speculation['cancelled']} cancelled and {speculation['failed']} failed, which wasted {wasted}."
+        yield f"{others}, which wasted {wasted}."
 
 
-def _sums_line(name, sums):
+def _sums_line(name: str, sums: JsonObject) -> str:
     return _line(name, sums["calls"], *(sums[tokens] for tokens in TOKENS), _usd(sums["cost_usd"]))
 
 
-def _line(name, *cells):
-    return f"{name:<44}" + "".join(f"{cell:>12}" for cell in cells)
+def _line(name: str, *cells: object) -> str:
+    return f"{name:<44}" + "".join(f"{cell!s:>12}" for cell in cells)
 
 
-def _usd(amount):
+def _usd(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:.4f}"
 
 

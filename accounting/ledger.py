@@ -1,18 +1,24 @@
-"""The ledger: one row per upstream call, what was asked of whom, how it ended, what it used and what it cost.
+"""The ledger, one row per upstream call: what was asked of whom, how it ended, what it used and what it cost.
 
-`book` hands rows to a thread and returns; that thread writes them in batches. A full disk, a locked file or a dead server costs a log line: the rows
-wait in memory and are written when it is well again. SQLite in WAL mode, so that several processes may write one file, or PostgreSQL.
-It knows nothing of prices and of requests; `costs.py` asks it the questions people have, `budgets.py` whether the money is spent.
+`record` hands rows to a thread and returns; that thread writes them in batches. A full disk, a locked file or
+a dead server costs a log line: the rows wait in memory and are written when the database is back. The
+database is SQLite in WAL mode, so that several processes may write one file, or PostgreSQL. The ledger knows
+nothing of prices and of requests; `costs.py` asks it the questions people have, `budgets.py` whether the
+money is spent.
 """
 
 import dataclasses
 import itertools
 import logging
+import sqlite3
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -21,7 +27,7 @@ from errors import ProxyError
 from telemetry.logs import fields
 
 SCHEMA_VERSION = 1
-MAX_WAITING = 10_000  # rows that wait for a database that is away, some 10 MB; beyond it new ones are dropped, and said so
+MAX_WAITING = 10_000  # rows that wait for a database that is away, some 10 MB; beyond it new ones are dropped
 BATCH_ROWS = 500
 GATHER_S = 0.1  # how long the first row of a batch waits for others
 BUSY_S = 5.0  # how long SQLite waits for another process that writes
@@ -33,15 +39,21 @@ LOCK_KEY = 0x48454144  # PostgreSQL's advisory lock while the tables are made
 
 ANSWERED, CANCELLED, FAILED = "answered", "cancelled", "failed"
 
+# Text, since SQLAlchemy 2.0 takes other parameters than 2.1.
+Select: TypeAlias = "sa.Select[*tuple[Any, ...]]"
+Row: TypeAlias = "sa.Row[*tuple[Any, ...]]"
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One upstream call, for the ledger. Tokens are None where nothing is known of them, cost_usd where the price is unknown.
+    """One upstream call, as a row.
 
-    at: when it started, an aware datetime. outcome: answered, cancelled (we hung up) or failed. estimated: the tokens were counted here, since the
-    provider did not tell. saved_ms: for a speculation that was adopted, the time from its start to the decision, by which the answer came earlier.
+    Tokens are None where nothing is known of them, cost_usd where the price is unknown. at: when it started,
+    an aware datetime. outcome: answered, cancelled (by us) or failed. estimated: the tokens were counted
+    here, since the provider did not report them. saved_ms: for a speculation that was adopted, the time from
+    its start to the decision, by which the answer came earlier.
     """
 
     at: datetime
@@ -62,18 +74,22 @@ class Call:
     saved_ms: int | None = None
 
 
-class Utc(sa.types.TypeDecorator):
+class Utc(sa.types.TypeDecorator[datetime]):
     """A moment, in UTC. SQLite keeps no zone, so it goes in and comes out without one."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
         at = value.astimezone(UTC)
         return at.replace(tzinfo=None) if dialect.name == "sqlite" else at
 
-    def process_result_value(self, value, dialect):
-        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 _schema = sa.MetaData()
@@ -113,146 +129,155 @@ class LedgerUnreadable(ProxyError):
 class SchemaMismatch(LedgerUnreadable):
     """The database holds a ledger of another version."""
 
-    def __init__(self, found):
+    def __init__(self, found: int | None) -> None:
+        """found: the version that stands there, None where none does."""
         super().__init__(
-            f"the ledger has schema {found} and this Headstart writes {SCHEMA_VERSION}: move it away or name another in ledger.url"
+            f"the ledger has schema {found} and this Headstart writes {SCHEMA_VERSION}: "
+            "move it away or name another in ledger.url"
         )
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What has been spent. usd: by everybody who books there. booked_usd: the ledger's own running sum at that very moment."""
+    """What has been spent.
+
+    usd: by everybody who writes to the database. recorded_usd: the ledger's own running sum at that very
+    moment.
+    """
 
     usd: float
-    booked_usd: float
+    recorded_usd: float
 
 
 class Ledger:
-    def __init__(self, url):
-        """url: as SQLAlchemy takes it, such as sqlite:////var/lib/headstart/ledger.db or postgresql://user:password@host/name.
+    def __init__(self, url: str) -> None:
+        """url: as SQLAlchemy takes it, such as sqlite:////var/ledger.db or postgresql://user:password@host/name.
 
-        Opens nothing yet; tables are made when they are first needed. Raises sqlalchemy.exc.ArgumentError for a URL that is none.
+        Opens nothing yet; tables are made when they are first needed. Raises sqlalchemy.exc.ArgumentError for
+        a URL that is none.
         """
         self._engine = _engine(url)
         self._ready = False
-        self._waiting = deque()  # rows that are booked and not yet known to be written, oldest first
-        self._news = threading.Condition()
-        self._settling = (
-            threading.Lock()
-        )  # held while rows turn from waiting to written, so that nobody counts them twice or not at all
-        self._hurry = self._closing = False
-        self._booked_rows = self._settled_rows = 0
-        self._said_at = {}
-        self.booked_usd = 0.0  # every known cost booked by this process; only ever grows
+        self._waiting: deque[Call] = deque()  # rows not yet known to be written, oldest first
+        self._changed = threading.Condition()
+        # Held while rows turn from waiting to written, so that nobody counts them twice or not at all.
+        self._writing = threading.Lock()
+        self._flush_wanted = self._closing = False
+        self._recorded_rows = self._written_rows = 0
+        self._logged_at: dict[str, float] = {}
+        self.recorded_usd = 0.0  # every known cost recorded by this process; only ever grows
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
-    def book(self, rows):
-        """Have rows (Calls) written and return at once, whatever state the database is in."""
-        with self._news:
-            self.booked_usd += sum(row.cost_usd for row in rows if row.cost_usd is not None)
+    def record(self, rows: Sequence[Call]) -> None:
+        """Have rows written and return at once, whatever state the database is in."""
+        with self._changed:
+            self.recorded_usd += sum(row.cost_usd for row in rows if row.cost_usd is not None)
             idle = not self._waiting
             dropped = max(0, len(self._waiting) + len(rows) - MAX_WAITING)
             self._waiting.extend(rows[: len(rows) - dropped])
-            self._booked_rows += len(rows) - dropped
-            if idle:  # else the thread is gathering a batch already, and each wake-up would cost the requests the interpreter
-                self._news.notify_all()
+            self._recorded_rows += len(rows) - dropped
+            # Otherwise the thread gathers a batch already; each wake-up takes the interpreter from the
+            # requests.
+            if idle:
+                self._changed.notify_all()
         if dropped:
-            self._say("Ledger rows dropped, the database has been away for too long", waiting=MAX_WAITING)
+            message = "Ledger rows dropped, the database has been away for too long"
+            self._log_rarely(message, waiting=MAX_WAITING)
 
-    def flush(self, timeout_s=5.0):
-        """Wait until all that was booked before is written. Returns whether it was in time."""
-        with self._news:
-            booked = self._booked_rows
-            self._hurry = True
-            self._news.notify_all()
-            return self._news.wait_for(lambda: self._settled_rows >= booked, timeout_s)
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until all that was recorded before is written. Returns whether it was in time."""
+        with self._changed:
+            recorded = self._recorded_rows
+            self._flush_wanted = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._written_rows >= recorded, timeout_s)
 
-    def close(self, timeout_s=5.0):
+    def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits, once more if the database was away, then stop."""
-        with self._news:
+        with self._changed:
             self._closing = True
-            self._news.notify_all()
+            self._changed.notify_all()
         self._thread.join(timeout_s)
-        with self._news:
+        with self._changed:
             if self._waiting:
                 log.error("Ledger closed with rows unwritten", extra=fields(rows=len(self._waiting)))
         if not self._thread.is_alive():
             self._engine.dispose()
 
-    # Asking.
+    # Reading.
 
-    def spent_usd(self, since):
-        """What calls that started at or after `since` (an aware datetime) cost, rows that still wait included, as a Spent.
+    def spent_usd(self, since: datetime) -> Spent:
+        """What calls that started at or after `since` (aware) cost, rows that still wait included.
 
         Calls of unknown price count for nothing. Raises LedgerUnreadable.
         """
-        with self._settling:
+        with self._writing:
             [(written,)] = self.select(sa.select(sa.func.sum(calls.c.cost_usd)).where(calls.c.at >= since))
-            with self._news:
+            with self._changed:
                 waiting = sum(
                     row.cost_usd for row in self._waiting if row.cost_usd is not None and row.at >= since
                 )
-                return Spent(round((written or 0.0) + waiting, 8), self.booked_usd)
+                return Spent(round((written or 0.0) + waiting, 8), self.recorded_usd)
 
-    def select(self, query):
+    def select(self, query: Select) -> Sequence[Row]:
         """All rows of a query over `calls`. Raises LedgerUnreadable."""
         try:
             self._prepare()
             with self._engine.connect() as connection:
                 return connection.execute(query).all()
         except SQLAlchemyError as error:
-            raise LedgerUnreadable(
-                f"the ledger cannot be read: {_told(error)}", code="ledger_unreadable"
-            ) from error
+            message = f"the ledger cannot be read: {_summary(error)}"
+            raise LedgerUnreadable(message, code="ledger_unreadable") from error
 
     # Writing.
 
-    def _run(self):
+    def _run(self) -> None:
         failures = 0
         while batch := self._gather(failures):
-            failures = 0 if self._written(batch) else failures + 1
+            failures = 0 if self._write(batch) else failures + 1
             if failures and self._closing:
                 return
 
-    def _gather(self, failures):
-        """The next rows to write: what has gathered since the first one came, or after a failure what waits when it is time to try again.
+    def _gather(self, failures: int) -> list[Call]:
+        """The next rows to write.
 
-        Empty when the ledger is closed and all is written.
+        What has gathered since the first one came, or after a failure what waits when it is time to try
+        again. Empty when the ledger is closed and all is written.
         """
-        with self._news:
-            self._news.wait_for(lambda: self._waiting or self._closing)
-            patience_s = RETRY_S[min(failures, len(RETRY_S)) - 1] if failures else GATHER_S
-            self._news.wait_for(
-                lambda: self._hurry or self._closing or (not failures and len(self._waiting) >= BATCH_ROWS),
-                patience_s,
-            )
-            self._hurry = False
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            wait_s = RETRY_S[min(failures, len(RETRY_S)) - 1] if failures else GATHER_S
+            self._changed.wait_for(lambda: self._is_batch_due(failures), wait_s)
+            self._flush_wanted = False
             return list(itertools.islice(self._waiting, BATCH_ROWS))
 
-    def _written(self, batch):
-        """Write rows and take them off the waiting ones. False when they have to wait for better times."""
-        with self._settling:
+    def _is_batch_due(self, failures: int) -> bool:
+        return self._flush_wanted or self._closing or (not failures and len(self._waiting) >= BATCH_ROWS)
+
+    def _write(self, batch: list[Call]) -> bool:
+        """Write rows and take them off the waiting ones. False when they have to wait for the database."""
+        with self._writing:
             try:
                 self._prepare()
                 with self._engine.execution_options(writes=True).begin() as connection:
                     connection.execute(calls.insert(), [dataclasses.asdict(row) for row in batch])
             except (OperationalError, InterfaceError) as error:
                 self._ready = False
-                self._say("Ledger not written, its rows wait", error=_told(error), waiting=len(self._waiting))
+                waiting = len(self._waiting)
+                self._log_rarely("Ledger not written, its rows wait", error=_summary(error), waiting=waiting)
                 return False
-            except (
-                Exception
-            ) as error:  # the edge of a thread that must live on: no row may stop all that come after it
-                self._say("Ledger rows dropped", error=_told(error), rows=len(batch))
-            with self._news:
+            # The edge of a thread that must live on: no row may stop all that come after it.
+            except Exception as error:
+                self._log_rarely("Ledger rows dropped", error=_summary(error), rows=len(batch))
+            with self._changed:
                 for _ in batch:
                     self._waiting.popleft()
-                self._settled_rows += len(batch)
-                self._news.notify_all()
+                self._written_rows += len(batch)
+                self._changed.notify_all()
         return True
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         """Make the tables where there are none. Raises SchemaMismatch where they are another version's."""
         if self._ready:
             return
@@ -271,28 +296,25 @@ class Ledger:
                 connection.execute(_version.insert().values(version=SCHEMA_VERSION))
         self._ready = True
 
-    def _say(self, message, **told):
+    def _log_rarely(self, message: str, **values: object) -> None:
         """Log an error, at most once per LOG_EVERY_S for each message."""
         now = time.monotonic()
-        if now - self._said_at.get(message, -LOG_EVERY_S) >= LOG_EVERY_S:
-            self._said_at[message] = now
-            log.error(message, extra=fields(**told))
+        if now - self._logged_at.get(message, -LOG_EVERY_S) >= LOG_EVERY_S:
+            self._logged_at[message] = now
+            log.error(message, extra=fields(**values))
 
 
-def located(url, resolve):
-    """A ledger URL with the path of an SQLite file made absolute. resolve: such as config.Config.resolve."""
+def located(url: str, resolve: Callable[[str], Path]) -> str:
+    """A ledger URL with the path of an SQLite file made absolute. Raises sqlalchemy.exc.ArgumentError."""
     parsed = sa.make_url(url)
-    if (
-        not parsed.drivername.startswith("sqlite")
-        or not parsed.database
-        or parsed.database.startswith("file:")
-    ):
+    path = parsed.database
+    if not parsed.drivername.startswith("sqlite") or not path or path.startswith("file:"):
         return url
-    return parsed.set(database=str(resolve(parsed.database))).render_as_string(hide_password=False)
+    return parsed.set(database=str(resolve(path))).render_as_string(hide_password=False)
 
 
-def _engine(url):
-    url = sa.make_url(url)
+def _engine(ledger_url: str) -> sa.Engine:
+    url = sa.make_url(ledger_url)
     if url.drivername.startswith("sqlite"):
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_S})
         sa.event.listen(engine, "connect", _set_up_sqlite)
@@ -308,21 +330,22 @@ def _engine(url):
     )
 
 
-def _set_up_sqlite(connection, _):
-    # sqlite3 would begin transactions by itself, and later than BEGIN IMMEDIATE has to be said (SQLAlchemy's documentation, "pysqlite").
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # Otherwise sqlite3 begins transactions by itself, later than BEGIN IMMEDIATE must be sent (SQLAlchemy's
+    # documentation, "pysqlite").
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _begin_sqlite(connection):
-    # Who is going to write says so at once: a reader that becomes a writer is turned away without the busy timeout.
-    connection.exec_driver_sql(
-        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
-    )
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that is going to write begins as a writer: a reader that becomes one is refused at once,
+    # without the busy timeout.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _told(error):
+def _summary(error: Exception) -> str:
     """An error's own first line, without the statement it was about."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return f"{type(cause).__name__}: {cause}".splitlines()[0]

@@ -1,8 +1,9 @@
-"""What a call used, and what that cost.
+"""What a call cost.
 
-The first of these that knows decides: the owner's `prices`; being local, which costs 0; what the provider itself says it has charged; the price list
-of `genai-prices` as it came with the package. It asks nobody over the network, and what none of them knows is None, never 0.
-It knows nothing of requests or of where costs are kept.
+The first of these that knows decides: the owner's `prices`; being local, which costs 0; what the provider
+itself says it has charged; the price list of `genai-prices` as it came with the package. Nothing is looked up
+over the network, and what none of them knows is None, never 0. It knows nothing of requests or of where costs
+are kept.
 """
 
 import functools
@@ -11,18 +12,23 @@ from urllib.parse import urlsplit
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo
+from genai_prices.types import Provider as ListedProvider
 
 from settings.addresses import is_private_host
+from settings.model import Prices, Provider
+from wire.usage import Usage
 
 MILLION = 1_000_000
 
 
-def cost_usd(provider, model, usage):
-    """What a Usage of a model cost in USD, to 10 digits after the point; None where nobody knows. provider: a config.Provider. usage: None gives None."""
+def cost_usd(provider: Provider, model: str, usage: Usage | None) -> float | None:
+    """What a call cost in USD, to 10 digits after the point. None where nobody knows, or without usage."""
     if usage is None:
         return None
+    cost: Decimal | None
     if not usage.input_tokens and not usage.output_tokens and not usage.charged_usd:
-        cost = Decimal(0)  # whoever was asked did nothing
+        cost = Decimal(0)  # the provider did nothing
     elif provider.prices:
         cost = _by_owner(provider.prices, usage)
     elif is_local(provider):
@@ -34,54 +40,56 @@ def cost_usd(provider, model, usage):
     return None if cost is None else float(round(cost, 10))
 
 
-def is_local(provider):
-    """Whether a config.Provider costs nothing but electricity: an embedded model, or a server at a private address to which the owner gave no prices."""
+def is_local(provider: Provider) -> bool:
+    """Whether a provider costs nothing but electricity.
+
+    So does an embedded model, and a server at a private address to which the owner gave no prices.
+    """
     if provider.is_embedded:
         return True
     return not provider.prices and is_private_host(urlsplit(provider.base_url).hostname or "")
 
 
-def _by_owner(prices, usage):
-    """By the config's USD per million tokens. Cached tokens cost as much as others unless `cached_input` says what they do."""
-    usd_for = lambda tokens, price: tokens * Decimal(str(price)) / MILLION
+def _by_owner(prices: Prices, usage: Usage) -> Decimal:
+    """By the owner's prices. Cached tokens cost as much as others unless `cached_input` is set."""
     cached_price = prices.input if prices.cached_input is None else prices.cached_input
-    fresh = usage.input_tokens - usage.cached_tokens
     return (
-        usd_for(fresh, prices.input)
-        + usd_for(usage.cached_tokens, cached_price)
-        + usd_for(usage.output_tokens, prices.output)
+        _at(prices.input, usage.input_tokens - usage.cached_tokens)
+        + _at(cached_price, usage.cached_tokens)
+        + _at(prices.output, usage.output_tokens)
     )
 
 
-def _by_list(base_url, model, usage):
+def _at(price: float, tokens: int) -> Decimal:
+    """price: USD per million tokens."""
+    return tokens * Decimal(str(price)) / MILLION
+
+
+def _by_list(base_url: str, model: str, usage: Usage) -> Decimal | None:
     found = _listed(base_url, model)
     if found is None:
         return None
     provider, listed = found
-    told = genai_prices.Usage(
+    tokens = genai_prices.Usage(
         input_tokens=usage.input_tokens,
         cache_read_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
     )
-    priced = listed.calc_price(told, provider)
+    priced = listed.calc_price(tokens, provider)
     if listed.id.endswith(":free"):
         return priced.total_price
-    # The list also has models without any price, or with one for seconds of sound only; their sum would come out as 0.
-    unknown = [
-        tokens
-        for name, tokens in (("input_mtok", usage.input_tokens), ("output_mtok", usage.output_tokens))
-        if tokens and not _has(priced, name)
-    ]
-    return None if unknown else priced.total_price
-
-
-def _has(priced, name):
-    return getattr(priced.model_price, name, None) is not None
+    # The list also has models without any price, or with one for seconds of sound only; their sum would come
+    # out as 0.
+    needed = {"input_mtok": usage.input_tokens, "output_mtok": usage.output_tokens}
+    is_known = all(
+        getattr(priced.model_price, name, None) is not None for name, tokens in needed.items() if tokens
+    )
+    return priced.total_price if is_known else None
 
 
 @functools.lru_cache(maxsize=256)
-def _listed(base_url, model):
+def _listed(base_url: str, model: str) -> tuple[ListedProvider, ModelInfo] | None:
     try:
         return get_snapshot().find_provider_model(model, None, None, base_url)
     except LookupError:

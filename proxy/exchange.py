@@ -243,7 +243,7 @@ class Exchange:
             )
         metrics.settled(self)
         self._rows = self._ledger_rows()
-        ledger.book(self._rows)
+        ledger.record(self._rows)
         if keep:
             sessions.save(self.id, self.timestamp, self.record)
 

@@ -46,7 +46,7 @@ class AnswerSummary:
         self.pieces += openai_chat.has_content(chunk)
         self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
         if self.timing:
-            self.timing.said(openai_chat.spoken(chunk))
+            self.timing.received(openai_chat.spoken(chunk))
         if self._chars < RECORDED_CHARS:
             text = openai_chat.spoken(chunk)
             self._texts.append(text)

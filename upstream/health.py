@@ -149,11 +149,7 @@ class _ClassifierProbe:
 def main() -> int:
     """Print what the running server's /health reports. Returns an exit status: 0 only when it is healthy."""
     try:
-<<<<<<< HEAD
         server = loader.load().server
-=======
-        server = loader.load().server
->>>>>>> h-upstream
     except ConfigError as error:
         print(f"headstart: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""From request to ledger: what each kind of ending is booked as, what /v1/costs tells of it, and what a spent budget changes."""
+"""From request to ledger: how each ending is recorded, what /v1/costs reports, what a spent budget does."""
 
 import pytest
 import requests
@@ -7,7 +7,7 @@ from tests.support.ledger import booked
 from tests.support.scripted import scripted_config
 from tests.support.server import Server
 
-TOLD = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 
 
 @pytest.fixture(scope="module")
@@ -19,98 +19,74 @@ def budgeted(upstreams, tmp_path_factory):
     server.stop()
 
 
-def only(row, *names):
-    return {name: row[name] for name in names}
+def check(row, **expected):
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_an_adopted_speculation_is_one_row_that_tells_what_it_saved(headstart, primary, judge):
-    primary.streams("forty", "-two", usage=TOLD)
+    primary.streams("forty", "-two", usage=USAGE)
 
     reply = headstart.chat("what is six times seven?")
 
     [row] = booked(headstart, reply.headers["X-Session-Id"], 1)
-    assert only(
-        row, "route", "decision", "provider", "model", "outcome", "speculative", "estimated", "cost_usd"
-    ) == {
-        "route": "primary",
-        "decision": "MODERATE",
-        "provider": "main",
-        "model": "p-model",
-        "outcome": "answered",
-        "speculative": 1,
-        "estimated": 0,
-        "cost_usd": 0.0,
-    }
+    check(
+        row,
+        route="primary",
+        decision="MODERATE",
+        provider="main",
+        model="p-model",
+        outcome="answered",
+        speculative=1,
+        estimated=0,
+        cost_usd=0.0,
+    )
     assert row["saved_ms"] >= 0
 
 
-def test_a_cancelled_speculation_is_booked_beside_the_answer(headstart, primary, cloud, judge):
+def test_a_cancelled_speculation_is_recorded_beside_the_answer(headstart, primary, cloud, judge):
     judge.streams("COMPLEX")
     primary.stalls_before_head()
-    cloud.streams("forty", "-two", usage=TOLD)
+    cloud.streams("forty", "-two", usage=USAGE)
 
     reply = headstart.chat("x" * 400)
 
     rows = {row["provider"]: row for row in booked(headstart, reply.headers["X-Session-Id"], 2)}
-    assert only(
+    check(
         rows["main"],
-        "outcome",
-        "speculative",
-        "estimated",
-        "input_tokens",
-        "output_tokens",
-        "saved_ms",
-        "route",
-        "decision",
-    ) == {
-        "outcome": "cancelled",
-        "speculative": 1,
-        "estimated": 1,
-        "input_tokens": 100,
-        "output_tokens": 0,
-        "saved_ms": None,
-        "route": "xai",
-        "decision": "COMPLEX",
-    }
-    assert only(rows["cloud"], "outcome", "speculative", "estimated", "cost_usd") == {
-        "outcome": "answered",
-        "speculative": 0,
-        "estimated": 0,
-        "cost_usd": 0.003,
-    }
+        outcome="cancelled",
+        speculative=1,
+        estimated=1,
+        input_tokens=100,
+        output_tokens=0,
+        saved_ms=None,
+        route="xai",
+        decision="COMPLEX",
+    )
+    check(rows["cloud"], outcome="answered", speculative=0, estimated=0, cost_usd=0.003)
 
 
-def test_a_refused_call_used_nothing_and_the_next_one_is_booked_as_well(headstart, primary, backup, judge):
+def test_a_refused_call_used_nothing_and_the_next_one_is_recorded_as_well(headstart, primary, backup, judge):
     primary.refuses(503)
     backup.streams("here")
 
     reply = headstart.chat("hello", model="primary")
 
     rows = {row["provider"]: row for row in booked(headstart, reply.headers["X-Session-Id"], 2)}
-    assert only(rows["main"], "outcome", "input_tokens", "cost_usd") == {
-        "outcome": "failed",
-        "input_tokens": 0,
-        "cost_usd": 0.0,
-    }
+    check(rows["main"], outcome="failed", input_tokens=0, cost_usd=0.0)
     assert rows["backup"]["outcome"] == "answered"
 
 
-def test_a_stream_that_breaks_off_is_booked_with_what_was_seen(headstart, cloud):
+def test_a_stream_that_breaks_off_is_recorded_with_what_was_seen(headstart, cloud):
     cloud.runs(("token", "a"), ("token", "b"), ("token", "c"), ("cut",))
 
     reply = headstart.chat("x" * 40, model="c-model", stream=True)
 
     [row] = booked(headstart, reply.headers["X-Session-Id"], 1)
-    assert only(row, "outcome", "estimated", "input_tokens", "output_tokens") == {
-        "outcome": "failed",
-        "estimated": 1,
-        "input_tokens": 10,
-        "output_tokens": 3,
-    }
+    check(row, outcome="failed", estimated=1, input_tokens=10, output_tokens=3)
     assert row["cost_usd"] == pytest.approx(10 * 2e-6 + 3 * 1e-5)
 
 
-def test_the_session_file_tells_the_cost_that_was_booked(headstart, cloud):
+def test_the_session_file_tells_the_cost_that_was_recorded(headstart, cloud):
     reply = headstart.chat("hello", model="c-model")
 
     session = reply.headers["X-Session-Id"]
@@ -200,12 +176,10 @@ def test_a_budget_stays_spent_after_a_restart(upstreams, tmp_path, primary, clou
     )
 
 
-def test_the_call_that_decides_is_booked_as_well(headstart, primary, judge):
-    judge.streams("MODERATE", usage=TOLD)
+def test_the_call_that_decides_is_recorded_as_well(headstart, primary, judge):
+    judge.streams("MODERATE", usage=USAGE)
 
     reply = headstart.chat("what is six times seven?")
 
     [row] = booked(headstart, reply.headers["X-Session-Id"], 1, deciding=True)
-    assert only(row, "model", "outcome", "speculative", "estimated", "cost_usd") == {
-        "model": "j-model", "outcome": "answered", "speculative": 0, "estimated": 0, "cost_usd": 0.0,
-    }  # fmt: skip
+    check(row, model="j-model", outcome="answered", speculative=0, estimated=0, cost_usd=0.0)

@@ -1,4 +1,4 @@
-"""When the money is spent, and when there is some again: by restarts, by other workers, by calendars with 23-hour days."""
+"""When the money is spent, and when there is some again: over restarts, other workers and 23-hour days."""
 
 import logging
 import threading
@@ -13,6 +13,7 @@ from accounting.budgets import Budget
 from accounting.ledger import Call, Ledger
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HANG_GUARD_S = 30
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def costing(usd, at=NOON):
 def test_without_limits_nothing_is_ever_exhausted(budget_of, ledger):
     budget = budget_of(Limits())
 
-    ledger.book(costing(1e6))
+    ledger.record(costing(1e6))
 
     assert not budget.exhausted()
 
@@ -77,9 +78,9 @@ def test_without_limits_nothing_is_ever_exhausted(budget_of, ledger):
 def test_a_budget_is_exhausted_by_the_call_that_reaches_it(budget_of, ledger):
     budget = budget_of(Limits(daily_usd=1.0))
 
-    ledger.book(costing(0.99))
+    ledger.record(costing(0.99))
     before = budget.exhausted()
-    ledger.book(costing(0.01))
+    ledger.record(costing(0.01))
 
     assert (before, budget.exhausted()) == (False, True)
 
@@ -88,7 +89,7 @@ def test_ten_times_a_tenth_is_one(budget_of, ledger):
     budget = budget_of(Limits(daily_usd=1.0))
 
     for _ in range(10):
-        ledger.book(costing(0.1))
+        ledger.record(costing(0.1))
 
     assert budget.exhausted()
 
@@ -96,7 +97,7 @@ def test_ten_times_a_tenth_is_one(budget_of, ledger):
 def test_calls_of_unknown_price_spend_nothing(budget_of, ledger):
     budget = budget_of(Limits(daily_usd=0.01))
 
-    ledger.book(costing(None))
+    ledger.record(costing(None))
 
     assert not budget.exhausted()
 
@@ -107,7 +108,7 @@ def test_a_budget_of_zero_means_no_cloud_at_all(budget_of):
 
 def test_what_was_spent_before_a_restart_counts(url, budget_of):
     before = Ledger(url)
-    before.book(costing(2.0))
+    before.record(costing(2.0))
     before.close()
 
     assert budget_of(Limits(daily_usd=2.0)).exhausted()
@@ -117,7 +118,7 @@ def test_what_another_worker_spends_counts_from_the_next_reading_on(url, budget_
     budget, other = budget_of(Limits(daily_usd=2.0)), Ledger(url)
     assert not budget.exhausted()
 
-    other.book(costing(2.0))
+    other.record(costing(2.0))
     other.close()
     budget.refresh()
 
@@ -136,7 +137,7 @@ def test_a_reading_counts_what_still_waits_to_be_written_once(budget_of, ledger)
     reading.start()
     seen = []
     for _ in range(99):
-        ledger.book(costing(0.01))
+        ledger.record(costing(0.01))
         seen.append(budget.exhausted())
     ledger.flush()
     stop.set()
@@ -145,12 +146,12 @@ def test_a_reading_counts_what_still_waits_to_be_written_once(budget_of, ledger)
 
     assert not any(seen)
     assert not budget.exhausted()
-    ledger.book(costing(0.01))
+    ledger.record(costing(0.01))
     assert budget.exhausted()
 
 
 def test_the_day_before_does_not_count_today_but_does_this_month(budget_of, ledger):
-    ledger.book(costing(5.0, NOON - timedelta(days=1)))
+    ledger.record(costing(5.0, NOON - timedelta(days=1)))
 
     assert not budget_of(Limits(daily_usd=5.0)).exhausted()
     assert budget_of(Limits(monthly_usd=5.0)).exhausted()
@@ -158,7 +159,7 @@ def test_the_day_before_does_not_count_today_but_does_this_month(budget_of, ledg
 
 def test_a_new_day_brings_new_money(budget_of, ledger, clock):
     budget = budget_of(Limits(daily_usd=1.0))
-    ledger.book(costing(1.0))
+    ledger.record(costing(1.0))
     assert budget.exhausted()
 
     clock.now = datetime(2026, 3, 11, tzinfo=UTC)
@@ -168,7 +169,7 @@ def test_a_new_day_brings_new_money(budget_of, ledger, clock):
 
 def test_a_new_month_brings_new_money_and_a_new_day_alone_does_not(budget_of, ledger, clock):
     budget = budget_of(Limits(monthly_usd=1.0))
-    ledger.book(costing(1.0))
+    ledger.record(costing(1.0))
 
     clock.now = datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC)
     last_of_march = budget.exhausted()
@@ -179,18 +180,18 @@ def test_a_new_month_brings_new_money_and_a_new_day_alone_does_not(budget_of, le
 
 def test_a_new_day_leaves_the_month_as_it_is(budget_of, ledger, clock):
     budget = budget_of(Limits(daily_usd=10.0, monthly_usd=15.0))
-    ledger.book(costing(9.0))
+    ledger.record(costing(9.0))
     assert not budget.exhausted()
 
     clock.now += timedelta(days=1)
-    ledger.book(costing(6.0, clock.now))
+    ledger.record(costing(6.0, clock.now))
 
     assert budget.exhausted()
 
 
 def test_a_clock_that_was_a_day_ahead_and_is_set_right_loses_no_spending(budget_of, ledger, clock):
     budget = budget_of(Limits(daily_usd=1.0))
-    ledger.book(costing(1.0))
+    ledger.record(costing(1.0))
     clock.now = NOON + timedelta(days=1)
     assert not budget.exhausted()
 
@@ -224,7 +225,7 @@ def test_the_day_ends_at_midnight_of_the_configured_zone(
     budget_of, ledger, clock, timezone, last_moment, first_moment
 ):
     budget = budget_of(Limits(daily_usd=1.0), timezone)
-    ledger.book(costing(1.0))
+    ledger.record(costing(1.0))
 
     clock.now = last_moment
     spent = budget.exhausted()
@@ -238,7 +239,7 @@ def test_the_machines_own_zone_is_followed(budget_of, ledger, clock, monkeypatch
     time.tzset()
     try:
         budget = budget_of(Limits(daily_usd=1.0), "local")
-        ledger.book(costing(1.0))
+        ledger.record(costing(1.0))
         clock.now = datetime(2026, 3, 11, 10, 59, 59, tzinfo=UTC)
         spent = budget.exhausted()
         clock.now = datetime(2026, 3, 11, 11, tzinfo=UTC)  # Auckland is 13 hours ahead in its summer
@@ -273,7 +274,7 @@ def test_exhaustion_and_reset_are_one_log_line_each(budget_of, ledger, clock, ca
     caplog.set_level(logging.INFO)
     budget = budget_of(Limits(daily_usd=1.0, monthly_usd=50.0), "Europe/Berlin")
 
-    ledger.book(costing(1.25))
+    ledger.record(costing(1.25))
     for _ in range(3):
         budget.exhausted()
     clock.now += timedelta(days=1)
@@ -295,14 +296,46 @@ def test_exhaustion_and_reset_are_one_log_line_each(budget_of, ledger, clock, ca
     ]
 
 
-def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_booked_still_counts(
+class SlowToRead:
+    """A ledger whose running sum reaches the thread named "late" only when `go_on` is set."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+        self.spent_usd = ledger.spent_usd
+        self.is_read, self.go_on = threading.Event(), threading.Event()
+
+    @property
+    def recorded_usd(self):
+        recorded_usd = self._ledger.recorded_usd
+        if threading.current_thread().name == "late":
+            self.is_read.set()
+            assert self.go_on.wait(HANG_GUARD_S)
+        return recorded_usd
+
+
+def test_who_read_the_sum_before_the_last_call_logs_no_reset(budget_of, ledger, caplog):
+    slow = SlowToRead(ledger)
+    budget = budget_of(Limits(daily_usd=1.0), over=slow)
+    late = threading.Thread(target=budget.exhausted, name="late")
+    late.start()
+    assert slow.is_read.wait(HANG_GUARD_S)
+
+    ledger.record(costing(1.0))
+    assert budget.exhausted()
+    slow.go_on.set()
+    late.join(HANG_GUARD_S)
+
+    assert [record.getMessage() for record in caplog.records] == ["Budget exhausted:"]
+
+
+def test_a_ledger_that_cannot_be_read_costs_a_line_and_what_is_recorded_still_counts(
     tmp_path, budget_of, caplog
 ):
     ledger = Ledger(f"sqlite:///{tmp_path}/missing/ledger.db")
 
     budget = budget_of(Limits(daily_usd=1.0), over=ledger)
     before = budget.exhausted()
-    ledger.book(costing(1.0))
+    ledger.record(costing(1.0))
 
     assert (before, budget.exhausted()) == (False, True)
     assert [record.getMessage() for record in caplog.records if record.name == budgets.__name__][:1] == [

@@ -1,4 +1,4 @@
-"""The questions people ask: what did it cost, by whom, by day, had it all gone to the cloud, and what did speculation bring."""
+"""The questions people ask: what did it cost, by whom, by day, all in the cloud, and speculation."""
 
 import json
 from dataclasses import dataclass, replace
@@ -69,13 +69,13 @@ def ledger(request, tmp_path):
 
 @pytest.fixture
 def costs_of(ledger):
-    """Books calls and gives the Costs over them."""
+    """Records calls and gives the Costs over them."""
 
-    def book(*calls, timezone="UTC", cloud=CLOUD):
-        ledger.book(list(calls))
+    def record(*calls, timezone="UTC", cloud=CLOUD):
+        ledger.record(list(calls))
         return Costs(ledger, timezone, cloud)
 
-    return book
+    return record
 
 
 def test_an_empty_ledger_is_told_in_full(costs_of):
@@ -153,9 +153,9 @@ def test_earlier_calls_are_left_out(costs_of):
 def test_days_are_those_of_the_configured_zone_when_the_clocks_change(costs_of):
     # In Berlin the 29th of March 2026 lasts from 23:00 to 22:00 UTC.
     moments = ("2026-03-28T22:59:59", "2026-03-28T23:00:00", "2026-03-29T21:59:59", "2026-03-29T22:00:00")
-    booked = [replace(CALL, at=datetime.fromisoformat(moment).replace(tzinfo=UTC)) for moment in moments]
+    recorded = [replace(CALL, at=datetime.fromisoformat(moment).replace(tzinfo=UTC)) for moment in moments]
 
-    report = costs_of(*booked, timezone="Europe/Berlin").since("7d", NOW)
+    report = costs_of(*recorded, timezone="Europe/Berlin").since("7d", NOW)
 
     assert [(sums["day"], sums["calls"]) for sums in report["days"]] == [
         ("2026-03-28", 1),
@@ -165,9 +165,9 @@ def test_days_are_those_of_the_configured_zone_when_the_clocks_change(costs_of):
 
 
 def test_days_add_up_to_the_total_where_the_first_is_cut(costs_of):
-    booked = [replace(CALL, at=NOW - timedelta(hours=hours)) for hours in (1, 11, 13, 23, 25)]
+    recorded = [replace(CALL, at=NOW - timedelta(hours=hours)) for hours in (1, 11, 13, 23, 25)]
 
-    report = costs_of(*booked).since("24h", NOW)
+    report = costs_of(*recorded).since("24h", NOW)
 
     assert [(sums["day"], sums["calls"]) for sums in report["days"]] == [("2026-03-30", 2), ("2026-03-31", 2)]
     assert report["total"]["calls"] == 4
@@ -263,10 +263,7 @@ def test_speculation_is_told_by_what_it_wasted_and_saved(costs_of):
         ("2026-03-30 08:15", "2026-03-30T08:15:00+02:00"),
         ("2026-03-30T08:15:00Z", "2026-03-30T10:15:00+02:00"),
         ("2026-03-30T08:15:00+05:30", "2026-03-30T04:45:00+02:00"),
-        (
-            "2026-03-30T08:15:00 05:30",
-            "2026-03-30T04:45:00+02:00",
-        ),  # the plus sign of a query that was not escaped
+        ("2026-03-30T08:15:00 05:30", "2026-03-30T04:45:00+02:00"),  # the plus of a URL that was not escaped
     ],
 )
 def test_since_takes_a_date_a_moment_or_an_age(tmp_path, text, start):
@@ -339,7 +336,7 @@ def test_the_table_of_an_empty_ledger_is_short(costs_of):
 
 def test_the_table_tells_today_the_week_and_what_might_have_been(costs_of):
     speculative = replace(LOCAL, speculative=True)
-    booked = [
+    recorded = [
         CALL,
         LOCAL,
         replace(LOCAL, at=NOW - timedelta(days=2)),
@@ -348,32 +345,32 @@ def test_the_table_tells_today_the_week_and_what_might_have_been(costs_of):
         replace(CALL, provider="new", model="n-model", cost_usd=None, route=None, outcome="failed"),
     ]
 
-    table = costs.table(costs_of(*booked), NOW)
+    table = costs.table(costs_of(*recorded), NOW)
 
-    assert table == "\n".join(
-        [
-            "                                                   calls       input      cached      output   reasoning         USD",
-            "today                                                  5        4050           0         401           0      0.2500",
-            "7 days                                                 6        5050           0         501           0      0.2500",
-            "",
-            "provider cloud                                         1        1000           0         100           0      0.2500",
-            "provider local                                         4        3050           0         301           0      0.0000",
-            "provider new                                           1        1000           0         100           0     unknown",
-            "",
-            "model c-model                                          1        1000           0         100           0      0.2500",
-            "model builtin                                          4        3050           0         301           0      0.0000",
-            "model n-model                                          1        1000           0         100           0     unknown",
-            "",
-            "route xai                                              1        1000           0         100           0      0.2500",
-            "route primary                                          4        3050           0         301           0      0.0000",
-            "route -                                                1        1000           0         100           0     unknown",
-            "",
-            "day 2026-03-29                                         1        1000           0         100           0      0.0000",
-            "day 2026-03-31                                         5        4050           0         401           0      0.2500",
-            "",
-            "1 calls have no known price and are in no sum.",
-            "All in the cloud (cloud, c-model): 0.0120 for 4 answered calls.",
-            "Speculation: 1 of 2 calls adopted, which saved 42 ms;",
-            "1 cancelled and 0 failed, which wasted 51 tokens (0.0000).",
-        ]
-    )
+    rows = [
+        ("", "       calls       input      cached      output   reasoning         USD"),
+        ("today", "           5        4050           0         401           0      0.2500"),
+        ("7 days", "           6        5050           0         501           0      0.2500"),
+        ("", ""),
+        ("provider cloud", "           1        1000           0         100           0      0.2500"),
+        ("provider local", "           4        3050           0         301           0      0.0000"),
+        ("provider new", "           1        1000           0         100           0     unknown"),
+        ("", ""),
+        ("model c-model", "           1        1000           0         100           0      0.2500"),
+        ("model builtin", "           4        3050           0         301           0      0.0000"),
+        ("model n-model", "           1        1000           0         100           0     unknown"),
+        ("", ""),
+        ("route xai", "           1        1000           0         100           0      0.2500"),
+        ("route primary", "           4        3050           0         301           0      0.0000"),
+        ("route -", "           1        1000           0         100           0     unknown"),
+        ("", ""),
+        ("day 2026-03-29", "           1        1000           0         100           0      0.0000"),
+        ("day 2026-03-31", "           5        4050           0         401           0      0.2500"),
+    ]
+    closing = [
+        "1 calls have no known price and are in no sum.",
+        "All in the cloud (cloud, c-model): 0.0120 for 4 answered calls.",
+        "Speculation: 1 of 2 calls adopted, which saved 42 ms;",
+        "1 cancelled and 0 failed, which wasted 51 tokens (0.0000).",
+    ]
+    assert table.splitlines() == [*(cells and name.ljust(44) + cells for name, cells in rows), "", *closing]

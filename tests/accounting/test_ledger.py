@@ -1,4 +1,4 @@
-"""The ledger on real databases: SQLite files that are locked, full, read-only or shared; a PostgreSQL that goes and comes back."""
+"""The ledger on real databases: SQLite files, locked, full or shared; a PostgreSQL that stops and returns."""
 
 import logging
 import os
@@ -33,7 +33,10 @@ CALL = Call(
     output_tokens=3,
     cost_usd=0.25,
 )
-CALL_IN_CODE = "ledger.Call(datetime(2026, 3, 10, 12, tzinfo=UTC), 's', 'cloud', 'c-model', 'answered', 120, cost_usd=0.25)"
+CALL_IN_CODE = (
+    "ledger.Call(datetime(2026, 3, 10, 12, tzinfo=UTC), "
+    "'s', 'cloud', 'c-model', 'answered', 120, cost_usd=0.25)"
+)
 
 
 class Lines(logging.Handler):
@@ -51,7 +54,9 @@ class Lines(logging.Handler):
             self._news.notify_all()
 
     def wait_for(self, text):
-        found = lambda: [line for line in self._lines if text in line]
+        def found():
+            return [line for line in self._lines if text in line]
+
         with self._news:
             assert self._news.wait_for(found, HANG_GUARD_S), f"no line with {text!r} in {self._lines}"
             return found()
@@ -124,10 +129,10 @@ def rows_in(file):
         return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
 
 
-# Booking.
+# Recording.
 
 
-def test_a_row_comes_back_as_it_was_booked(opened, file):
+def test_a_row_comes_back_as_it_was_recorded(opened, file):
     ledger = opened()
     call = replace(
         CALL,
@@ -139,7 +144,7 @@ def test_a_row_comes_back_as_it_was_booked(opened, file):
         saved_ms=31,
     )
 
-    ledger.book([call])
+    ledger.record([call])
     ledger.flush()
 
     [row] = ledger.select(sa.select(calls))
@@ -152,7 +157,7 @@ def test_a_row_comes_back_as_it_was_booked(opened, file):
 def test_what_is_unknown_is_null_and_not_zero(opened):
     ledger = opened()
 
-    ledger.book([Call(NOON, "5e551011", "cloud", "c-model", "failed", 1)])
+    ledger.record([Call(NOON, "5e551011", "cloud", "c-model", "failed", 1)])
     ledger.flush()
 
     [row] = ledger.select(
@@ -165,7 +170,7 @@ def test_what_is_unknown_is_null_and_not_zero(opened):
 
 def test_the_file_is_in_wal_mode(opened, file):
     ledger = opened()
-    ledger.book([CALL])
+    ledger.record([CALL])
     ledger.flush()
 
     with sqlite3.connect(file) as connection:
@@ -175,7 +180,7 @@ def test_the_file_is_in_wal_mode(opened, file):
 def test_closing_writes_what_waits(opened, file):
     ledger = opened()
 
-    ledger.book([CALL] * 3)
+    ledger.record([CALL] * 3)
     ledger.close()
 
     assert rows_in(file) == 3
@@ -183,24 +188,24 @@ def test_closing_writes_what_waits(opened, file):
 
 def test_spent_counts_from_a_moment_on_and_what_still_waits_with_it(opened):
     ledger = opened()
-    ledger.book([CALL, replace(CALL, cost_usd=None)])
+    ledger.record([CALL, replace(CALL, cost_usd=None)])
     ledger.flush()
 
-    ledger.book([replace(CALL, at=NOON + timedelta(hours=1), cost_usd=0.1)])
+    ledger.record([replace(CALL, at=NOON + timedelta(hours=1), cost_usd=0.1)])
 
     assert ledger.spent_usd(NOON).usd == 0.35
     assert ledger.spent_usd(NOON + timedelta(microseconds=1)).usd == 0.1
     assert ledger.spent_usd(NOON + timedelta(hours=2)).usd == 0.0
-    assert ledger.spent_usd(NOON).booked_usd == pytest.approx(0.35)
+    assert ledger.spent_usd(NOON).recorded_usd == pytest.approx(0.35)
 
 
 def test_a_ledger_goes_on_after_a_restart(opened):
     before = opened()
-    before.book([CALL])
+    before.record([CALL])
     before.close()
 
     after = opened()
-    after.book([CALL])
+    after.record([CALL])
 
     assert after.spent_usd(NOON).usd == 0.5
 
@@ -225,12 +230,12 @@ sys.stdin.readline()
 
 def test_a_locked_file_costs_a_line_and_its_rows_wait(opened, file, lines, impatient):
     ledger = opened()
-    ledger.book([CALL])
+    ledger.record([CALL])
     ledger.flush()
     holding = python(HOLD, file)
     assert holding.stdout.readline() == "held\n"
 
-    ledger.book([CALL])
+    ledger.record([CALL])
     [line] = lines.wait_for("Ledger not written, its rows wait")
     holding.communicate("\n", timeout=HANG_GUARD_S)
 
@@ -241,11 +246,11 @@ def test_a_locked_file_costs_a_line_and_its_rows_wait(opened, file, lines, impat
 
 def test_a_read_only_file_costs_a_line(opened, file, lines):
     ledger = opened()
-    ledger.book([CALL])
+    ledger.record([CALL])
     ledger.flush()
 
     read_only = opened(f"sqlite:///file:{file}?mode=ro&uri=true")
-    read_only.book([CALL])
+    read_only.record([CALL])
 
     lines.wait_for("attempt to write a readonly database")
     assert rows_in(file) == 1
@@ -253,7 +258,7 @@ def test_a_read_only_file_costs_a_line(opened, file, lines):
 
 def test_a_folder_that_is_not_there_yet_costs_a_line_until_it_is(tmp_path, opened, lines, impatient):
     ledger = opened(f"sqlite:///{tmp_path}/later/ledger.db")
-    ledger.book([CALL])
+    ledger.record([CALL])
     lines.wait_for("unable to open database file")
 
     (tmp_path / "later").mkdir()
@@ -268,14 +273,14 @@ from datetime import UTC, datetime
 from accounting import ledger
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 ledger.RETRY_S = (0.05,)
-books = ledger.Ledger(sys.argv[1])
-books.book([{CALL_IN_CODE}]); books.flush()
+opened = ledger.Ledger(sys.argv[1])
+opened.record([{CALL_IN_CODE}]); opened.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
-books.book([{CALL_IN_CODE}] * 400)
+opened.record([{CALL_IN_CODE}] * 400)
 sys.stdin.readline()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print("all written", books.flush(20), flush=True)
-books.close()
+print("all written", opened.flush(20), flush=True)
+opened.close()
 """
 
 
@@ -303,31 +308,31 @@ def test_one_trouble_is_one_line_however_often_it_is_met(opened, tmp_path, lines
     ledger = opened(f"sqlite:///{tmp_path}/missing/ledger.db")
 
     for _ in range(5):
-        ledger.book([CALL])
+        ledger.record([CALL])
         assert not ledger.flush(0.1)
 
     assert len(lines.wait_for("Ledger not written")) == 1
 
 
-def test_booking_returns_at_once_whatever_the_database_does(opened, lines, tmp_path, monkeypatch):
+def test_recording_returns_at_once_whatever_the_database_does(opened, lines, tmp_path, monkeypatch):
     monkeypatch.setattr(ledger_module, "MAX_WAITING", 100)
     ledger = opened(f"sqlite:///{tmp_path}/missing/ledger.db")
 
     started = time.monotonic()
     for _ in range(30):
-        ledger.book([CALL] * 10)
+        ledger.record([CALL] * 10)
     took_s = time.monotonic() - started
 
     assert took_s < 5
     assert lines.wait_for("Ledger rows dropped, the database has been away for too long") == [
         "Ledger rows dropped, the database has been away for too long waiting=100"
     ]
-    assert ledger.booked_usd == 75.0
+    assert ledger.recorded_usd == 75.0
 
 
 def test_rows_that_cannot_be_written_by_the_end_are_said_to_be_lost(opened, tmp_path, lines):
     ledger = opened(f"sqlite:///{tmp_path}/missing/ledger.db")
-    ledger.book([CALL] * 2)
+    ledger.record([CALL] * 2)
 
     ledger.close()
 
@@ -338,7 +343,7 @@ def test_a_file_that_is_no_database_is_left_alone(opened, file, lines):
     file.write_text("dear diary, " * 1000)
     ledger = opened()
 
-    ledger.book([CALL])
+    ledger.record([CALL])
 
     lines.wait_for("Ledger rows dropped error=DatabaseError: file is not a database")
     assert file.read_text() == "dear diary, " * 1000
@@ -349,7 +354,8 @@ def test_a_file_that_is_no_database_is_left_alone(opened, file, lines):
     [
         ("CREATE TABLE calls (at TEXT, usd REAL)", 0),
         (
-            "CREATE TABLE ledger_schema (version INTEGER); INSERT INTO ledger_schema VALUES (99); CREATE TABLE calls (at TEXT)",
+            "CREATE TABLE ledger_schema (version INTEGER); INSERT INTO ledger_schema VALUES (99); "
+            "CREATE TABLE calls (at TEXT)",
             99,
         ),
     ],
@@ -359,7 +365,7 @@ def test_a_ledger_of_another_version_is_recognised_and_left_as_it_is(opened, fil
         connection.executescript(script)
     ledger = opened()
 
-    ledger.book([CALL])
+    ledger.record([CALL])
 
     lines.wait_for(f"Ledger rows dropped error=SchemaMismatch: the ledger has schema {found}")
     with pytest.raises(SchemaMismatch, match=f"has schema {found} and this Headstart writes 1"):
@@ -369,21 +375,21 @@ def test_a_ledger_of_another_version_is_recognised_and_left_as_it_is(opened, fil
 
 # Several at once.
 
-BOOKS = f"""
+RECORD = f"""
 import sys
 from datetime import UTC, datetime
 from accounting import ledger
-books = ledger.Ledger(sys.argv[1])
+opened = ledger.Ledger(sys.argv[1])
 sys.stdin.readline()
 for _ in range(50):
-    books.book([{CALL_IN_CODE}] * 10)
-    books.flush()
-books.close()
+    opened.record([{CALL_IN_CODE}] * 10)
+    opened.flush()
+opened.close()
 """
 
 
-def book_from_two_processes(url):
-    processes = [python(BOOKS, url) for _ in range(2)]
+def record_from_two_processes(url):
+    processes = [python(RECORD, url) for _ in range(2)]
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
@@ -393,7 +399,7 @@ def book_from_two_processes(url):
 
 
 def test_two_processes_make_and_write_one_file_at_once(opened, file):
-    book_from_two_processes(f"sqlite:///{file}")
+    record_from_two_processes(f"sqlite:///{file}")
 
     assert rows_in(file) == 1000
     assert opened().spent_usd(NOON).usd == 250.0
@@ -402,7 +408,7 @@ def test_two_processes_make_and_write_one_file_at_once(opened, file):
 # PostgreSQL.
 
 
-def test_postgres_gives_a_row_back_as_it_was_booked(opened, postgres):
+def test_postgres_gives_a_row_back_as_it_was_recorded(opened, postgres):
     ledger = opened(postgres.url)
     call = replace(
         CALL,
@@ -413,7 +419,7 @@ def test_postgres_gives_a_row_back_as_it_was_booked(opened, postgres):
         saved_ms=31,
     )
 
-    ledger.book([call])
+    ledger.record([call])
     ledger.flush()
 
     [row] = ledger.select(sa.select(calls))
@@ -421,18 +427,18 @@ def test_postgres_gives_a_row_back_as_it_was_booked(opened, postgres):
 
 
 def test_two_processes_make_and_write_one_postgres_at_once(opened, postgres):
-    book_from_two_processes(postgres.url)
+    record_from_two_processes(postgres.url)
 
     assert opened(postgres.url).spent_usd(NOON).usd == 250.0
 
 
 def test_a_postgres_that_was_away_gets_its_rows_when_it_is_back(opened, postgres, lines, impatient):
     ledger = opened(postgres.url)
-    ledger.book([CALL])
+    ledger.record([CALL])
     ledger.flush()
 
     postgres.stop()
-    ledger.book([CALL])
+    ledger.record([CALL])
     lines.wait_for("Ledger not written, its rows wait")
     postgres.start()
 
@@ -442,7 +448,7 @@ def test_a_postgres_that_was_away_gets_its_rows_when_it_is_back(opened, postgres
 
 def test_a_postgres_ledger_of_another_version_is_recognised(opened, postgres):
     first = opened(postgres.url)
-    first.book([CALL])
+    first.record([CALL])
     first.flush()
     postgres.execute("UPDATE ledger_schema SET version = 0")
 
@@ -453,7 +459,7 @@ def test_a_postgres_ledger_of_another_version_is_recognised(opened, postgres):
 def test_no_password_gets_into_the_log(opened, postgres, lines):
     ledger = opened(postgres.url.replace("headstart:", "headstart:not-"))
 
-    ledger.book([CALL])
+    ledger.record([CALL])
 
     [line] = lines.wait_for("Ledger not written")
     assert "password authentication failed" in line

@@ -1,4 +1,4 @@
-"""What calls cost: by the owner's prices, by what providers say they charged, by the price list; and how each vendor counts its tokens."""
+"""What calls cost: by the owner's prices, by a provider's charge, by the list; how vendors count tokens."""
 
 from dataclasses import dataclass
 

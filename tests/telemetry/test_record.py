@@ -29,48 +29,14 @@ SEARCHED = {
     "usage": {"input_tokens": 9, "output_tokens": 3},
 }
 KEYS = [
-    *(
-        "id",
-        "timestamp",
-        "client_ip",
-        "api",
-        "model",
-        "stream",
-        "user_query",
-        "client_messages",
-        "decision",
-        "route",
-        "confidence",
-    ),
-    *(
-        "probabilities",
-        "classification_raw",
-        "classification_ms",
-        "speculation",
-        "steps",
-        "ttft_ms",
-        "total_ms",
-        "status",
-        "usage",
-    ),
-    *("cost_usd", "error"),
-]
+    "id", "timestamp", "client_ip", "api", "model", "stream", "user_query", "client_messages", "decision",
+    "route", "confidence", "probabilities", "classification_raw", "classification_ms", "speculation",
+    "steps", "ttft_ms", "total_ms", "status", "usage", "cost_usd", "error",
+]  # fmt: skip
 STEP_KEYS = [
-    *(
-        "step",
-        "provider",
-        "url",
-        "model",
-        "messages_sent",
-        "params",
-        "started_ms",
-        "duration_ms",
-        "ttft_ms",
-        "status",
-        "finish_reason",
-    ),
-    *("usage", "response_content", "error"),
-]
+    "step", "provider", "url", "model", "messages_sent", "params", "started_ms", "duration_ms", "ttft_ms",
+    "status", "finish_reason", "usage", "response_content", "error",
+]  # fmt: skip
 
 
 def lines_of(server, session):
@@ -93,17 +59,19 @@ def test_the_lines_of_a_whole_answer(headstart, judge):
 
     incoming, response, request, saved = lines_of(headstart, session)
 
-    assert (
-        incoming
-        == f"INFO Incoming request: session={session} client=127.0.0.1 model=auto messages=1 total_chars=5 stream=False"
+    assert incoming == (
+        f"INFO Incoming request: session={session} client=127.0.0.1 model=auto "
+        "messages=1 total_chars=5 stream=False"
     )
     matches(
-        rf"INFO Provider response: primary session={session} provider=main status=200 duration_ms=\d+ finish_reason=stop stream=false speculative=true",
+        rf"INFO Provider response: primary session={session} provider=main status=200 "
+        r"duration_ms=\d+ finish_reason=stop stream=false speculative=true",
         response,
     )
     matches(
-        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=MODERATE route=primary provider=main speculation=adopted classification_ms=\d+ "
-        r"inference_ms=\d+ ttft_ms=\d+ total_ms=\d+ status=200 stream=False",
+        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=MODERATE route=primary "
+        r"provider=main speculation=adopted classification_ms=\d+ inference_ms=\d+ "
+        r"ttft_ms=\d+ total_ms=\d+ status=200 stream=False",
         request,
     )
     matches(rf"INFO Session saved: {session} write_ms=\d+ cleanup_ms=\d+", saved)
@@ -116,12 +84,14 @@ def test_the_lines_of_a_streamed_answer(headstart, judge):
 
     assert incoming.endswith("stream=True")
     matches(
-        rf"INFO Provider response: primary session={session} provider=main status=200 connect_ms=\d+ ttft_ms=\d+ stream=true speculative=true",
+        rf"INFO Provider response: primary session={session} provider=main status=200 "
+        r"connect_ms=\d+ ttft_ms=\d+ stream=true speculative=true",
         response,
     )
     matches(
-        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=MODERATE route=primary provider=main speculation=adopted classification_ms=\d+ "
-        r"inference_ms=\d+ ttft_ms=\d+ total_ms=\d+ status=200 stream=True",
+        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=MODERATE route=primary "
+        r"provider=main speculation=adopted classification_ms=\d+ inference_ms=\d+ "
+        r"ttft_ms=\d+ total_ms=\d+ status=200 stream=True",
         request,
     )
 
@@ -151,8 +121,9 @@ def test_the_lines_of_an_enriched_answer(headstart, cloud, judge):
         lines[3],
     )
     matches(
-        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=ENRICH route=enrich provider=main speculation=cancelled classification_ms=\d+ "
-        r"enrichment_ms=\d+ inference_ms=\d+ ttft_ms=\d+ total_ms=\d+ status=200 stream=False",
+        rf"INFO REQUEST session={session} client=127\.0\.0\.1 decision=ENRICH route=enrich "
+        r"provider=main speculation=cancelled classification_ms=\d+ enrichment_ms=\d+ "
+        r"inference_ms=\d+ ttft_ms=\d+ total_ms=\d+ status=200 stream=False",
         lines[4],
     )
 
@@ -208,8 +179,8 @@ def test_a_slow_request_is_warned_of(talkative, primary, judge):
 
     line = talkative.log_line(f"SLOW_REQUEST session={session}")
     matches(
-        STAMP
-        + rf"WARNING SLOW_REQUEST session={session} route=primary total_ms=\d+ classification_ms=\d+ inference_ms=\d+",
+        STAMP + rf"WARNING SLOW_REQUEST session={session} route=primary total_ms=\d+ "
+        r"classification_ms=\d+ inference_ms=\d+",
         line,
     )
 
@@ -222,8 +193,8 @@ def test_a_slow_enriched_request_tells_its_enrichment(talkative, cloud, judge):
 
     line = talkative.log_line(f"SLOW_REQUEST session={session}")
     matches(
-        STAMP
-        + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
+        STAMP + rf"WARNING SLOW_REQUEST session={session} route=enrich total_ms=\d+ "
+        r"classification_ms=\d+ enrichment_ms=\d+ inference_ms=\d+",
         line,
     )
 
@@ -252,17 +223,8 @@ def test_json_lines_on_stdout_tell_the_same(talkative, judge):
     assert {"time", "level", "logger", "message"} < request.keys()
     assert request["level"] == "INFO"
     written = talkative.request_line(session)
-    for key in (
-        "client",
-        "decision",
-        "route",
-        "provider",
-        "speculation",
-        "classification_ms",
-        "total_ms",
-        "status",
-        "stream",
-    ):
+    shared = ("client", "decision", "route", "provider", "speculation", "classification_ms", "total_ms")
+    for key in (*shared, "status", "stream"):
         assert str(request[key]) == written[key]
 
 
@@ -372,9 +334,8 @@ def test_ttft_counts_the_silence_before_the_providers_headers(headstart, primary
     line = headstart.request_line(reply.headers["X-Session-Id"])
     call = next(step for step in session["steps"] if step["step"] == "provider_call")
     assert int(line["ttft_ms"]) == session["ttft_ms"] >= 300
-    assert (
-        295 <= call["ttft_ms"] <= call["duration_ms"] - 500
-    )  # the provider went on for a second after its first token
+    # The provider went on for a second after its first token.
+    assert 295 <= call["ttft_ms"] <= call["duration_ms"] - 500
     assert session["total_ms"] >= 1300
     if stream:
         assert session["ttft_ms"] <= session["total_ms"] - 500
@@ -555,9 +516,8 @@ def test_saving_waits_for_nothing(tmp_path):
         return {"id": "abc"}
 
     sessions.save("abc", datetime(2026, 1, 2, 3, 4, 5), make_record)
-    sessions.save(
-        "def", datetime(2026, 1, 2, 3, 4, 6), make_record
-    )  # returns although the first one's record is not even made
+    # Returns although the first one's record is not even made.
+    sessions.save("def", datetime(2026, 1, 2, 3, 4, 6), make_record)
     writing = made_by.get(timeout=HANG_GUARD_S)
     go_on.set()
     sessions.close()
@@ -651,10 +611,9 @@ def test_what_a_crash_has_left_is_removed_once_it_is_old(tmp_path):
 def test_raw_json_stands_in_a_record_as_it_is():
     text = '[{"a":1.50,"b":"\\ud800"}]'
 
-    assert (
-        to_json({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"})
-        == f'{{"x": {text}, "y": [null], "z": "x"}}'
-    )
+    written = to_json({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"})
+
+    assert written == f'{{"x": {text}, "y": [null], "z": "x"}}'
 
 
 # Clean-up.
@@ -717,14 +676,8 @@ def test_clean_up_comes_with_every_so_many_saves(tmp_path):
         sessions.save(f"{i:04x}", NOW + timedelta(seconds=i), dict)
     sessions.close()
 
-    assert [path.name[-9:-5] for path in sorted(tmp_path.iterdir())] == [
-        "0003",
-        "0004",
-        "0005",
-        "0006",
-        "0007",
-        "0008",
-    ]
+    kept = [path.name[-9:-5] for path in sorted(tmp_path.iterdir())]
+    assert kept == ["0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def test_clean_up_comes_with_time_too(tmp_path):
