@@ -122,7 +122,8 @@ class ChatSearch:
             call.params = _without(attempt.sent_body or {}, "messages", "model") or self.params
             call.url, call.status = attempt.url, attempt.status
             call.usage, call.finish_reason = attempt.usage, attempt.finish_reason
-            call.ttft_ms = attempt.head_at and round((attempt.head_at - attempt.started_at) * 1000)
+            if attempt.head_at is not None:
+                call.ttft_ms = round((attempt.head_at - attempt.started_at) * 1000)
         text, urls = chat_search.search_result(answer)
         return Found(text, urls, numbered=True)
 
