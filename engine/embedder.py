@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # both are heavy, and imported late
 
     from engine.encoder import Encoder
 
-MAX_JOBS = 32  # at once; beyond it a client is told to come back
+MAX_JOBS = 32  # at once; beyond it a client is refused for the moment
 PORTION = 64  # inputs tokenized in one go, among which those of similar length are put together
 SLICE_TOKENS = 256  # padding included, in one forward pass: some 80 ms of a CPU's core
 NICENESS = 10  # of 19
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class EmbedJob(Job):
-    """What one client wants embedded, how far it is, and the vectors on their way back."""
+    """What one client wants embedded, how far it is, and the vectors computed so far."""
 
     def __init__(self, inputs: Sequence[str | list[int]]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A piece of work for the one thread that owns a model, and its end on the way back to whoever waits.
+"""A piece of work for the one thread that owns a model, and its result for whoever waits.
 
 It knows nothing of models, queues or limits: its kinds add what they want computed and what came out.
 """

@@ -1,9 +1,9 @@
 """Where each conversation was answered last, so that a short follow-up stays with the provider that answered.
 
-That provider holds the conversation's KV cache, and "yes", "go on" or "and in Python?" alone do not tell what
-is needed. What is kept is a digest and the names of a route and a provider; no text, and nothing a client
-sent. The digest has in it who asks, so that two clients who happen to begin alike never share a target. In
-memory only: a restart forgets.
+That provider holds the conversation's KV cache, and "yes", "go on" or "and in Python?" alone do not show
+what is needed. What is kept is a digest and the names of a route and a provider; no text, and nothing a
+client sent. The digest has in it who asks, so that two clients who happen to begin alike never share a
+target. In memory only: a restart forgets.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class Conversation:
 
 
 def client_fingerprint(client: str | None, headers: Headers) -> str:
-    """Tells who asks from others: a digest of the address and of the keys and names sent along.
+    """Identifies a client: a digest of the address and of the keys and names sent along.
 
     client: the address.
     """

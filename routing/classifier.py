@@ -77,7 +77,8 @@ class Classifier:
     ) -> Verdict:
         """The Verdict on a conversation.
 
-        By rules when too many ask at once; `on_failure`, with its error, when there is none in time.
+        By rules when too many requests come at once; `on_failure`, with its error, when there is none in
+        time.
         on_attempt: is given the Attempt where a call is made to decide. Raises Cancelled.
         """
         started = time.monotonic()
@@ -113,7 +114,7 @@ class Classifier:
         return Verdict(decision, confidence, rounded, summary, self.backend.source)
 
     def _worth(self, label: str, probabilities: dict[str, float]) -> float:
-        """What speaks for a label: its probability, less what it costs when it was needless."""
+        """The weight of a label: its probability, less what it costs when it was needless."""
         return probabilities[label] / (self._settings.escalation_cost if label in ESCALATIONS else 1.0)
 
     def health(self, timeout_s: float, cancel_token: CancelToken) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from errors import Cancelled, HeadTimeout, ProxyError
-from providers import Provider
+from providers import OpenAIProvider
 from routing.decision import ClassifierFailed, Turn
 from settings import model as settings_model
 from settings.decisions import CLASSIFIED, Decision
@@ -79,7 +79,7 @@ class ChatClassifier:
         return {label: 1.0}, text
 
     def _text(self, attempt: Attempt) -> str:
-        attempt.start(self._executor)  # elsewhere, since a name look-up cannot be cut
+        attempt.start(self._executor)  # elsewhere, since a name look-up cannot be cancelled
         attempt.head()
         return "".join(openai_chat.spoken(chunk) for _, chunk in attempt.events() if chunk)
 
@@ -104,13 +104,13 @@ class ChatClassifier:
         """Its connections and threads go with it."""
 
 
-def _provider_within(settings: settings_model.Classifier) -> Provider:
+def _provider_within(settings: settings_model.Classifier) -> OpenAIProvider:
     """The model's server; no phase of a call may take longer than a decision may."""
     limit_s = settings.timeout_ms / 1000
     timeouts = settings_model.Timeouts(
         connect_s=limit_s, first_byte_s=limit_s, idle_s=limit_s, total_s=limit_s
     )
-    return Provider(
+    return OpenAIProvider(
         "classifier",
         settings_model.Provider(
             "openai",

@@ -1,4 +1,4 @@
-"""The verdict on a request: what it needs, who says so, and how sure they are.
+"""The verdict on a request: what it needs, who decided so, and how sure that is.
 
 It knows nothing of how a verdict is reached.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from settings.decisions import Decision
 
-RULES = "rules"  # the source of what keyword_rules.py decides, when too many ask at once
+RULES = "rules"  # the source of what keyword_rules.py decides, when too many requests come at once
 ESCALATIONS = (Decision.COMPLEX, Decision.ENRICH)  # what costs money or time
 
 Turn = tuple[str, str]  # (role, text)

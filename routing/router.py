@@ -156,5 +156,6 @@ def _fits(rule: settings_model.ModelRule) -> Callable[[str], object]:
     if rule.prefix:
         prefix = rule.prefix
         return lambda name: name.startswith(prefix)
+    assert rule.regex is not None  # the settings were checked: one of the three is there
     found_in: Callable[[str], object] = settings_model.pattern_of(rule.regex).search
     return found_in

@@ -3,7 +3,7 @@ answers.
 
 What comes back was written by strangers on the web, so it goes into the second hop fenced and named as such.
 No answer is ever lost to a failed search: then the primary answers from what it knows, and the log and the
-record say so. How each kind of provider is asked is `sources.py`'s.
+record say so. What each kind of provider is sent is `sources.py`'s.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""The sources an enrichment can ask, by what a provider is asked to search with.
+"""The sources an enrichment can search with.
 
-A provider with search tools, a chat model that searches by itself, or the owner's own SearXNG. Each source is
-made for one request and knows what it will send (`messages`, `params`); `find` asks, fills in the SearchCall
-and returns what was found. What is done with the text is `enrichment.py`'s.
+They are a provider with search tools, a chat model that searches by itself, and the owner's own SearXNG. Each
+is made for one request and knows what it will send (`messages`, `params`); `find` asks, fills in the
+SearchCall and returns what was found. What is done with the text is `enrichment.py`'s.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ PAGE_CHARS = 2000  # of a page's text; with the search engine's snippet before i
 
 
 class Found(NamedTuple):
-    """text: what the web says. urls: where. numbered: the text has marks such as [2] that count the urls."""
+    """text: what was found. urls: where. numbered: the text has marks such as [2] that count the urls."""
 
     text: str
     urls: list[str]
@@ -122,7 +122,8 @@ class ChatSearch:
             call.params = _without(attempt.sent_body or {}, "messages", "model") or self.params
             call.url, call.status = attempt.url, attempt.status
             call.usage, call.finish_reason = attempt.usage, attempt.finish_reason
-            call.ttft_ms = attempt.head_at and round((attempt.head_at - attempt.started_at) * 1000)
+            if attempt.head_at is not None:
+                call.ttft_ms = round((attempt.head_at - attempt.started_at) * 1000)
         text, urls = chat_search.search_result(answer)
         return Found(text, urls, numbered=True)
 
@@ -193,7 +194,7 @@ class SearxngSearch:
             raise UpstreamStatus(403, {"message": message}, self._provider.name) from error
 
 
-# By how a provider is asked to search, as `capabilities.search` has it.
+# By a provider's `capabilities.search`.
 SOURCES: dict[str, Callable[[Provider, Question], Source]] = {
     RESPONSES_SEARCH: ResponsesSearch,
     CHAT_SEARCH: ChatSearch,

@@ -141,7 +141,10 @@ def test_embedding_and_classifying_at_once_change_no_number(real):
     classifier = MlxClassifier(load)
     conversations = [[("user", f"{text}, {number}?")] for number, text in enumerate(SENTENCES * 10)]
     texts = [f"{sentence} {number}" for number in range(20) for sentence in SENTENCES]
-    ask = lambda turns: classifier.probabilities(turns, HANG_GUARD_S, lambda cancel: None)[0]
+
+    def ask(turns):
+        return classifier.probabilities(turns, HANG_GUARD_S, lambda cancel: None)[0]
+
     decided_alone, (embedded_alone, _) = [ask(turns) for turns in conversations], real.embed(texts)
     embedded = queue.Queue()
     clients = [threading.Thread(target=lambda: embedded.put(real.embed(texts)[0])) for _ in range(3)]

@@ -1,4 +1,7 @@
-"""A conversation keeps its target, and the owner who wants to sees in the chat who answered. The decisions are the embedded classifier's, with its doubts."""
+"""A conversation keeps its target, and the owner who wants to sees in the chat who answered.
+
+The decisions are the embedded classifier's, with its doubts.
+"""
 
 import json
 
@@ -26,7 +29,8 @@ FOLLOW_UPS = (
 BEGUN = [
     {
         "role": "user",
-        "content": "Prove that there are infinitely many primes p with p + 2 having at most two prime factors.",
+        "content": "Prove that there are infinitely many primes p "
+        "with p + 2 having at most two prime factors.",
     }
 ]
 SAID = {"role": "assistant", "content": "By a weighted sieve: let A be the set of p + 2 ..."}
@@ -186,7 +190,10 @@ def test_clients_of_the_messages_api_see_it_as_thinking(telling, primary):
     assert [block["type"] for block in answer["content"]] == ["thinking", "text"]
 
 
-TITLE = "### Task:\nGenerate a concise title summarizing the chat history.\n### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: \n</chat_history>"
+TITLE = (
+    "### Task:\nGenerate a concise title summarizing the chat history.\n"
+    "### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: \n</chat_history>"
+)
 FORCED = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     "tool_choice": "required",

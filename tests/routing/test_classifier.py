@@ -1,4 +1,4 @@
-"""A conversation in, a verdict out: the owner thread of the embedded model, any chat model instead of it, and what holds when either fails."""
+"""A conversation in, a verdict out: from the embedded model, from any chat model, and when either fails."""
 
 import queue
 import threading

@@ -1,4 +1,7 @@
-"""ENRICH: the web is asked first, and what it said reaches the answering model fenced; and what of a conversation the upstream sees unchanged."""
+"""ENRICH: the web is asked first, and what it said reaches the answering model fenced.
+
+And what of a conversation the upstream sees unchanged.
+"""
 
 import itertools
 import json
@@ -103,13 +106,17 @@ def test_the_whole_conversations_user_and_assistant_turns_are_searched_for(heads
 
 
 def test_the_parts_of_the_answer_are_joined_and_its_pages_kept(headstart, primary, cloud, enriching):
-    cite = lambda url: {"type": "url_citation", "url": url}
+    def text(words, *urls):
+        notes = [{"type": "url_citation", "url": url} for url in urls]
+        return {"type": "output_text", "text": words, "annotations": notes}
+
+    refusal = {"type": "refusal", "refusal": "no"}
     cloud.answers({
         "output": [
             {"type": "web_search_call", "status": "completed"},
             {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]},
-            {"type": "message", "content": [{"type": "output_text", "text": "It rains.", "annotations": [cite("https://a.example"), cite("https://b.example")]}]},
-            {"type": "message", "content": [{"type": "refusal", "refusal": "no"}, {"type": "output_text", "text": "It pours.", "annotations": [cite("https://a.example")]}]},
+            {"type": "message", "content": [text("It rains.", "https://a.example", "https://b.example")]},
+            {"type": "message", "content": [refusal, text("It pours.", "https://a.example")]},
         ],
         "citations": ["https://c.example", {"url": "https://d.example"}],
         "usage": {"input_tokens": 1000, "output_tokens": 100},
@@ -133,7 +140,8 @@ def test_the_parts_of_the_answer_are_joined_and_its_pages_kept(headstart, primar
 
 
 @pytest.mark.parametrize("answer", [
-    {}, {"output": None}, {"output": "text"}, {"output": 5}, {"output": [None, 5, "x"]}, {"output": [{"content": 5}]}, {"output": [{"content": [5]}]},
+    {}, {"output": None}, {"output": "text"}, {"output": 5}, {"output": [None, 5, "x"]},
+    {"output": [{"content": 5}]}, {"output": [{"content": [5]}]},
     {"output": [{"content": [{"type": "output_text", "text": {"a": 1}}]}]},
     {"output": [{"content": [{"type": "output_text", "annotations": 5}]}], "citations": 5},
     {"output": [{"content": [{"type": "output_text", "text": " \n"}]}]},
@@ -376,7 +384,8 @@ def test_a_disabled_search_provider_means_an_answer_without_context(prompted, pr
     assert primary.last.messages[1:] == [user("is it raining?")]
     assert enrichment_of(prompted, reply)["error"] == "it is disabled: base_url is not set"
     prompted.log_line(
-        rf"Enrichment failed, answering without context: session={reply.headers['X-Session-Id']} provider=off status=- error="
+        rf"Enrichment failed, answering without context: session={reply.headers['X-Session-Id']} "
+        r"provider=off status=- error="
     )
 
 
@@ -605,7 +614,8 @@ def test_the_results_pages_are_read_and_told_with_their_sources(searxng_open, we
 
     assert web.asked[0].path == "/engine/search?q=is+it+raining+in+Berlin%2C+and+for+how+long%3F&format=json"
     assert FENCE.search(primary.last.messages[0]["content"])[2] == (
-        "[1] Berlin (2026-11-19)\nRain, mostly.\nIt rains in Berlin.\n\n[2] Weather\nRain until nine.\n\n[3] Weather\nA snippet.\n"
+        "[1] Berlin (2026-11-19)\nRain, mostly.\nIt rains in Berlin.\n\n"
+        "[2] Weather\nRain until nine.\n\n[3] Weather\nA snippet.\n"
         f"Source [1]: {first}\nSource [2]: {second}\nSource [3]: {web.url}/gone"
     )
     assert reply.json()["choices"][0]["message"]["content"] == "ok"
@@ -653,7 +663,10 @@ def test_a_follow_up_is_searched_for_with_the_turn_before_it(searxng_open, web, 
 
 def test_of_a_turn_with_documents_only_the_question_is_searched_for(searxng_open, web, engine):
     engine()
-    template = "### Task: Respond to the user query using the provided context\n<context>private papers</context>\n\nwhat does the law say about rain today?"
+    template = (
+        "### Task: Respond to the user query using the provided context\n"
+        "<context>private papers</context>\n\nwhat does the law say about rain today?"
+    )
 
     searxng_open.chat(template)
 
@@ -728,7 +741,8 @@ def test_a_failed_search_of_ones_own_is_answered_without_context(
     step = enrichment_of(searxng_open, reply)
     assert (step["status"], step["error"], step["citations"]) == (status, error, [])
     searxng_open.log_line(
-        rf"WARNING Enrichment failed, answering without context: session={reply.headers['X-Session-Id']} provider=searcher status={status} "
+        rf"WARNING Enrichment failed, answering without context: session={reply.headers['X-Session-Id']} "
+        rf"provider=searcher status={status} "
     )
 
 
@@ -826,7 +840,8 @@ def test_from_minute_to_minute_the_upstream_sees_the_same_beginning(prompt, syst
 
 
 def test_the_date_goes_from_what_changes_seldom_to_what_changes_often():
-    at = lambda hour: dates.date_context(datetime(2026, 6, 5, hour, tzinfo=ZoneInfo("UTC")))
+    def at(hour):
+        return dates.date_context(datetime(2026, 6, 5, hour, tzinfo=ZoneInfo("UTC")))
 
     morning, evening = at(8), at(20)
 

@@ -1,4 +1,4 @@
-"""Pages of strangers: what is dialled and what is not, how much is read and how long, and that it ends when it shall."""
+"""Pages of strangers: what is dialled and what is not, how much is read, how long, and that it ends."""
 
 import gzip
 import ipaddress
@@ -44,10 +44,12 @@ def error_of(url, limits=OPEN):
 # What is dialled.
 
 PRIVATE = [
-    "127.0.0.1", "127.255.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.255",
-    "192.0.0.8", "192.0.0.170", "192.0.2.1", "198.18.0.1", "203.0.113.5", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
-    "::", "::1", "::127.0.0.1", "fe80::1", "fe80::1%1", "fec0::1", "fc00::1", "fd12:3456::1", "ff02::1", "ff0e::1", "2001:db8::1", "2001::1",
-    "2002:7f00:1::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "5f00::1",
+    "127.0.0.1", "127.255.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+    "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8", "192.0.0.170", "192.0.2.1",
+    "198.18.0.1", "203.0.113.5", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "::",
+    "::1", "::127.0.0.1", "fe80::1", "fe80::1%1", "fec0::1", "fc00::1", "fd12:3456::1", "ff02::1",
+    "ff0e::1", "2001:db8::1", "2001::1", "2002:7f00:1::", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "5f00::1",
 ]  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(web, monkeypatch, host)
 
 
 def test_the_address_that_was_judged_is_the_one_that_is_dialled(web, monkeypatch):
-    """A name whose server tells another address each time (DNS rebinding) is looked up once, and no library looks again."""
+    """A name whose address changes each time (DNS rebinding) is looked up once; no library looks again."""
     look_up, asked = socket.getaddrinfo, []
 
     def changing(host, port, *args, **kwargs):
