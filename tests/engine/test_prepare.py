@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import blas, gguf, prepare, wheels
+from engine import blas, prepare, wheels
 from tests.support.server import ROOT
 
 
@@ -184,7 +184,11 @@ def undefined_names(library):
 
 
 def test_rotary_halves_come_out_of_their_interleaving():
+    blas.load()
+    # Imports MLX, so not at the top: whoever is first to import it without the BLAS makes every later test slow.
     import mlx.core as mx
+
+    from engine import gguf
 
     interleaved = mx.array([[0], [10], [1], [11], [2], [12], [3], [13]])
 
