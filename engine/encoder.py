@@ -1,33 +1,35 @@
 """The embedded sentence encoder: MiniLM-L6, a BERT of six small layers, as plain MLX arithmetic.
 
-It turns token ids into hidden states and texts into sentence embeddings. The routing classifier and the embeddings endpoint share it.
-It deliberately knows nothing about decisions, conversations or HTTP, and it reads the two files of one folder: model.safetensors, tokenizer.json.
-Importing this module imports MLX; whoever needs the fast BLAS (engine.blas) loads that first.
+It turns token ids into hidden states and texts into sentence embeddings. The routing classifier and the
+embeddings endpoint share it. It deliberately knows nothing about decisions, conversations or HTTP, and it
+reads two files of one folder: model.safetensors, tokenizer.json. Importing this module imports MLX; whoever
+needs the fast BLAS (engine.blas) loads that first.
 """
 
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 FOLDER = "all-minilm-l6-v2"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 LAYER_NORM_EPS = 1e-12
 MAX_SENTENCE_TOKENS = 256  # sentence_bert_config.json of the published model
-FIRST_READ_CHARS, MOST_READ_CHARS = (
-    1 << 12,
-    1 << 18,
-)  # of a sentence; more than the first only if they have too few tokens
+# Of a sentence; more than the first only if they have too few tokens.
+FIRST_READ_CHARS, MOST_READ_CHARS = 1 << 12, 1 << 18
 LONGEST_WORD_TOKENS = 100  # a longer word is one unknown token
 CLS, SEP, PAD = 101, 102, 0
 FINGERPRINT_STRIDE = 997
 MATRICES = ("qkv", "out", "up", "down")
 
-# MLX computes erf and exp one element at a time on a CPU, where they took two thirds of a forward pass; sums and products are vectorised.
-# Phi(x) = 1/2 + x P(x^2) up to |x| = 3.9, least squares: at most 1.5e-4 off in GELU. Published cosines stay within 0.001.
+# MLX computes erf and exp one element at a time on a CPU, where they took two thirds of a forward pass; sums
+# and products are vectorised. Phi(x) = 1/2 + x P(x^2) up to |x| = 3.9, least squares: at most 1.5e-4 off in
+# GELU. Published cosines stay within 0.001.
 GELU_LIMIT = 3.9
 GELU_POLYNOMIAL = (
     0.3980860359,
@@ -38,39 +40,34 @@ GELU_POLYNOMIAL = (
     -1.77094885e-06,
     2.62809330e-08,
 )
-GELU_DENSITY = tuple(
-    (2 * power + 1) * coefficient for power, coefficient in enumerate(GELU_POLYNOMIAL)
-)  # its derivative
+# Its derivative.
+GELU_DENSITY = tuple((2 * power + 1) * coefficient for power, coefficient in enumerate(GELU_POLYNOMIAL))
 EXP_FLOOR = -16.0  # e^-16 of the largest weight is as good as nothing
 EXP_SQUARINGS = 4
 
 Weights = dict[str, mx.array]
+Embeddings = npt.NDArray[np.float32]  # a row for each text
 
 
 def read_weights(model_dir: Path) -> Weights:
-    """The published weights as float32: the three attention projections of each layer joined into one, `qkv`, and matrices laid out (in, out).
+    """The published weights as float32.
 
-    That lay-out is a fifth faster at 30 tokens than multiplying with the transposed one. Raises FileNotFoundError when the model has not been prepared.
+    The three attention projections of each layer are joined into one, `qkv`, and matrices are laid out (in,
+    out). That layout is a fifth faster at 30 tokens than multiplying with the transposed one. Raises
+    FileNotFoundError when the model has not been prepared.
     """
     path = model_dir / "model.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the encoder is not prepared")
-    stored = {
-        name: array.astype(mx.float32)
-        for name, array in mx.load(str(path)).items()
-        if array.dtype != mx.int64
-    }
-    weights = {
-        name.removeprefix("embeddings."): array
-        for name, array in stored.items()
-        if name.startswith("embeddings.")
-    }
+    arrays: Any = mx.load(str(path))  # its type leaves open what comes for which format
+    stored: Weights = {n: array.astype(mx.float32) for n, array in arrays.items() if array.dtype != mx.int64}
+    prefix = "embeddings."
+    weights = {n.removeprefix(prefix): array for n, array in stored.items() if n.startswith(prefix)}
     for layer in range(LAYERS):
         source = f"encoder.layer.{layer}."
         for kind in ("weight", "bias"):
-            attention = [
-                stored[f"{source}attention.self.{part}.{kind}"] for part in ("query", "key", "value")
-            ]
+            parts = ("query", "key", "value")
+            attention = [stored[f"{source}attention.self.{part}.{kind}"] for part in parts]
             weights[f"{layer}.qkv.{kind}"] = mx.concatenate(attention, axis=0)
             weights[f"{layer}.out.{kind}"] = stored[f"{source}attention.output.dense.{kind}"]
             weights[f"{layer}.out_norm.{kind}"] = stored[f"{source}attention.output.LayerNorm.{kind}"]
@@ -85,20 +82,18 @@ def read_weights(model_dir: Path) -> Weights:
 def hidden_states(weights: Weights, ids: mx.array, segments: mx.array, mask: mx.array | None) -> mx.array:
     """The last layer's hidden states, (batch, tokens, WIDTH).
 
-    ids and segments: (batch, tokens) integers; mask: (batch, tokens) of True for real tokens, None when nothing is padded, which is quicker.
+    ids and segments: (batch, tokens) integers; mask: (batch, tokens) of True for real tokens, None when
+    nothing is padded, which is quicker.
     """
-    positions = weights["position_embeddings.weight"][: ids.shape[1]]
-    states = (
-        weights["word_embeddings.weight"][ids] + weights["token_type_embeddings.weight"][segments] + positions
-    )
+    states = weights["word_embeddings.weight"][ids] + weights["token_type_embeddings.weight"][segments]
+    states = states + weights["position_embeddings.weight"][: ids.shape[1]]
     states = _norm(weights, "LayerNorm", states)
     attention_mask = None if mask is None else mask[:, None, None, :]
     for layer in range(LAYERS):
-        attended = _linear(
-            weights, f"{layer}.out", _attend(_linear(weights, f"{layer}.qkv", states), attention_mask)
-        )
+        attended = _attend(_linear(weights, f"{layer}.qkv", states), attention_mask)
+        attended = _linear(weights, f"{layer}.out", attended)
         states = _norm(weights, f"{layer}.out_norm", states + attended)
-        widened = _gelu(_linear(weights, f"{layer}.up", states))
+        widened: Any = _gelu(_linear(weights, f"{layer}.up", states))
         states = _norm(weights, f"{layer}.down_norm", states + _linear(weights, f"{layer}.down", widened))
     return states
 
@@ -118,10 +113,11 @@ def _norm(weights: Weights, name: str, states: mx.array) -> mx.array:
 
 
 def _horner(coefficients: tuple[float, ...], square: mx.array) -> mx.array:
-    value = coefficients[-1]
+    value: Any = coefficients[-1]  # a number that the first product makes an array
     for coefficient in coefficients[-2::-1]:
         value = value * square + coefficient
-    return value
+    polynomial: mx.array = value
+    return polynomial
 
 
 @mx.custom_function
@@ -131,8 +127,11 @@ def _gelu(states: mx.array) -> mx.array:
 
 
 @_gelu.vjp
-def _gelu_vjp(states: mx.array, cotangent: mx.array, _) -> mx.array:
-    """Phi(x) + x phi(x) by two polynomials; the derivative that MLX finds by itself keeps a dozen copies of the widest array."""
+def _gelu_vjp(states: mx.array, cotangent: mx.array, _: mx.array) -> mx.array:
+    """Phi(x) + x phi(x) by two polynomials.
+
+    The derivative that MLX finds by itself keeps a dozen copies of the widest array.
+    """
     clipped = mx.clip(states, -GELU_LIMIT, GELU_LIMIT)
     square = clipped * clipped
     density = _horner(GELU_DENSITY, square) * (square < GELU_LIMIT**2)
@@ -141,7 +140,10 @@ def _gelu_vjp(states: mx.array, cotangent: mx.array, _) -> mx.array:
 
 @mx.custom_function
 def _exp(exponents: mx.array) -> mx.array:
-    """e to the power of what is at most zero: a Taylor polynomial at a sixteenth of the exponent, squared four times (1e-4 off at worst)."""
+    """e to the power of what is at most zero.
+
+    A Taylor polynomial at a sixteenth of the exponent, squared four times; 1e-4 off at worst.
+    """
     small = mx.maximum(exponents, EXP_FLOOR) * 0.5**EXP_SQUARINGS
     power = 1 + small * (1 + small * (1 / 2 + small * (1 / 6 + small * (1 / 24 + small * (1 / 120)))))
     for _ in range(EXP_SQUARINGS):
@@ -150,7 +152,7 @@ def _exp(exponents: mx.array) -> mx.array:
 
 
 @_exp.vjp
-def _exp_vjp(_, cotangent: mx.array, power: mx.array) -> mx.array:
+def _exp_vjp(_: mx.array, cotangent: mx.array, power: mx.array) -> mx.array:
     return cotangent * power
 
 
@@ -162,10 +164,10 @@ def _attend(qkv: mx.array, mask: mx.array | None) -> mx.array:
     scores = (query * (1 / math.sqrt(WIDTH // HEADS))) @ key.swapaxes(-1, -2)
     if mask is not None:
         scores = mx.where(mask, scores, -1e9)
-    shares = _exp(scores - mx.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    shares: Any = _exp(scores - mx.stop_gradient(scores.max(axis=-1, keepdims=True)))
     if mask is not None:
         shares = shares * mask
-    attended = (shares @ value) / shares.sum(axis=-1, keepdims=True)
+    attended: mx.array = (shares @ value) / shares.sum(axis=-1, keepdims=True)
     return attended.swapaxes(1, 2).reshape(batch, tokens, WIDTH)
 
 
@@ -175,9 +177,12 @@ def encodable(text: str) -> str:
 
 
 class Encoder:
-    """Tokenizer and weights of one prepared folder; holds no state between calls, so one owner thread at a time may use it."""
+    """Tokenizer and weights of one prepared folder.
 
-    def __init__(self, model_dir: Path):
+    It holds no state between calls, so one owner thread at a time may use it.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
         """Reads about 90 MB. Raises FileNotFoundError when the folder is not prepared."""
         self.weights = read_weights(model_dir)
         mx.eval(self.weights)  # lazy arrays may not cross to another thread
@@ -186,8 +191,12 @@ class Encoder:
         self._tokenizer.no_padding()
 
     def token_ids(self, text: str) -> list[int]:
-        """The word pieces of the whole text, without [CLS] and [SEP]. Cut long texts first: time is linear in their length."""
-        return self._tokenizer.encode(encodable(text), add_special_tokens=False).ids
+        """The word pieces of the whole text, without [CLS] and [SEP].
+
+        Cut long texts first: time is linear in their length.
+        """
+        ids: list[int] = self._tokenizer.encode(encodable(text), add_special_tokens=False).ids
+        return ids
 
     @property
     def vocabulary(self) -> int:
@@ -195,22 +204,31 @@ class Encoder:
         return self.weights["word_embeddings.weight"].shape[0]
 
     def sentence(self, text: str) -> list[int]:
-        """[CLS], the text's first word pieces and [SEP], at most 256 together; what is beyond them is not read, as in the published model."""
+        """[CLS], the text's first word pieces and [SEP], at most 256 together.
+
+        What is beyond them is not read, as in the published model.
+        """
         wanted, chars = MAX_SENTENCE_TOKENS - 2, FIRST_READ_CHARS
+        most_chars = min(len(text), MOST_READ_CHARS)
         ids = self.token_ids(text[:chars])
-        while len(ids) < wanted + LONGEST_WORD_TOKENS and chars < min(
-            len(text), MOST_READ_CHARS
-        ):  # a word that was cut short counts as other tokens than the whole one
+        # A word that was cut short counts as other tokens than the whole one.
+        while len(ids) < wanted + LONGEST_WORD_TOKENS and chars < most_chars:
             chars *= 8
             ids = self.token_ids(text[:chars])
         return [CLS, *ids[:wanted], SEP]
 
-    def embed(self, texts: list[str]) -> np.ndarray:
-        """Normalised sentence embeddings, (texts, WIDTH) float32, as published for all-MiniLM-L6-v2: mean pooled, at most 256 tokens a text."""
+    def embed(self, texts: list[str]) -> Embeddings:
+        """Normalised sentence embeddings, (texts, WIDTH), as published for all-MiniLM-L6-v2.
+
+        They are mean pooled, over at most 256 tokens a text.
+        """
         return self.embed_sentences([self.sentence(text) for text in texts])
 
-    def embed_sentences(self, sentences: list[list[int]]) -> np.ndarray:
-        """`embed` for texts that are word pieces already, as `sentence` gives them. Of different lengths they are computed at the longest one's price."""
+    def embed_sentences(self, sentences: list[list[int]]) -> Embeddings:
+        """`embed` for texts that are word pieces already, as `sentence` gives them.
+
+        Each takes as long as the longest one among them.
+        """
         if not sentences:
             return np.zeros((0, WIDTH), np.float32)
         ids, mask = padded(sentences)
@@ -229,7 +247,7 @@ def padded(sequences: list[list[int]]) -> tuple[mx.array, mx.array]:
 
 
 def fingerprint(weights: Weights) -> str:
-    """A checksum over every thousandth number: tells these weights from any others in a few milliseconds."""
+    """A checksum over every thousandth number, a few milliseconds: it tells these weights from any others."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(np.array(weights[name].reshape(-1)[::FINGERPRINT_STRIDE]).tobytes())

@@ -1,18 +1,26 @@
-"""A GGUF file -> a directory that mlx_lm loads. Only what SmolLM2's Q4_1 file needs: architecture `llama`, byte-level BPE.
+"""A GGUF file -> a directory that mlx_lm loads.
 
-MLX reads Q4_1 and Q8_0 tensors without loss, as (weight, scales, biases) of groups of 32. Beware of K-quants: MLX's own Q4_K
-dequantization is wrong after the first 32 values (relative error 0.51), so this module refuses nothing but promises nothing there.
-Imports MLX, but computes nothing that a slow BLAS would hold up.
+It does only what SmolLM2's Q4_1 file needs: architecture `llama`, byte-level BPE.
+
+MLX reads Q4_1 and Q8_0 tensors without loss, as (weight, scales, biases) of groups of 32. Beware of K-quants:
+MLX's own Q4_K dequantization is wrong after the first 32 values (relative error 0.51), so this module refuses
+nothing but promises nothing there. Imports MLX, but computes nothing that a slow BLAS would hold up.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from wire import JsonObject
+
 GROUP_SIZE = 32  # GGUF's block of the plain quantizations
 CONTROL = 3  # GGUF's token type of special tokens
+
+Arrays = dict[str, mx.array]
+Metadata = dict[str, Any]  # GGUF's keys -> arrays of one number or several, texts, lists of texts
 
 NAMES = {
     "token_embd": "model.embed_tokens",
@@ -35,7 +43,10 @@ def convert(gguf: Path, target: Path, dtype: str) -> None:
     dtype: `float32` spreads the quantized weights out; `4bit` keeps them exactly as the file has them.
     Raises ValueError for another architecture than llama.
     """
-    tensors, meta = mx.load(str(gguf), return_metadata=True)
+    loaded: Any = mx.load(str(gguf), return_metadata=True)  # its type leaves open what comes for which format
+    tensors: Arrays
+    meta: Metadata
+    tensors, meta = loaded
     if meta["general.architecture"] != "llama":
         raise ValueError(f"{gguf.name} is a {meta['general.architecture']}, not a llama")
     heads = {
@@ -62,36 +73,37 @@ def _mlx_name(key: str) -> str:
     return f"model.layers.{block[1]}.{NAMES[part]}" if block else NAMES[part]
 
 
-def _layer(tensors: dict, key: str, heads: dict) -> dict:
+def _layer(tensors: Arrays, key: str, heads: dict[str, int]) -> Arrays:
+    """The arrays of one layer: `weight`, and `scales` and `biases` where it is quantized."""
     stem = key.removesuffix(".weight")
-    layer = {
-        part: tensors[f"{stem}.{part}"]
-        for part in ("weight", "scales", "biases")
-        if f"{stem}.{part}" in tensors
-    }
+    names = [name for name in ("weight", "scales", "biases") if f"{stem}.{name}" in tensors]
+    layer = {name: tensors[f"{stem}.{name}"] for name in names}
     part = stem.split(".")[-1]
-    return (
-        {name: _unpermuted(array, heads[part]) for name, array in layer.items()} if part in heads else layer
-    )
+    if part not in heads:
+        return layer
+    return {name: _unpermuted(array, heads[part]) for name, array in layer.items()}
 
 
 def _unpermuted(rows: mx.array, heads: int) -> mx.array:
-    """GGUF interleaves each head's two rotary halves for llama; MLX wants them one after the other. Rows only, so quantized ones too."""
+    """The rows as MLX wants them: each head's two rotary halves one after the other.
+
+    GGUF interleaves the halves for llama. Only rows move, so quantized ones can too.
+    """
     return rows.reshape(heads, rows.shape[0] // heads // 2, 2, -1).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _bits(layer: dict) -> int:
+def _bits(layer: Arrays) -> int:
     return layer["weight"].shape[1] * 32 // (layer["scales"].shape[1] * GROUP_SIZE)
 
 
-def _dense(layer: dict) -> mx.array:
+def _dense(layer: Arrays) -> mx.array:
     if "scales" not in layer:
         return layer["weight"].astype(mx.float32)
     scales, biases = (layer[part].astype(mx.float32) for part in ("scales", "biases"))
     return mx.dequantize(layer["weight"], scales, biases, group_size=GROUP_SIZE, bits=_bits(layer))
 
 
-def _config(meta: dict) -> dict:
+def _config(meta: Metadata) -> JsonObject:
     return {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -110,16 +122,14 @@ def _config(meta: dict) -> dict:
     }
 
 
-def _write_tokenizer(meta: dict, target: Path) -> None:
+def _write_tokenizer(meta: Metadata, target: Path) -> None:
     tokens = meta["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
     # llama.cpp calls this splitting `smollm`: digits one by one, then GPT-2's expression.
-    digits, bytes_ = (
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     kinds = meta["tokenizer.ggml.token_type"].tolist()
     control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
@@ -130,12 +140,8 @@ def _write_tokenizer(meta: dict, target: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "model_max_length": meta["llama.context_length"].item(),
     }
-    for role, name in (
-        ("bos_token", "bos"),
-        ("eos_token", "eos"),
-        ("unk_token", "unknown"),
-        ("pad_token", "padding"),
-    ):
+    names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    for role, name in names.items():
         settings[role] = tokens[meta[f"tokenizer.ggml.{name}_token_id"].item()]
     (target / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
     (target / "chat_template.jinja").write_text(meta["tokenizer.chat_template"])

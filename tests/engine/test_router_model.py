@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from engine import blas, models_dir
+from engine import models_dir
 from engine.router_model import LABELS, WEIGHTS_DIR, Reading, RouterModel, is_foreign, lexical_features, shape
 from tests.support.server import ROOT
 
@@ -27,7 +27,6 @@ def models():
     folder = models_dir()
     if not (folder / "all-minilm-l6-v2" / "model.safetensors").is_file():
         pytest.skip("the embedded models are not prepared: make run or make test prepares them")
-    blas.load()
     return folder
 
 
@@ -46,11 +45,13 @@ def model(models):
         ("thanks, that was helpful!", "MODERATE"),
         ("write a python function that reverses a string", "MODERATE"),
         (
-            "prove that every finitely generated projective module over a local ring is free, with all details",
+            "prove that every finitely generated projective module over a local ring is free, "
+            "with all details",
             "COMPLEX",
         ),
         (
-            "design a geo-replicated payment ledger with exactly-once semantics, failure analysis and capacity planning",
+            "design a geo-replicated payment ledger with exactly-once semantics, failure analysis "
+            "and capacity planning",
             "COMPLEX",
         ),
     ],
@@ -195,14 +196,13 @@ def test_weights_of_another_encoder_are_refused(models, tmp_path):
 
 
 def test_an_unprepared_encoder_is_named(tmp_path):
-    blas.load()
-
     with pytest.raises(FileNotFoundError, match="not prepared"):
         RouterModel.load(tmp_path)
 
 
 def test_importing_the_model_does_not_import_mlx():
-    code = "import sys; import engine.router_model; sys.exit('mlx.core' in sys.modules or 'tokenizers' in sys.modules)"
+    heavy = "'mlx.core' in sys.modules or 'tokenizers' in sys.modules"
+    code = f"import sys; import engine.router_model; sys.exit({heavy})"
 
     finished = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, timeout=60)
 

@@ -1,4 +1,7 @@
-"""Answers held to a form: JSON of a schema, a choice, calls of tools. The real model in its real process wherever a model is needed."""
+"""Answers held to a form: JSON of a schema, a choice, calls of tools.
+
+The real model in its real process wherever a model is needed.
+"""
 
 import json
 import math
@@ -9,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from engine import blas, prepare, tool_calls
+from engine import prepare, tool_calls
 from engine.guard import checked
 from engine.json_schema import tightened
 from tests.support.engine import FRANCE, Running
@@ -119,13 +122,6 @@ SCHEMAS = {
 
 def as_schema(schema, **more):
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, **more}}
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    running = Running(tmp_path_factory.mktemp("engines"))
-    yield running
-    running.stop()
 
 
 def whole(real, **fields):
@@ -316,23 +312,18 @@ HOSTILE = {
 def test_hostile_schemas_neither_end_the_engine_nor_an_answer_beside_them(real):
     pid = real.engine.pid
 
+    def status_of(schema):
+        body = {
+            "messages": PARIS,
+            "response_format": as_schema(schema),
+            "max_tokens": 5,
+            "stream": True,
+        }
+        return real.ask(checked(body))[0]
+
     with ThreadPoolExecutor(4) as pool:
         free = pool.submit(real.answer, messages=FRANCE)
-        statuses = list(
-            pool.map(
-                lambda schema: real.ask(
-                    checked(
-                        {
-                            "messages": PARIS,
-                            "response_format": as_schema(schema),
-                            "max_tokens": 5,
-                            "stream": True,
-                        }
-                    )
-                )[0],
-                HOSTILE.values(),
-            )
-        )
+        statuses = list(pool.map(status_of, HOSTILE.values()))
 
     assert set(statuses) <= {200, 400}
     assert free.result()[0] == "The capital of France is Paris."
@@ -340,17 +331,15 @@ def test_hostile_schemas_neither_end_the_engine_nor_an_answer_beside_them(real):
 
 
 def test_a_grammar_that_breaks_in_the_middle_is_told_in_the_stream(real):
-    status, raw = real.ask(
-        checked(
-            {
-                "messages": PARIS,
-                "response_format": as_schema(HOSTILE["many states"]),
-                "stream": True,
-                "max_tokens": 60,
-                "temperature": 2.0,
-            }
-        )
-    )
+    body = {
+        "messages": PARIS,
+        "response_format": as_schema(HOSTILE["many states"]),
+        "stream": True,
+        "max_tokens": 60,
+        "temperature": 2.0,
+    }
+
+    status, raw = real.ask(checked(body))
 
     *_, last = [line for line in raw.decode().split("\n\n") if line.startswith("data: ")]
     assert status == 200
@@ -465,7 +454,8 @@ TEMPLATE = """{% if tools %}<|im_start|>system
 {% for tool in tools %}{{ tool | tojson }}
 {% endfor %}Call as <tool_call>{"name": ...}</tool_call><|im_end|>
 {% endif %}{% for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}{% for tool_call in message.tool_calls or [] %}<tool_call>{{ tool_call.name }}</tool_call>{% endfor %}<|im_end|>
+{{ message.content }}{% for tool_call in message.tool_calls or [] -%}
+<tool_call>{{ tool_call.name }}</tool_call>{% endfor %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 <think>
 {% endif %}"""
@@ -479,12 +469,8 @@ def thinker(tmp_path_factory):
     built_in = Path(prepare.model_dir(prepare.BUILTIN))
     for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
         (model / name).symlink_to(built_in / name)
-    tokenizer = (
-        (built_in / "tokenizer.json")
-        .read_text()
-        .replace("<reponame>", "<think>")
-        .replace("<file_sep>", "</think>")
-    )
+    tokenizer = (built_in / "tokenizer.json").read_text()
+    tokenizer = tokenizer.replace("<reponame>", "<think>").replace("<file_sep>", "</think>")
     (model / "tokenizer.json").write_text(tokenizer)
     (model / "chat_template.jinja").write_text(TEMPLATE)
     running = Running(folder, model)
@@ -519,8 +505,7 @@ def test_a_model_that_knows_tools_is_told_them_by_its_own_template_and_can_be_fo
 
 @pytest.fixture(scope="module")
 def grammars():
-    blas.load()
-    from mlx_lm.utils import load_tokenizer  # imports MLX, so not before the BLAS is in its place
+    from mlx_lm.utils import load_tokenizer  # imports MLX, so not before the BLAS is loaded
 
     from engine.constrained import Grammars
 

@@ -1,4 +1,7 @@
-"""The supervisor over a scripted child on a real socket: what it takes for dead, what it lets live, and how it starts anew."""
+"""The supervisor over a scripted child on a real socket.
+
+What it takes for dead, what it leaves alone, and how it starts anew.
+"""
 
 import json
 import os
@@ -8,13 +11,15 @@ import time
 
 import pytest
 
+from engine import supervisor
 from engine.state import DOWN, READY, STARTING, EngineState
 from engine.supervisor import Patience, Supervised, backoff_s
 
 HANG_GUARD_S = 30
 PATIENCE = Patience(start_s=HANG_GUARD_S, probe_period_s=0.05, probe_s=0.3)
 
-# A life's script is one word. Each life leaves a file NUMBER with its environment, each request for a token a file NUMBER.KTH.
+# A life is one process of the engine; its script is one word. Each life leaves a file NUMBER with its
+# environment, each request for a token a file NUMBER.KTH.
 FAKE = """
 import http.server, json, os, pathlib, sys, threading
 lives, words = pathlib.Path(sys.argv[1]), sys.argv[2].split(",")
@@ -41,7 +46,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.answer(503 if word == "broken" else 200, json.dumps({"progress": asked if word == "busy" else 0}).encode())
+        progress = asked if word == "busy" else 0
+        self.answer(503 if word == "broken" else 200, json.dumps({"progress": progress}).encode())
 
     def do_POST(self):
         global asked
@@ -85,11 +91,11 @@ class Scripted:
         return found
 
     def reported(self, state, reason):
-        return self.until(
-            lambda: (
-                (engine := self.state.read()).state == state and reason in (engine.reason or "") and engine
-            )
-        )
+        def seen():
+            engine = self.state.read()
+            return engine if engine.state == state and reason in (engine.reason or "") else None
+
+        return self.until(seen)
 
     def life(self, number):
         self.until(lambda: (self.lives / str(number)).exists() and (self.lives / str(number)).read_text())
@@ -112,6 +118,12 @@ def script(tmp_path):
     yield start
     for scripted in running:
         scripted.stop()
+
+
+@pytest.fixture
+def children_run_on(monkeypatch):
+    """The children of this test do not end by themselves, so the supervisor need not wait for their end."""
+    monkeypatch.setattr(supervisor, "EXIT_S", 0.05)
 
 
 def is_running(pid):
@@ -149,7 +161,8 @@ def test_while_an_engine_that_worked_comes_back_it_is_starting_and_tells_why(scr
     assert fake.reported(STARTING, "code 7").base_url is None
 
 
-def test_an_engine_that_cannot_start_is_down_with_its_own_reason_and_is_tried_again(script):
+def test_an_engine_that_cannot_start_is_down_with_its_own_reason_and_is_tried_again(script, monkeypatch):
+    monkeypatch.setattr(supervisor, "FIRST_BACKOFF_S", 0.1)
     fake = script("fails,fails,works")
 
     down = fake.reported(DOWN, "no such model")
@@ -174,7 +187,7 @@ def test_an_engine_that_never_says_where_it_listens_is_down_and_ended(script, wo
     assert not is_running(fake.life(0)["pid"])
 
 
-def test_an_engine_that_listens_but_cannot_answer_is_never_ready(script):
+def test_an_engine_that_listens_but_cannot_answer_is_never_ready(children_run_on, script):
     fake = script("stillborn")
 
     fake.reported(DOWN, "answered 500")
@@ -186,7 +199,9 @@ def test_an_engine_that_listens_but_cannot_answer_is_never_ready(script):
     ("word", "reason"),
     [("stalls", "sent nothing"), ("broken", "generation thread"), ("refuses", "answered 500")],
 )
-def test_an_engine_that_runs_but_does_not_work_is_ended_and_started_again(script, word, reason):
+def test_an_engine_that_runs_but_does_not_work_is_ended_and_started_again(
+    children_run_on, script, word, reason
+):
     fake = script(f"{word},works")
 
     fake.reported(STARTING, reason)
@@ -199,9 +214,8 @@ def test_a_silent_engine_that_works_for_others_is_left_alone(script):
     fake = script("busy")
 
     engine = fake.state.wait_ready(HANG_GUARD_S)
-    fake.until(
-        lambda: (fake.lives / "0.4").exists()
-    )  # the readiness check, and three probes that got no answer in time
+    # The readiness check, and three probes that got no answer in time.
+    fake.until(lambda: (fake.lives / "0.4").exists())
 
     assert fake.state.read() == engine
     assert is_running(engine.pid)

@@ -27,9 +27,8 @@ class Running:
         return self.state.wait_ready(READY_S)
 
     def connection(self):
-        return http.client.HTTPConnection(
-            "127.0.0.1", int(self.engine.base_url.split(":")[2].split("/")[0]), timeout=READY_S
-        )
+        port = int(self.engine.base_url.split(":")[2].split("/")[0])
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=READY_S)
 
     def ask(self, body, path="/v1/chat/completions"):
         connection = self.connection()
@@ -44,15 +43,11 @@ class Running:
         status, raw = self.ask(checked({"stream": True, "max_tokens": 24, **fields}))
         assert status == 200, raw
         assert raw.endswith(b"data: [DONE]\n\n")
-        events = [
-            json.loads(event[6:]) for event in raw.decode().split("\n\n") if event.startswith("data: {")
-        ]
+        lines = raw.decode().split("\n\n")
+        events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
         choices = [event["choices"][0] for event in events if event["choices"]]
-        return (
-            "".join(choice["delta"].get("content", "") for choice in choices),
-            choices[-1]["finish_reason"],
-            events,
-        )
+        text = "".join(choice["delta"].get("content", "") for choice in choices)
+        return text, choices[-1]["finish_reason"], events
 
     def progress(self):
         connection = self.connection()
