@@ -1,5 +1,9 @@
-"""What `./Benchmark` measures with: a program beside the proxy, in processes of its own, that the proxy never imports.
+"""What `./Benchmark` measures with: a program beside the proxy, in its own processes, never imported by it.
 
-Only the standard library comes in here (Flask and requests in the pass-through it compares with), and only loopback is dialled,
-but for a `--url` given by hand. (Not called `benchmark/`: on a Mac that would be the same name as the command.)
+Only the standard library comes in here (Flask and requests in the pass-through it compares with). Only
+loopback is dialled, but for a `--url` given by hand. (Not called `benchmark/`: on a Mac that is the same name
+as the command.)
+
+    cli -> sections, proxy, deciding, own_instances -> headstarts, run -> targets -> servers, record, client,
+    load
 """

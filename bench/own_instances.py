@@ -1,69 +1,78 @@
-"""Sections 7 and 8: what takes a Headstart with backends that can be silenced, or with a folder full of files. Each starts its own."""
+"""Sections 7 and 8, each with Headstarts of its own.
 
+They take backends that can be paused, or a folder full of files.
+"""
+
+import contextlib
 import datetime
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from bench import client, load, proxy, servers
+from bench.client import JsonObject, Reply
 from bench.record import Record
-from bench.tables import Table, median, quantile, ratio
+from bench.run import Run
+from bench.servers import Backends, Gunicorn
+from bench.tables import Row, Table, median, quantile, ratio
+from bench.targets import CHAT, DECISIONS
 
-HEALTH_CHECKS, CHECKED_S = (
-    3,
-    0.5,
-)  # at least so many, and for at least so long, that chat requests fall among them
+# At least so many checks, and for at least so long, that chat requests fall among them.
+HEALTH_CHECKS = 3
+CHECKED_S = 0.5
 CHAT_EVERY_S = 0.02
 FOLDERS = (0, 5_000, 50_000)
 SAVES = 300  # requests per folder, so that the clean-up every 100 saves comes around
 
 
-def health(run):
+def health(run: Run) -> list[Table]:
     """(7) Health with all backends up, one down, all down; and whether chat notices."""
-    made = {name: run.starts(servers.Backends(**{name: "instant"})) for name in ("main", "cloud", "judge")}
-    headstart = run.starts(servers.headstart(_config(made))).wait_until_up()
+    backends = {name: run.keep(Backends(**{name: "instant"})) for name in ("main", "cloud", "judge")}
+    headstart = run.keep(servers.headstart(_config(backends))).wait_until_up()
     rows = [_health_row(run, "all up", headstart)]
-    made["cloud"].fall_silent()
+    backends["cloud"].pause()
     rows.append(_health_row(run, "one silent", headstart))
-    made["cloud"].speak_again()
-    run.stops(made["cloud"])
+    backends["cloud"].resume()
+    run.stop(backends["cloud"])
     rows.append(_health_row(run, "one refuses", headstart))
-    made["main"].fall_silent()
-    made["judge"].fall_silent()
+    backends["main"].pause()
+    backends["judge"].pause()
     rows.append(_health_row(run, "all down, two of them silent", headstart, chat=False))
-    for server in (headstart, made["main"], made["judge"]):
-        run.stops(server)
+    run.stop(headstart, backends["main"], backends["judge"])
     notes = [
-        f"Medians of {HEALTH_CHECKS} checks or more, one after the other. Silent: accepts connections and never answers.",
+        f"Medians of {HEALTH_CHECKS} checks or more, one after the other."
+        " Silent: accepts connections and never answers.",
         "Chat: a pinned instant provider that is up, asked all the while; quiet: with no check under way.",
     ]
     return [Table("(7) Health", rows, notes)]
 
 
-def _config(made):
-    provider = lambda name: {"kind": "openai", "base_url": made[name].url(name), "model": f"{name}-model"}
+def _config(backends: dict[str, Backends]) -> JsonObject:
     return {
-        "classifier": {"backend": "openai", "base_url": made["judge"].url("judge"), "model": "judge"},
-        "decisions": {
-            "SIMPLE": "primary",
-            "MODERATE": "primary",
-            "COMPLEX": "xai",
-            "ENRICH": "primary",
-            "META": "primary",
-        },
-        "providers": {"main": provider("main"), "cloud": provider("cloud")},
+        "classifier": {"backend": "openai", "base_url": backends["judge"].url("judge"), "model": "judge"},
+        "decisions": {**dict.fromkeys(DECISIONS, "primary"), "COMPLEX": "xai"},
+        "providers": {name: backends[name].provider(name) for name in ("main", "cloud")},
         "routes": {"primary": {"chain": ["main"]}, "xai": {"chain": ["cloud", "main"]}},
     }
 
 
-def _health_row(run, state, headstart, chat=True):
-    run.tell(f"(7) health, {state}")
-    quiet = _chats_during(headstart, lambda: time.sleep(CHECKED_S))[1] if chat else []
-    checks, meanwhile = _chats_during(headstart, lambda: _checks(headstart), chat)
-    told = checks[-1].body or {}
+def _health_row(run: Run, state: str, headstart: Gunicorn, chat: bool = True) -> Row:
+    run.progress(f"(7) health, {state}")
+    quiet: list[float] = []
+    meanwhile: list[float] = []
+    if chat:
+        with _chatting(headstart, quiet):
+            time.sleep(CHECKED_S)
+        with _chatting(headstart, meanwhile):
+            checks = _checks(headstart)
+    else:
+        checks = _checks(headstart)
+    last = checks[-1]
     return {
         "backends": state,
-        "HTTP": str(checks[-1].status),
-        "status": told.get("status"),
+        "HTTP": str(last.status),
+        "status": (last.body or {}).get("status"),
         "health ms": median([check.total_ms for check in checks]),
         "slowest ms": max(check.total_ms for check in checks),
         "chat p50 ms quiet": median(quiet),
@@ -71,97 +80,89 @@ def _health_row(run, state, headstart, chat=True):
     }
 
 
-def _checks(headstart):
-    checks, until = [], time.monotonic() + CHECKED_S
+def _checks(headstart: Gunicorn) -> list[Reply]:
+    until = time.monotonic() + CHECKED_S
+    checks: list[Reply] = []
     while len(checks) < HEALTH_CHECKS or time.monotonic() < until:
-        checks.append(client.ask(headstart.url + "/health"))
+        checks.append(client.request(headstart.url + "/health"))
     return checks
 
 
-def _chats_during(headstart, work, chat=True):
-    """The result of work() and the latencies in ms of chat requests sent all the while."""
-    done, latencies = threading.Event(), []
+@contextlib.contextmanager
+def _chatting(headstart: Gunicorn, latencies_ms: list[float]) -> Iterator[None]:
+    """Send chat requests all the while and collect how long each took."""
+    done = threading.Event()
+    body = {"model": "main-model", "messages": [{"role": "user", "content": "hello"}]}
 
-    def chats():
+    def chats() -> None:
         while True:
-            reply = client.ask(
-                headstart.url + proxy.PATH,
-                {"model": "main-model", "messages": [{"role": "user", "content": "hello"}]},
-            )
-            latencies.append(reply.total_ms)
+            latencies_ms.append(client.request(headstart.url + CHAT, body).total_ms)
             if done.wait(CHAT_EVERY_S):
                 return
 
     thread = threading.Thread(target=chats, daemon=True)
-    if chat:
-        thread.start()
+    thread.start()
     try:
-        return work(), latencies
+        yield
     finally:
         done.set()
-        if chat:
-            thread.join()
+        thread.join()
 
 
-def sessions(run):
+def sessions(run: Run) -> list[Table]:
     """(8) Session writes and clean-up with 0, 5,000 and 50,000 files in the folder."""
-    backends = run.starts(servers.Backends(instant="instant", classifier="classifier"))
-    kept = {}
+    backends = run.keep(Backends(instant="instant", classifier="classifier"))
+    by_files = {}
     for files in FOLDERS:
-        run.tell(f"(8) a folder with {files:,} files")
-        kept[files] = _with_files(run, backends, files, 100_000)
+        run.progress(f"(8) a folder with {files:,} files")
+        by_files[files] = _with_files(run, backends, files, 100_000)
     count = run.count(SAVES)
-    latencies = {files: [] for files in FOLDERS}
+    latencies: dict[int, list[float]] = {files: [] for files in FOLDERS}
     for part in range(3):
-        run.tell(f"(8) {count} requests to each, part {part + 1} of 3")
-        for files, server in kept.items():
+        run.progress(f"(8) {count} requests to each, part {part + 1} of 3")
+        for files, server in by_files.items():
             latencies[files] += _saved(server, count // 3)
-    rows = [_row(f"{files:,}", kept[files], latencies[files], latencies[0]) for files in FOLDERS]
-    for server in kept.values():
-        run.stops(server)
-    run.tell("(8) a folder with 50,000 files of which 45,000 have to go")
+    rows = [_row(f"{files:,}", by_files[files], latencies[files], latencies[0]) for files in FOLDERS]
+    run.stop(*by_files.values())
+    run.progress("(8) a folder with 50,000 files of which 45,000 have to go")
     trimming = _with_files(run, backends, 50_000, 5_000)
     rows.append(_row("50,000, cut to 5,000 meanwhile", trimming, _saved(trimming, count), latencies[0]))
-    for server in (trimming, backends):
-        run.stops(server)
-    notes = [
-        "Requests at one client before an instant upstream, the folders in turn. Clean-up every 100 saves; its times are the sum and the longest logged."
-    ]
-    return [Table("(8) Session writes and clean-up", rows, notes)]
+    run.stop(trimming, backends)
+    note = (
+        "Requests at one client before an instant upstream, the folders in turn."
+        " Clean-up every 100 saves; its times are the sum and the longest logged."
+    )
+    return [Table("(8) Session writes and clean-up", rows, [note])]
 
 
-def _with_files(run, backends, files, max_count):
+def _with_files(run: Run, backends: Backends, files: int, max_count: int) -> Gunicorn:
     """A Headstart whose sessions folder holds that many files when it starts, of which it keeps max_count."""
     config = {**proxy.config(backends, ("instant",)), "sessions": {"max_count": max_count}}
-    return run.starts(
-        servers.headstart(config, lambda folder: _fill(folder / "sessions", files))
-    ).wait_until_up()
+    server = servers.headstart(config, lambda folder: _fill(folder / "sessions", files))
+    return run.keep(server).wait_until_up()
 
 
-def _fill(folder, files):
+def _fill(folder: Path, files: int) -> None:
     """That many session files, a second apart, the youngest an hour old."""
     folder.mkdir()
     youngest = datetime.datetime.now() - datetime.timedelta(hours=1)
     for i in range(files):
-        (folder / f"{youngest - datetime.timedelta(seconds=i):%Y-%m-%d_%H-%M-%S}_{i:08x}.json").write_text(
-            "{}"
-        )
+        saved = youngest - datetime.timedelta(seconds=i)
+        (folder / f"{saved:%Y-%m-%d_%H-%M-%S}_{i:08x}.json").write_text("{}")
 
 
-def _saved(server, count):
+def _saved(server: Gunicorn, count: int) -> list[float]:
+    """The latencies in ms of that many requests, one after the other."""
     body = {"model": "instant-model", "messages": [{"role": "user", "content": "hello"}]}
-    return load.elsewhere(
-        port=server.port, request=load.http_request(proxy.PATH, body), clients=1, count=count
-    )["total_ms"]
+    request = load.http_request(CHAT, body)
+    return load.elsewhere(port=server.port, request=request, clients=1, count=count)["total_ms"]
 
 
-def _row(files, server, latencies, base):
+def _row(files: str, server: Gunicorn, latencies: list[float], base: list[float]) -> Row:
     record = Record(server.folder / "app.log", server.folder / "sessions")
     saved = record.saved_lines(len(latencies))
-    writes, cleanups = (
-        [int(pairs["write_ms"]) for pairs in saved],
-        [int(pairs["cleanup_ms"]) for pairs in saved],
-    )
+    writes = [int(pairs["write_ms"]) for pairs in saved]
+    cleanups = [int(pairs["cleanup_ms"]) for pairs in saved]
     return {
         "files in the folder": files,
         "requests": len(latencies),

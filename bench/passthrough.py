@@ -10,7 +10,7 @@ UPSTREAM = os.environ.get("UPSTREAM_URL", "")
 
 
 @app.post("/v1/chat/completions")
-def chat():
+def chat() -> Response:
     body = request.get_json()
     stream = bool(body.get("stream"))
     reply = requests.post(UPSTREAM + "/chat/completions", json=body, stream=stream, timeout=60)
@@ -19,5 +19,5 @@ def chat():
 
 
 @app.get("/livez")
-def livez():
+def livez() -> str:
     return "ok\n"

@@ -1,4 +1,4 @@
-"""./Benchmark itself: that a small run measures what it says, leaves its numbers and nothing else."""
+"""./Benchmark itself: that a small run measures what it announces, leaves its numbers and nothing else."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench import backends, load, servers, tables
+from bench import backends, cli, load, servers, tables, targets
 from tests.support.server import ROOT
 
 BENCHMARK = ROOT / "Benchmark"
@@ -48,22 +48,16 @@ def test_each_mode_speculates_as_it_is_named_and_the_log_tells_where_the_time_we
 
     rows = {(row["route"], row["target"]): row for row in table["rows"]}
 
-    assert [rows["MODERATE", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == [
-        "off",
-        "adopted",
-        "adopted",
-    ]
-    assert [rows["COMPLEX", mode]["speculation"] for mode in ("sequential", "speculation", "embedded")] == [
-        "off",
-        "cancelled",
-        "cancelled",
-    ]
-    assert {
-        rows[route, "speculation"]["decision"] for route in ("MODERATE", "COMPLEX", "ENRICH", "META")
-    } == {"MODERATE", "COMPLEX", "ENRICH", "META"}
+    assert _speculations(rows, "MODERATE") == ["off", "adopted", "adopted"]
+    assert _speculations(rows, "COMPLEX") == ["off", "cancelled", "cancelled"]
+    assert {rows[route, "speculation"]["decision"] for route in targets.ROUTES} == set(targets.ROUTES)
     assert rows["ENRICH", "sequential"]["enrichment ms"] >= 11_000 * 0.02
     assert rows["COMPLEX", "sequential"]["classification ms"] >= 950 * 0.02
     assert not any(row["failed"] for row in table["rows"])
+
+
+def _speculations(rows, route):
+    return [rows[route, mode]["speculation"] for mode in ("sequential", "speculation", "embedded")]
 
 
 def test_every_route_stands_beside_a_direct_call_of_the_same_backend(scripted):
@@ -104,21 +98,43 @@ def test_help_needs_nothing_installed(tmp_path):
     "arguments",
     [("--only", "10"), ("--only", "x"), ("--requests", "0"), ("--scale", "-1"), ("--proxy", "--scripted")],
 )
-def test_a_wrong_option_is_refused_before_anything_starts(arguments):
-    done = run(*arguments)
+def test_a_wrong_option_is_refused_before_anything_starts(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 2
+    assert "usage: Benchmark" in capsys.readouterr().err
+
+
+def test_the_command_ends_with_the_status_of_a_refusal():
+    done = run("--only", "10")
 
     assert done.returncode == 2
     assert "usage: Benchmark" in done.stderr
 
 
+def started(folder, *arguments, interrupts):
+    """The benchmark in a session of its own. interrupts: the disposition of SIGINT that it inherits."""
+    return subprocess.Popen(
+        [BENCHMARK, *arguments, "--output", str(folder / "results.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+    )
+
+
+def await_progress(process, words):
+    while words not in (line := process.stderr.readline()):
+        assert line, "it has ended"
+
+
 def test_ctrl_c_stops_everything_it_started_and_keeps_what_it_measured(tmp_path):
-    file = tmp_path / "results.json"
-    process = subprocess.Popen(
-        [BENCHMARK, "--scripted", "--requests", "1", "--only", "1", "--output", str(file)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
-    while "(1, 5) MODERATE" not in process.stderr.readline():
-        assert process.poll() is None
+    command = ("--scripted", "--scale", "0.2", "--requests", "1", "--only", "1")
+    process = started(tmp_path, *command, interrupts=signal.SIG_DFL)
+    await_progress(process, "(1, 5) MODERATE")
     ports = _ports_of(tmp_path)
     assert len(ports) == 3
 
@@ -126,8 +142,23 @@ def test_ctrl_c_stops_everything_it_started_and_keeps_what_it_measured(tmp_path)
     process.communicate(timeout=HANG_GUARD_S)
 
     assert process.returncode == 130
-    assert json.loads(file.read_text())["complete"] is False
+    assert json.loads((tmp_path / "results.json").read_text())["complete"] is False
     assert not any(servers.answers(f"http://127.0.0.1:{port}") for port in ports)
+    assert not list(tmp_path.glob("headstart-benchmark-*"))
+
+
+def test_an_interrupt_counts_in_the_background_too_where_shells_have_it_ignored(tmp_path):
+    process = started(tmp_path, "--only", "7", interrupts=signal.SIG_IGN)
+    await_progress(process, "(7) health, all up")
+    ports = _ports_of(tmp_path)
+    assert len(ports) == 1
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=HANG_GUARD_S)
+
+    assert process.returncode == 130
+    assert json.loads((tmp_path / "results.json").read_text())["complete"] is False
+    assert not servers.answers(f"http://127.0.0.1:{ports[0]}")
     assert not list(tmp_path.glob("headstart-benchmark-*"))
 
 
