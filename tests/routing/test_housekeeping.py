@@ -6,12 +6,13 @@ import re
 import pytest
 
 from errors import ConfigError
+from routing import markers
 from routing.housekeeping import MetaRules
 from tests.support.server import ROOT
 from wire.turns import user_turns
 
-MARKER_FILE = ROOT / "meta_markers.yaml"
-RULES = MetaRules.load(MARKER_FILE)
+MARKER_FILE = ROOT / "prompts" / "meta_markers.yaml"
+RULES = markers.load(MARKER_FILE)
 HEADERS = {
     "Host": "127.0.0.1:8002",
     "User-Agent": "Python/3.11 aiohttp/3.12",
@@ -1147,9 +1148,7 @@ def test_every_marker_and_each_of_its_beginnings_is_borne_by_some_request():
 
 def test_no_marker_is_hidden_behind_another():
     for index, marker in enumerate(RULES.markers):
-        alone = MetaRules(
-            RULES.task_headers, RULES.real_tasks, (marker,), RULES.real, RULES.prompts, RULES.anchors
-        )
+        alone = MetaRules(RULES.task_headers, RULES.real_tasks, (marker,), RULES.real, RULES.prompts)
 
         claimed = [name for name, body in HOUSEKEEPING if alone.match(body, HEADERS)]
 
@@ -1497,7 +1496,7 @@ GOOD = """markers:
 def rules_of(tmp_path, text):
     path = tmp_path / "markers.yaml"
     path.write_text(text, encoding="utf-8")
-    return MetaRules.load(path)
+    return markers.load(path)
 
 
 def test_a_marker_of_the_owners_own_is_found(tmp_path):
@@ -1584,4 +1583,4 @@ def test_a_mistake_in_the_marker_file_is_told_with_its_line(tmp_path, text, line
 
 def test_a_marker_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        MetaRules.load(tmp_path / "gone.yaml")
+        markers.load(tmp_path / "gone.yaml")
