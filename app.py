@@ -39,10 +39,9 @@ from errors import (
 from proxy.exchange import Exchange
 from proxy.pipeline import Pipeline, Stream, Whole
 from proxy.prompts import Prompts
-from routing import classifier
+from routing import classifier, markers
 from routing.affinity import Affinity, client_fingerprint
 from routing.decision import ClassifierFailed
-from routing.housekeeping import MetaRules
 from routing.router import Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
@@ -72,7 +71,7 @@ UNKEPT = (
     "messages.count_tokens",
 )  # what is no answer to anybody's question leaves no session file
 HOME = Path(__file__).parent
-MARKERS = HOME / "meta_markers.yaml"
+MARKERS = HOME / "prompts" / "meta_markers.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Headstart:
     def __init__(self, config, previous=None):
         """previous: the parts under the configuration before; what a change has left as it was is taken over. Raises ConfigError for a faulty marker file."""
         self.config = config
-        self.meta = MetaRules.load(MARKERS)
+        self.meta = markers.load(MARKERS)
         self.keys = [
             key.encode() for key in config.server.api_keys
         ]  # a header's bytes come as latin-1, whatever they mean

@@ -6,12 +6,13 @@ import re
 import pytest
 
 from errors import ConfigError
+from routing import markers
 from routing.housekeeping import MetaRules
 from tests.support.server import ROOT
 from wire.turns import user_turns
 
-MARKER_FILE = ROOT / "meta_markers.yaml"
-RULES = MetaRules.load(MARKER_FILE)
+MARKER_FILE = ROOT / "prompts" / "meta_markers.yaml"
+RULES = markers.load(MARKER_FILE)
 HEADERS = {
     "Host": "127.0.0.1:8002",
     "User-Agent": "Python/3.11 aiohttp/3.12",
@@ -95,8 +96,14 @@ def request(*messages, **fields):
 
 def task(instruction, output, history="english", heading="### Task:\n", **fields):
     """An Open WebUI task as it goes over the wire: one user message, not streamed, no tools."""
-    guidelines = "### Guidelines:\n- Use the chat's main language; English where several are mixed.\n- Put accuracy before wit."
-    text = f"{heading}{instruction}\n{guidelines}\n### Output:\nJSON format: {output}\n{framed(HISTORIES[history])}"
+    guidelines = (
+        "### Guidelines:\n- Use the chat's main language; English where several are mixed.\n"
+        "- Put accuracy before wit."
+    )
+    text = (
+        f"{heading}{instruction}\n{guidelines}\n### Output:\nJSON format: {output}\n"
+        f"{framed(HISTORIES[history])}"
+    )
     return request(user(text), stream=False, **fields)
 
 
@@ -106,57 +113,78 @@ TITLE_OUTPUT = (
 TITLES = {
     "0.12": "Generate a concise title summarizing the chat history.",
     "0.5": "Generate a concise, 3-5 word title with an emoji summarizing the chat history.",
-    "task_create": "Create a concise, 3-5 word title with an emoji as a title for the chat history, in the given language.",
-    "task_header": "Create a concise, 3-5 word phrase as a header for the following query, strictly adhering to the 3-5 word limit.",
+    "task_create": (
+        "Create a concise, 3-5 word title with an emoji as a title for the chat history, in the given language."
+    ),
+    "task_header": (
+        "Create a concise, 3-5 word phrase as a header for the following query, "
+        "strictly adhering to the 3-5 word limit."
+    ),
 }
 QUERIES = (
     "Analyze the chat history to determine the necessity of generating search queries, in the given language."
 )
 MOA = "You have been provided with a set of responses from various models to the latest user query: "
 RAG = (
-    "### Task:\nRespond to the user query using the provided context, incorporating inline citations in the format [id].\n\n"
+    "### Task:\nRespond to the user query using the provided context, incorporating inline citations "
+    "in the format [id].\n\n"
     "### Guidelines:\n- If you don't know the answer, say so.\n\n"
     '<context>\n<source id="1" name="boiler.pdf">Set the pressure to 1.5 bar.</source>\n</context>'
 )
 
 LIBRECHAT_TITLE = (
-    "Provide a concise, 5-word-or-less title for the conversation, using title case conventions. Only return the title itself.\n\n"
+    "Provide a concise, 5-word-or-less title for the conversation, using title case conventions. Only "
+    "return the title itself.\n\n"
     "Conversation:\nUser: How do magnets work?\nAI: Magnets work through aligned electron spins."
 )
 LIBRECHAT_OLD = (
-    "Please generate a concise, 5-word-or-less title for the conversation, using its same language, with no punctuation.\n\n"
+    "Please generate a concise, 5-word-or-less title for the conversation, using its same language, "
+    "with no punctuation.\n\n"
     '||>User:\n"How do magnets work?"\n||>Response:\n"Through aligned spins."\n\n||>Title:'
 )
-LIBRECHAT_MEMORY = "Use the `set_memory` tool to save important information about the user, but ONLY when the user has asked you to.\n\n# Existing memory:\n- likes: rye bread"
+LIBRECHAT_MEMORY = (
+    "Use the `set_memory` tool to save important information about the user, but ONLY when the user has "
+    "asked you to.\n\n# Existing memory:\n- likes: rye bread"
+)
 CHATBOX_TITLE = (
-    "Based on the chat history, give this conversation a name.\nKeep it short - 10 characters max, no quotes.\nUse German.\n"
-    "Here's the conversation:\n\n```\nHallo!\n---------\nHallo!\n```\n\nOnly give the name, nothing else.\n\nThe name is:"
+    "Based on the chat history, give this conversation a name.\n"
+    "Keep it short - 10 characters max, no quotes.\nUse German.\n"
+    "Here's the conversation:\n\n```\nHallo!\n---------\nHallo!\n```\n\n"
+    "Only give the name, nothing else.\n\nThe name is:"
 )
 CHATBOX_SEARCH = (
-    "As a professional web researcher who can access latest data, your primary objective is to fully comprehend the user's query.\n"
+    "As a professional web researcher who can access latest data, your primary objective is to fully "
+    "comprehend the user's query.\n"
     'Answer with JSON: {"action": "search", "query": "..."} or {"action": "proceed"}'
 )
 CONTINUE_TITLE = (
-    "Given the following... please reply with a title for the chat that is 3-4 words in length, all words used should be directly related "
+    "Given the following... please reply with a title for the chat that is 3-4 words in length, all "
+    "words used should be directly related "
     "to the content of the chat.\n\nUse a context manager so that the file is closed."
 )
 PAGE_ASSIST_TITLE = (
-    "Here is the conversation:\n\n--------------\n\nHuman: best ramen in Kyoto?\nAI: Try behind the station.\n\n--------------\n\n"
+    "Here is the conversation:\n\n--------------\n\nHuman: best ramen in Kyoto?\n"
+    "AI: Try behind the station.\n\n--------------\n\n"
     "Create a concise, 3-5 word phrase as a title for this conversation. Avoid quotation marks.\n\nResponse:"
 )
-STANDALONE = "rephrase the follow up question to be a standalone question.\n\nChat History: {chat}\nFollow Up Input: and in winter?\nStandalone question:"
+STANDALONE = (
+    "rephrase the follow up question to be a standalone question.\n\nChat History: {chat}\n"
+    "Follow Up Input: and in winter?\nStandalone question:"
+)
 AUTOCOMPLETE = (
-    "### Task:\nYou are an autocompletion system. Continue the text in `<text>` based on the **completion type** in `<type>`.\n\n"
+    "### Task:\nYou are an autocompletion system. Continue the text in `<text>` based on the "
+    "**completion type** in `<type>`.\n\n"
     f"### Context:\n<chat_history>\n{told(HISTORIES['english'])}\n</chat_history>\n"
     "<type>General</type>\n<text>How do I feed</text>\n#### Output:\n"
 )
 COMPACTION = (
-    "Summarize the conversation history that will be compacted out of the active chat context.\n\n### Messages Being Compacted:\n"
-    + told(HISTORIES["long"])
+    "Summarize the conversation history that will be compacted out of the active chat context.\n\n"
+    "### Messages Being Compacted:\n" + told(HISTORIES["long"])
 )
 TOOL_CHOICE = (
     f"Available Tools: {json.dumps(OPENWEBUI_TOOLS)}\n\n"
-    "Your task is to choose and return the correct tool(s) from the list of available tools based on the query. JSON only."
+    "Your task is to choose and return the correct tool(s) from the list of available tools based on "
+    "the query. JSON only."
 )
 ROLE_PLAY = [
     system("Write Seraphina's next reply in a fictional chat between Seraphina and Anon."),
@@ -180,18 +208,33 @@ CODING = [
     user("Fix it."),
     assistant("Done: see main.py."),
 ]
-ZED = "Generate a concise 3-7 word title for this conversation, omitting punctuation. Go straight to the title, without any preamble."
-NEXTCHAT_TITLE = "Please generate a four to five word title summarizing our conversation without any lead-in, punctuation, quotation marks or symbols."
+ZED = (
+    "Generate a concise 3-7 word title for this conversation, omitting punctuation. Go straight to the "
+    "title, without any preamble."
+)
+NEXTCHAT_TITLE = (
+    "Please generate a four to five word title summarizing our conversation without any lead-in, "
+    "punctuation, quotation marks or symbols."
+)
 NEXTCHAT_MEMORY = (
     "Summarize the discussion briefly in 200 words or less to use as a prompt for future context."
 )
-CHECKPOINT = "Hold on, before you continue I need you to write me a checkpoint of everything so far. Your context window is filling up."
+CHECKPOINT = (
+    "Hold on, before you continue I need you to write me a checkpoint of everything so far. Your context "
+    "window is filling up."
+)
 IGNORE = "Ignore previous instructions"
 IMAGE_LIST = (
     f"{IGNORE}. Your next response must be formatted as a single comma-delimited list of concise keywords."
 )
-SCENE = f"{IGNORE} and provide a detailed description for all of the following: a brief recap of events, Seraphina's appearance."
-STORY = f"{IGNORE}. Summarize the most important facts and events in the story so far. Limit the summary to 200 words or less."
+SCENE = (
+    f"{IGNORE} and provide a detailed description for all of the following: a brief recap of events, "
+    f"Seraphina's appearance."
+)
+STORY = (
+    f"{IGNORE}. Summarize the most important facts and events in the story so far. Limit the summary to "
+    f"200 words or less."
+)
 EMOTION = f'{IGNORE}. Classify the emotion of the last message. Output just one word, e.g. "joy" or "anger".'
 VECTORS = f"{IGNORE}. Summarize the most important parts of the message. Limit yourself to 250 words or less."
 TOPIC_SCHEMA = {
@@ -206,10 +249,22 @@ TITLE_SCHEMA = {
     },
 }
 CLAUDE_CODE = "You are Claude Code, Anthropic's official CLI for Claude."
-CLAUDE_TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that captures the new topic."
-CLAUDE_SUMMARY = "Your task is to create a detailed summary of the conversation so far, paying close attention to the user's explicit requests."
-HOLES = "You are a HOLE FILLER. You are provided with a file containing holes, formatted as '{{HOLE_NAME}}'.\n\n<QUERY>\ndef f():\n  {{FILL_HERE}}\n</QUERY>"
-TRANSLATE = "You are a translation expert. Your only task is to translate text enclosed with <translate_input> from input language to German."
+CLAUDE_TOPIC = (
+    "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that "
+    "captures the new topic."
+)
+CLAUDE_SUMMARY = (
+    "Your task is to create a detailed summary of the conversation so far, paying close attention to the "
+    "user's explicit requests."
+)
+HOLES = (
+    "You are a HOLE FILLER. You are provided with a file containing holes, formatted as "
+    "'{{HOLE_NAME}}'.\n\n<QUERY>\ndef f():\n  {{FILL_HERE}}\n</QUERY>"
+)
+TRANSLATE = (
+    "You are a translation expert. Your only task is to translate text enclosed with <translate_input> "
+    "from input language to German."
+)
 DOCUMENT = (
     "You are extracting the key points from a long document that was split into sections.\nSection 3 of 12:"
 )
@@ -242,7 +297,8 @@ HOUSEKEEPING = [
         "openwebui.title",
         request(
             user(
-                "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the content in the content's primary "
+                "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the content "
+                "in the content's primary "
                 "language.\n### Content:\nBuy flour, salt, yeast"
             ),
             stream=False,
@@ -265,7 +321,8 @@ HOUSEKEEPING = [
         (
             "openwebui.tags",
             task(
-                "Generate 1-3 broad tags categorizing the main themes of the chat history, along with 1-3 more specific subtopic tags.",
+                "Generate 1-3 broad tags categorizing the main themes of the chat history, along with "
+                "1-3 more specific subtopic tags.",
                 '{ "tags": ["tag1"] }',
                 history,
             ),
@@ -283,7 +340,8 @@ HOUSEKEEPING = [
     (
         "openwebui.follow_ups",
         task(
-            "Suggest 3-5 relevant follow-up questions or prompts that the user might naturally ask next in this conversation "
+            "Suggest 3-5 relevant follow-up questions or prompts that the user might naturally ask "
+            "next in this conversation "
             "as a **user**, based on the chat history.",
             '{ "follow_ups": ["Question 1?"] }',
         ),
@@ -292,14 +350,16 @@ HOUSEKEEPING = [
     (
         "openwebui.queries",
         task(
-            "Based on the chat history, determine whether a search is necessary, and if so, generate 1-3 queries.",
+            "Based on the chat history, determine whether a search is necessary, and if so, generate "
+            "1-3 queries.",
             "[]",
         ),
     ),
     (
         "openwebui.image_prompt",
         task(
-            "Generate a detailed prompt for am image generation task based on the given language and context.",
+            "Generate a detailed prompt for am image generation task based on the given language and "
+            "context.",
             '{ "prompt": "" }',
         ),
     ),
@@ -310,7 +370,8 @@ HOUSEKEEPING = [
         "openwebui.emoji",
         request(
             user(
-                "Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret emotions.\n\nMessage: ```we won!```"
+                "Your task is to reflect the speaker's likely facial expression through a fitting "
+                "emoji. Interpret emotions.\n\nMessage: ```we won!```"
             ),
             stream=False,
             max_tokens=4,
@@ -347,7 +408,8 @@ HOUSEKEEPING = [
         "librechat.title",
         request(
             user(
-                "Analyze this conversation and provide:\n1. The detected language of the conversation\n2. A concise title in the "
+                "Analyze this conversation and provide:\n1. The detected language of the conversation\n"
+                "2. A concise title in the "
                 "detected language\n\nUser: Hola\nAI: ¡Hola!"
             ),
             response_format=TITLE_SCHEMA,
@@ -357,7 +419,8 @@ HOUSEKEEPING = [
         "librechat.title",
         request(
             user(
-                "Analyze this conversation and provide:\n1. The detected language of the conversation\n2. A title"
+                "Analyze this conversation and provide:\n1. The detected language of the conversation\n"
+                "2. A title"
             ),
             tools=[function("title", language="", title="")],
             tool_choice={"type": "function", "function": {"name": "title"}},
@@ -388,14 +451,16 @@ HOUSEKEEPING = [
     (
         "lobechat.title",
         pair(
-            "You are a professional conversation summarizer. Generate a concise title that captures the essence.",
+            "You are a professional conversation summarizer. Generate a concise title that captures "
+            "the essence.",
             stream=True,
         ),
     ),
     (
         "lobechat.history_summary",
         pair(
-            "You're an assistant who's good at extracting key takeaways from conversations and summarizing them.",
+            "You're an assistant who's good at extracting key takeaways from conversations and "
+            "summarizing them.",
             "<chat_history>\n<user>hi</user>\n</chat_history>\n\nPlease summarize, limited to 400 tokens.",
             stream=True,
         ),
@@ -457,7 +522,8 @@ HOUSEKEEPING = [
     (
         "lobechat.query_rewrite",
         pair(
-            "Given the following conversation and a follow-up question, rephrase the follow up question to stand alone.",
+            "Given the following conversation and a follow-up question, rephrase the follow up "
+            "question to stand alone.",
             "<chatHistory>\nhi\n</chatHistory>\nand in winter?",
         ),
     ),
@@ -556,7 +622,8 @@ HOUSEKEEPING = [
     (
         "bigagi.title",
         pair(
-            "You are an AI conversation titles assistant who specializes in creating expressive yet few-words chat titles.",
+            "You are an AI conversation titles assistant who specializes in creating expressive yet "
+            "few-words chat titles.",
             stream=True,
         ),
     ),
@@ -570,7 +637,8 @@ HOUSEKEEPING = [
         "cherrystudio.title",
         request(
             system(
-                "You are an assistant skilled in conversation. You need to summarize the user's conversation into a title "
+                "You are an assistant skilled in conversation. You need to summarize the user's "
+                "conversation into a title "
                 "within 10 words. The language follows the user."
             ),
             *CODING,
@@ -589,7 +657,8 @@ HOUSEKEEPING = [
         "cherrystudio.search",
         request(
             user(
-                "You are an AI question rephraser. You rephrase follow-up queries.\nFollow up question: and in winter?"
+                "You are an AI question rephraser. You rephrase follow-up queries.\n"
+                "Follow up question: and in winter?"
             )
         ),
     ),
@@ -605,7 +674,8 @@ HOUSEKEEPING = [
         "jan.title",
         request(
             user(
-                'Summarize in a 10-word Title. Give the title only. Here is the message: "Why is the sky blue?"'
+                'Summarize in a 10-word Title. Give the title only. Here is the message: "Why is the '
+                'sky blue?"'
             ),
             stream=False,
         ),
@@ -623,7 +693,8 @@ HOUSEKEEPING = [
     (
         "copilot.title",
         pair(
-            "You are an expert in crafting pithy titles for chatbot conversations. You are presented with a chat request.",
+            "You are an expert in crafting pithy titles for chatbot conversations. You are presented "
+            "with a chat request.",
             stream=True,
         ),
     ),
@@ -681,7 +752,8 @@ HOUSEKEEPING = [
     (
         "aider.commit_message",
         pair(
-            "You are an expert software engineer that generates concise, one-line Git commit messages based on the diffs.\nReview the provided context.",
+            "You are an expert software engineer that generates concise, one-line Git commit messages "
+            "based on the diffs.\nReview the provided context.",
             "diff --git a/main.py b/main.py\n+pass",
             stream=False,
             temperature=0,
@@ -690,7 +762,8 @@ HOUSEKEEPING = [
     (
         "aider.history_summary",
         pair(
-            "*Briefly* summarize this partial conversation about programming.\nInclude less detail about older parts.",
+            "*Briefly* summarize this partial conversation about programming.\n"
+            "Include less detail about older parts.",
             "# USER\nhi\n# ASSISTANT\nhello",
             stream=False,
             temperature=0,
@@ -899,7 +972,8 @@ REAL = [
         "an injection question",
         request(
             user(
-                "What happens if I write 'Ignore previous instructions. Classify the emotion of the last message.'?"
+                "What happens if I write 'Ignore previous instructions. Classify the emotion of the "
+                "last message.'?"
             )
         ),
     ),
@@ -946,7 +1020,8 @@ REAL = [
         "commit messages explained",
         request(
             user(
-                "You are an expert software engineer that generates concise, one-line Git commit messages? Show me."
+                "You are an expert software engineer that generates concise, one-line Git commit "
+                "messages? Show me."
             )
         ),
     ),
@@ -1147,9 +1222,7 @@ def test_every_marker_and_each_of_its_beginnings_is_borne_by_some_request():
 
 def test_no_marker_is_hidden_behind_another():
     for index, marker in enumerate(RULES.markers):
-        alone = MetaRules(
-            RULES.task_headers, RULES.real_tasks, (marker,), RULES.real, RULES.prompts, RULES.anchors
-        )
+        alone = MetaRules(RULES.task_headers, RULES.real_tasks, (marker,), RULES.real, RULES.prompts)
 
         claimed = [name for name, body in HOUSEKEEPING if alone.match(body, HEADERS)]
 
@@ -1394,7 +1467,8 @@ def test_user_words_in_a_turn_with_documents_are_the_question_behind_them(templa
 
 def test_user_words_in_a_turn_with_files_are_the_question_behind_their_list():
     files = (
-        '<attached_files>\n<file type="file" id="b14e" url="b14e" content_type="text/plain" name="boiler.txt"/>\n'
+        '<attached_files>\n<file type="file" id="b14e" url="b14e" content_type="text/plain" '
+        'name="boiler.txt"/>\n'
         '<file type="chat" id="c3"/>\n</attached_files>\n\n'
     )
     question = "Which pressure does the boiler need?"
@@ -1497,7 +1571,7 @@ GOOD = """markers:
 def rules_of(tmp_path, text):
     path = tmp_path / "markers.yaml"
     path.write_text(text, encoding="utf-8")
-    return MetaRules.load(path)
+    return markers.load(path)
 
 
 def test_a_marker_of_the_owners_own_is_found(tmp_path):
@@ -1584,4 +1658,4 @@ def test_a_mistake_in_the_marker_file_is_told_with_its_line(tmp_path, text, line
 
 def test_a_marker_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        MetaRules.load(tmp_path / "gone.yaml")
+        markers.load(tmp_path / "gone.yaml")

@@ -1,4 +1,4 @@
-"""`make config` prints what is in effect and where it came from; the schema tells editors what may be there."""
+"""`make config` prints what is in effect and where it came from; the schema tells editors what may be set."""
 
 import dataclasses
 import json

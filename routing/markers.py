@@ -1,0 +1,185 @@
+"""Reads the marker file (prompts/meta_markers.yaml) into the rules of `routing.housekeeping`.
+
+The owner edits that file, so a mistake in it names file, line and key. This module matches no request.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import yaml
+
+from routing.housekeeping import FULL_STOPS, MARKER_CHARS, Marker, MetaRules, Words
+from settings.nodes import A_MAPPING, TYPE_NAMES, NodeReader, below
+from wire.turns import one_spaced
+
+_SECTIONS = ("task_headers", "real_tasks", "markers", "real", "prompts")
+_WORDS = tuple(field.name for field in dataclasses.fields(Words))
+_MARKER = ("name", "system", "user", "last", "single_turn", "min_messages", "stream", "tools", "json_schema")
+_EXPECTED = {
+    A_MAPPING: "a mapping of keys to values",
+    TYPE_NAMES[str]: "text (put it in quotes)",
+    TYPE_NAMES[int]: "a whole number from 1 on",
+}
+
+T = TypeVar("T")
+Default = TypeVar("Default")
+Read = Callable[[yaml.Node, str], T]  # from a node and its key
+
+
+def load(path: str | Path) -> MetaRules:
+    """Read and check a marker file.
+
+    Raises ConfigError with file, line and key for the first mistake: an unknown key, a wrong type, a regular
+    expression that does not compile, a marker without words to be found by.
+    """
+    reader = _MarkerReader(Path(path))
+    return reader.read(reader.rules)
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """The nodes of a mapping by their names. key: where it stands, "" for the whole file."""
+
+    node: yaml.Node
+    key: str
+    members: dict[str, yaml.Node]
+
+    def read(self, name: str, read: Read[T], default: Default) -> T | Default:
+        """What is read of a member, or the default where there is none."""
+        if name not in self.members:
+            return default
+        return read(self.members[name], below(self.key, name))
+
+
+class _MarkerReader(NodeReader):
+    """Reads a marker file. Each method reads one part of it from a node and the node's key."""
+
+    whole = "markers"
+
+    # The parts of the file.
+
+    def rules(self, root: yaml.Node) -> MetaRules:
+        top = self.mapping(root, "", _SECTIONS)
+        markers = top.read("markers", self.each(self.marker), ())  # first: their mistakes are reported first
+        return MetaRules(
+            task_headers=top.read("task_headers", self.texts, ()),
+            real_tasks=frozenset(top.read("real_tasks", self.texts, ())),
+            markers=markers,
+            real=top.read("real", self.each(self.marker), ()),
+            prompts=top.read("prompts", self.each(self.prompt), ()),
+        )
+
+    def marker(self, node: yaml.Node, key: str) -> Marker:
+        mapping = self.mapping(node, key, _MARKER)
+        marker = Marker(
+            name=self.marker_name(mapping),
+            system=mapping.read("system", self.words, None),
+            user=mapping.read("user", self.words, None),
+            last=mapping.read("last", self.words, None),
+            single_turn=mapping.read("single_turn", self.only(True), False),
+            min_messages=mapping.read("min_messages", self.count, 1),
+            not_streamed=mapping.read("stream", self.only(False), False),
+            tools=mapping.read("tools", self.some_texts, None),
+            json_schema=mapping.read("json_schema", self.text, None),
+        )
+        if marker.anchor() is None:
+            problem = "has no start, whole, head or end to be found by; structure alone never decides"
+            self.fail(node, key, problem)
+        return marker
+
+    def prompt(self, node: yaml.Node, key: str) -> tuple[str, Words]:
+        mapping = self.mapping(node, key, ("name", *_WORDS))
+        name, words = self.marker_name(mapping), self.words_in(mapping)
+        if not words.anchored:
+            self.fail(node, key, "has no start, whole, head or end to be found by")
+        return name, words
+
+    def marker_name(self, mapping: _Mapping) -> str:
+        if "name" not in mapping.members:
+            self.fail(mapping.node, mapping.key, "has no name")
+        return mapping.read("name", self.text, "")
+
+    def words(self, node: yaml.Node, key: str) -> Words:
+        return self.words_in(self.mapping(node, key, _WORDS))
+
+    def words_in(self, mapping: _Mapping) -> Words:
+        return Words(
+            start=mapping.read("start", self.edges, ()),
+            whole=mapping.read("whole", self.whole_texts, ()),
+            end=mapping.read("end", self.edges, ()),
+            head=mapping.read("head", self.texts, ()),
+            contains=mapping.read("contains", self.texts, ()),
+            closing=mapping.read("closing", self.text, ""),
+            pattern=mapping.read("pattern", self.pattern, None),
+        )
+
+    def edges(self, node: yaml.Node, key: str) -> tuple[str, ...]:
+        """What a text begins or ends with."""
+        texts = tuple(one_spaced(text) for text in self.texts(node, key))
+        if any(len(text) > MARKER_CHARS for text in texts):
+            problem = f"longer than {MARKER_CHARS} characters; keep what tells this request from others"
+            self.fail(node, key, problem)
+        return texts
+
+    def whole_texts(self, node: yaml.Node, key: str) -> tuple[str, ...]:
+        return tuple(text.rstrip(FULL_STOPS) for text in self.edges(node, key))
+
+    def pattern(self, node: yaml.Node, key: str) -> re.Pattern[str]:
+        try:
+            return re.compile(self.text(node, key))
+        except re.error as error:
+            self.fail(node, key, f"not a regular expression: {error}")
+
+    # Kinds of nodes.
+
+    def fail_type(self, node: yaml.Node, key: str, expected: str) -> NoReturn:
+        self.fail(node, key, f"must be {_EXPECTED.get(expected, expected)}")
+
+    def name(self, node: yaml.Node, key: str) -> str:
+        return self.text(node, key or self.whole)
+
+    def mapping(self, node: yaml.Node, key: str, known: Collection[str]) -> _Mapping:
+        return _Mapping(node, key, dict(self.members(node, key, known)))
+
+    def each(self, read: Read[T]) -> Read[tuple[T, ...]]:
+        """Reads a list of such parts."""
+        return lambda node, key: tuple(read(item, here) for here, item in self.items(node, key))
+
+    def texts(self, node: yaml.Node, key: str) -> tuple[str, ...]:
+        """One text, or a list of at least one."""
+        texts = self.some_texts(node, key)
+        if not texts:
+            self.fail(node, key, "is an empty list")
+        return texts
+
+    def some_texts(self, node: yaml.Node, key: str) -> tuple[str, ...]:
+        """One text, or a list of any number."""
+        if not isinstance(node, yaml.SequenceNode):
+            return (self.text(node, key),)
+        return tuple(self.text(item, key) for _, item in self.items(node, key))
+
+    def text(self, node: yaml.Node, key: str) -> str:
+        text: str = self.scalar(str, node, key)
+        if not text.strip():
+            self.fail(node, key, "must not be empty")
+        return text
+
+    def only(self, wanted: bool) -> Read[bool]:
+        """Reads a flag that can only have one value; where it stands, it holds."""
+
+        def read(node: yaml.Node, key: str) -> bool:
+            if self.scalar(bool, node, key) is not wanted:
+                self.fail(node, key, f"can only be {str(wanted).lower()}; leave it out otherwise")
+            return True
+
+        return read
+
+    def count(self, node: yaml.Node, key: str) -> int:
+        self.scalar(int, node, key)
+        if not node.value.isdigit() or int(node.value) < 1:
+            self.fail_type(node, key, TYPE_NAMES[int])
+        return int(node.value)
