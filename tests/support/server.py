@@ -1,7 +1,8 @@
-"""A real Headstart for tests: gunicorn in a process of its own, with a configuration and a folder of its own."""
+"""A real Headstart for tests: gunicorn in a process of its own, with its own configuration and folder."""
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -15,16 +16,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HANG_GUARD_S = 30
-PYTHON = (
-    os.environ.get("HEADSTART_PYTHON") or sys.executable
-)  # another one where the tests run beside clients that want packages of their own
+# Another one where the tests run beside client libraries that need packages of their own.
+PYTHON = os.environ.get("HEADSTART_PYTHON") or sys.executable
 
 
 class Server:
     def __init__(self, folder, config, *, own_group=False, **environment):
-        """folder: where its config.yaml, app.log and sessions/ go. config: a dict, written as YAML. own_group: as a shell starts it in the foreground."""
+        """folder: where its config.yaml, app.log and sessions/ go. config: a dict, written as YAML.
+        own_group: it has a process group of its own, as a shell gives to what runs in the foreground."""
         self.folder = Path(folder)
-        self.port = _free_port()
+        self.port = unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         self._environment = {
@@ -61,7 +62,7 @@ class Server:
         raise AssertionError("it did not come up")
 
     def wait_until_known(self):
-        """Wait until every provider has been probed once, so that what a test does to one does not meet its first probe."""
+        """Wait until every provider has been probed once: no first probe then meets what a test does to it."""
         requests.get(self.url + "/health?fresh=1", timeout=HANG_GUARD_S)
         return self
 
@@ -164,10 +165,20 @@ class Server:
         raise AssertionError(f"no file of session {session}")
 
 
-def _free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+def unused_port():
+    """A port for a server that starts later, or stops and starts again.
+
+    It lies below those that the kernel gives to outgoing connections and to who asks for any port (32768 and
+    up on Linux), so that nothing takes it meanwhile. It is chosen at random, since several test processes choose.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def sse_events(response):
