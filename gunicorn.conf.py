@@ -81,13 +81,13 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     headstart = worker.wsgi.extensions["headstart"]
-    presence = headstart.parts.presence
-    signal.signal(signal.SIGHUP, lambda *_: None if _terminal_is_gone() else headstart.request_reload())
+    reload = headstart.reloader.request_reload
+    signal.signal(signal.SIGHUP, lambda *_: None if _terminal_is_gone() else reload())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
-    def hanging_up_after(patience_s, stop):
+    def cancelling_after(patience_s, stop):
         def leave(signum, frame):
-            timer = threading.Timer(patience_s, presence.hang_up)
+            timer = threading.Timer(patience_s, headstart.disconnects.cancel_all)
             timer.daemon = True
             timer.start()
             stop(signum, frame)
@@ -95,16 +95,16 @@ def post_worker_init(worker):
         return leave
 
     def quit_once(signum, frame):
-        # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing down at the exit.
+        # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing at the exit.
         for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(
                 again, lambda *_: None
             )  # not SIG_IGN, of which Python complains when one is on its way
         worker.handle_quit(signum, frame)
 
-    signal.signal(signal.SIGTERM, hanging_up_after(DRAIN_S, worker.handle_exit))
+    signal.signal(signal.SIGTERM, cancelling_after(DRAIN_S, worker.handle_exit))
     for at_once in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(at_once, hanging_up_after(0, quit_once))
+        signal.signal(at_once, cancelling_after(0, quit_once))
 
 
 def _has_terminal():

@@ -12,9 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from routing.decision import RULES, Turn, Verdict
+from wire import Headers
 
 # Filled by the frontend, if the owner has it do so.
 ID_HEADERS = ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id")
@@ -25,12 +25,6 @@ MAX_TARGETS = 10_000
 KEPT_S = 6 * 3600
 SHORT_CHARS = 80  # of a follow-up that may need what came before
 CLEAR = 0.9  # a decision at least this sure is heeded, whatever came before
-
-
-class Headers(Protocol):
-    """A request's headers, by names of any case."""
-
-    def get(self, name: str, default: str = "", /) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ def client_fingerprint(client: str | None, headers: Headers) -> str:
 
     client: the address.
     """
-    return _digest([client or "", *(headers.get(name, "") for name in USER_HEADERS)]).hex()
+    return _digest([client or "", *(headers.get(name) or "" for name in USER_HEADERS)]).hex()
 
 
 class Affinity:

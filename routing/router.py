@@ -5,11 +5,12 @@ The owner's rules come first, the first that fits; else a route's name goes ther
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from errors import ProxyError
 from settings import model as settings_model
-from settings.decisions import Decision
+from settings.decisions import PINNED, Decision
 
 UNROUTED_SLOW_MS = 30_000  # for a provider that stands in no route
 MAX_NAME_CHARS = 1000  # of a model's name that rules look at
@@ -23,18 +24,24 @@ class RoutePlan:
     """How a request is served.
 
     route: its name. chain: the names of the providers to try, in order. slow_ms: from when on it counts as
-    slow.
+    slow. decision: why it is served so; PINNED where the client named a route, a provider or a model.
     context: the provider that searches first, for an enriched answer. tools: the search tools it is given.
-    rule: the owner's rule that led here.
+    rule: the owner's rule that led here. stayed, budget_exhausted, passed_over: what policies have changed:
+    it is the conversation's plan, nothing that costs money may be called, and who of the chain is not called,
+    with the reason.
     """
 
     route: str
     chain: tuple[str, ...]
     slow_ms: int
+    decision: str = PINNED
     system_prompt: str | None = None
     context: str | None = None
     tools: tuple[str, ...] = ()
     rule: settings_model.ModelRule | None = None
+    stayed: bool = False
+    budget_exhausted: bool = False
+    passed_over: Mapping[str, ProxyError] = field(default_factory=dict)
 
 
 class Router:
@@ -46,6 +53,10 @@ class Router:
     def __init__(self, config: settings_model.Config) -> None:
         self._config = config
         self._plans = {name: self._plan(name) for name in config.routes}
+        self._plans_for = {
+            decision: dataclasses.replace(self._plans[config.decisions[decision]], decision=decision)
+            for decision in Decision
+        }
         self._pins = self._plans_by_name()
         self._rules = [(_fits(rule), self._ruled_plan(rule)) for rule in config.models]
         self.primary = self.plan_for(Decision.MODERATE)
@@ -58,9 +69,9 @@ class Router:
             name,
             tuple(answer.chain),
             route.slow_ms,
-            route.system_prompt or answer.system_prompt,
-            route.context,
-            tuple(route.tools),
+            system_prompt=route.system_prompt or answer.system_prompt,
+            context=route.context,
+            tools=tuple(route.tools),
         )
 
     def _plans_by_name(self) -> dict[str, RoutePlan]:
@@ -105,12 +116,12 @@ class Router:
         return ruled or self._pins.get(model) or self._pins.get(f"{model}:latest")
 
     def plan_of(self, route: str) -> RoutePlan | None:
-        """The plan of a route, None if there is no such route."""
+        """The plan of a route that the client named, None if there is no such route."""
         return self._plans.get(route)
 
     def plan_for(self, decision: Decision) -> RoutePlan:
         """The plan of the route that the owner maps a decision to."""
-        return self._plans[self._config.decisions[decision]]
+        return self._plans_for[decision]
 
     def routes(self) -> list[str]:
         """The names of all routes."""

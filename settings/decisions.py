@@ -17,3 +17,4 @@ class Decision(StrEnum):
 
 
 CLASSIFIED = (Decision.SIMPLE, Decision.MODERATE, Decision.COMPLEX, Decision.ENRICH)
+PINNED = "PINNED"  # stands where a decision would, when the client named the route or the provider itself

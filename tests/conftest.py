@@ -21,7 +21,6 @@ from tests.support.fake_web import FakeWeb
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server
 
-
 # Modules that take longest. They come first, so that no process still runs one when the others have finished.
 LONGEST = (
     "tests/engine/test_label_model.py",

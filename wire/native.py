@@ -44,6 +44,17 @@ class ProviderRequest:
         return {name: value for name, value in self.chat.items() if name not in self.at_home}
 
 
+def in_chat(body, translate, words_of):
+    """(the chat request for a body, None), or (one with its words alone, the BadRequest that says what else there is)
+    where chat completions cannot say it all. Raises BadRequest for what is unsound in any API."""
+    try:
+        return translate(body), None
+    except BadRequest as error:
+        if error.code not in openai_chat.BEYOND_CHAT:
+            raise
+        return words_of(body), error
+
+
 class PassThrough:
     """A stream that goes through as it came; used like openai_chat.Relay."""
 

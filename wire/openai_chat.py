@@ -78,6 +78,14 @@ def error_of(payload):
     return None
 
 
+def error_in(raw):
+    """The error object in a provider's reply as it came, {} where there is none."""
+    try:
+        return error_of(json.loads(raw)) or {}
+    except ValueError:
+        return {}
+
+
 def text_of(content):
     """The text of a message's content: a string, a list of parts, or None."""
     if isinstance(content, str):

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from proxy.dates import date_context, now_in
+from proxy.prompts import date_context, now_in
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

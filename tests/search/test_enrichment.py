@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from proxy import dates
+from proxy import prompts as dates
 from proxy.prompts import Prompts, has_system, with_context, with_system
 from settings import loader
 from tests.support.fake_upstream import HANG_GUARD_S, data_event

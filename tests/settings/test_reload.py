@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-import app
+import services
 from errors import ConfigError
 from routing.classifier import ClassifierFailed, MlxClassifier
 from settings import loader, reload
@@ -484,7 +484,7 @@ def parts_of(tmp_path):
 
     def parts_of(text, previous=None):
         config = of(tmp_path, text)
-        made.append(previous.successor(config) if previous else app.Headstart(config))
+        made.append(previous.successor(config) if previous else services.Services(config))
         return made[-1]
 
     yield parts_of
@@ -506,7 +506,7 @@ def test_parts_that_a_change_leaves_as_they_were_are_taken_over(parts_of):
 
     new = parts_of(SECOND.replace("model: large", "model: larger") + "virtual_model: any\n", old)
 
-    taken_over = ("metrics", "presence", "sessions", "ledger", "budget")
+    taken_over = ("metrics", "affinity", "sessions", "ledger", "budget")
     assert [name for name in taken_over if getattr(new, name) is not getattr(old, name)] == []
     assert new.providers["near"] is old.providers["near"]
     assert new.providers["far"] is not old.providers["far"]
@@ -528,13 +528,13 @@ def test_parts_that_a_change_is_about_are_made_anew(parts_of, change, renewed):
 
     assert {
         name
-        for name in ("metrics", "presence", "sessions", "ledger", "budget")
+        for name in ("metrics", "affinity", "sessions", "ledger", "budget")
         if getattr(new, name) is not getattr(old, name)
     } == renewed
 
 
 def test_parts_that_have_served_their_time_are_gone_at_once(tmp_path):
-    old = app.Headstart(of(tmp_path, SECOND))
+    old = services.Services(of(tmp_path, SECOND))
     new = old.successor(of(tmp_path, SECOND + "timezone: UTC\n"))
     gone = weakref.ref(old)
     gc.disable()  # which would find them some time, with their threads and connections

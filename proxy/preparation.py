@@ -1,0 +1,60 @@
+"""What providers are asked for a request: the client's own words, the route's system prompt, and retrieved context."""
+
+from proxy.exchange import Exchange
+from proxy.prompts import Prompts, has_system, with_context, with_system
+from proxy.request import Request
+from proxy.route_note import without_notes
+from routing.router import RoutePlan
+from search.call import SearchCall
+from search.enrichment import Enrichment
+from settings.decisions import Decision
+from telemetry.events import Enriched
+from wire.native import ProviderRequest
+
+
+class Preparation:
+    """Prepares requests under one configuration."""
+
+    def __init__(self, prompts: Prompts, enrichment: Enrichment) -> None:
+        self._prompts = prompts
+        self._enrichment = enrichment
+
+    def provider_request(
+        self, exchange: Exchange, request: Request, plan: RoutePlan, date: str
+    ) -> ProviderRequest:
+        """What this plan's providers are asked; for an enriched answer the web is searched first. Raises Cancelled.
+
+        A provider that the client named by its model has neither prompt nor context, so it gets what the client sent.
+        """
+        body, native = request.body, request.api.native
+        prompt = self._prompts.render(plan.system_prompt, date_context=date)
+        messages = with_system(without_notes(body["messages"]), prompt)
+        native = native and native.with_system(prompt)
+        if plan.context:
+            context = self._context(exchange, request, plan, date)
+            if context:
+                messages = with_context(messages, context, in_system=has_system(body["messages"]))
+            native = native and native.with_system(context)
+        chat = body if messages is body["messages"] else {**body, "messages": messages}
+        if plan.decision == Decision.META and chat.get("n"):
+            chat = {**chat, "n": 1}  # the frontends throw the answer away if there are several
+        return ProviderRequest(chat, native, request.api.at_home)
+
+    def _context(self, exchange: Exchange, request: Request, plan: RoutePlan, date: str) -> str:
+        """What the web says, "" for nothing; the recorders learn of the search however it ends. Raises Cancelled."""
+        calls: list[SearchCall] = []
+        try:
+            return self._enrichment.find(
+                request.body,
+                plan,
+                date,
+                session=exchange.id,
+                on_cancel=exchange.on_cancel,
+                elapsed_ms=exchange.ms,
+                record=calls.append,
+            )
+        finally:
+            for call in calls:
+                exchange.notify(
+                    Enriched(call.session_step(), call.started_ms, call.duration_ms or 0, call.cost_usd)
+                )

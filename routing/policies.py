@@ -1,0 +1,99 @@
+"""Policies: filters on a route plan. Each takes a plan and gives back the same one, or one with less, or another.
+
+They apply in the order in which they are listed; none of them calls anybody.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+from providers import Provider
+from routing.affinity import Conversation
+from routing.decision import Verdict
+from routing.router import RoutePlan, Router
+from wire.native import Native
+
+
+@dataclass(frozen=True)
+class PolicyContext:
+    """What policies look at besides the plan.
+
+    native: the request in an API of its own, if it is in one. conversation: None for none, or for housekeeping.
+    verdict: None as long as nothing is decided. needs_completions: a legacy completion, which not every provider has.
+    """
+
+    native: Native | None = None
+    conversation: Conversation | None = None
+    verdict: Verdict | None = None
+    needs_completions: bool = False
+
+
+Policy = Callable[[RoutePlan, PolicyContext], RoutePlan]
+
+
+class Spending(Protocol):
+    """Knows whether the money is spent; accounting.budgets.Budget does."""
+
+    def exhausted(self) -> bool: ...
+
+
+def apply(policies: Iterable[Policy], plan: RoutePlan, context: PolicyContext) -> RoutePlan:
+    """The plan after all policies."""
+    return reduce(lambda plan, policy: policy(plan, context), policies, plan)
+
+
+def stay_with_target(
+    plan: RoutePlan, context: PolicyContext, *, router: Router, providers: Mapping[str, Provider]
+) -> RoutePlan:
+    """A short follow-up that is not clearly for somebody else stays where its conversation was answered before."""
+    conversation, verdict = context.conversation, context.verdict
+    if conversation is None or verdict is None or not conversation.should_stay(verdict):
+        return plan
+    target = conversation.target
+    if target is None or target.provider in plan.chain:
+        return plan
+    before, provider = router.plan_of(target.route), providers.get(target.provider)
+    if before is None or provider is None or target.provider not in before.chain:
+        return plan
+    if provider.disabled or not provider.breaker.available:
+        return plan
+    return dataclasses.replace(before, decision=plan.decision, stayed=True)
+
+
+def stay_within_budget(
+    plan: RoutePlan,
+    context: PolicyContext,
+    *,
+    router: Router,
+    providers: Mapping[str, Provider],
+    budget: Spending,
+) -> RoutePlan:
+    """Once the money is spent: the plan's local providers, else the primary's; the plan itself where nobody is local."""
+    named = [providers[name] for name in (*plan.chain, plan.context) if name]
+    if all(provider.is_local or provider.disabled for provider in named) or not budget.exhausted():
+        return plan
+
+    def usable(name: str) -> bool:
+        return providers[name].is_local and not providers[name].disabled
+
+    chain = tuple(filter(usable, plan.chain)) or tuple(filter(usable, router.primary.chain))
+    if not chain:
+        return plan
+    search = plan.context if plan.context and providers[plan.context].is_local else None
+    return dataclasses.replace(plan, chain=chain, context=search, budget_exhausted=True)
+
+
+def pass_over_the_unable(
+    plan: RoutePlan, context: PolicyContext, *, providers: Mapping[str, Provider]
+) -> RoutePlan:
+    """Providers that cannot be asked this are passed over, with the reason; where nobody can, the first says why."""
+    if context.needs_completions:
+        able = tuple(name for name in plan.chain if providers[name].capabilities.completions)
+        plan = dataclasses.replace(plan, chain=able or plan.chain)
+    native = context.native
+    if native is None or native.refusal is None:
+        return plan
+    unable = {name: native.refusal for name in plan.chain if not providers[name].speaks(native.api)}
+    return dataclasses.replace(plan, passed_over=unable) if unable else plan

@@ -1,0 +1,188 @@
+"""The parts under one configuration, built after the fork, and how one configuration succeeds another."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from accounting.budgets import Budget
+from accounting.costs import Costs, cloud_of
+from accounting.entries import LedgerEntries
+from accounting.ledger import Ledger, located
+from engine.embedder import Embedder
+from errors import ConfigError
+from providers import Provider
+from providers import build as build_providers
+from proxy.passthrough import PassThrough
+from proxy.pipeline import Pipeline
+from proxy.preparation import Preparation
+from proxy.prompts import Prompts
+from proxy.speculation import Speculator
+from routing import markers, policies
+from routing.affinity import Affinity
+from routing.classifier import Classifier
+from routing.classifier import build as build_classifier
+from routing.decision import ClassifierFailed
+from routing.router import Router
+from search.enrichment import Enrichment
+from session_logger import SessionLogger
+from settings.model import Config
+from telemetry import logs
+from telemetry.events import Recorder
+from telemetry.metrics import Metrics, RequestMetrics
+from telemetry.request_log import RequestLog
+from telemetry.session_record import SessionRecord
+from upstream.health import Health
+from upstream.probes import Probes
+
+LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
+HOME = Path(__file__).parent
+MARKERS = HOME / "prompts" / "meta_markers.yaml"
+
+
+class Services:
+    """Everything that serves requests under one configuration."""
+
+    metrics: Metrics
+    affinity: Affinity
+    embedder: Embedder
+    sessions: SessionLogger
+    providers: dict[str, Provider]
+    classifier: Classifier
+    ledger: Ledger
+    budget: Budget
+
+    def __init__(self, config: Config, previous: "Services | None" = None) -> None:
+        """previous: the services of the configuration before; what a change leaves as it was is taken over.
+
+        Raises ConfigError for a faulty marker file.
+        """
+        self.config = config
+        self.keys = tuple(key.encode() for key in config.server.api_keys)
+        self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
+        self.metrics = previous.metrics if previous else Metrics()
+        self.affinity = previous.affinity if previous else Affinity()
+        self.embedder = previous.embedder if previous else Embedder()
+        self.sessions = (
+            previous.sessions
+            if previous
+            else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
+        )
+        engines = Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines")
+        self.providers = build_providers(config, engines, previous.providers if previous else None)
+        self.classifier = build_classifier(config, previous.classifier if previous else None)
+        self._account(config, previous)
+        self.router = Router(config)
+        # The providers and not `self`: services that have served their time are gone at once, and not when a cycle is found.
+        known = self.providers
+        breakers = {name: provider.breaker for name, provider in known.items()}
+        self.probes = Probes(
+            known,
+            breakers,
+            config.probes.period_s,
+            busy=lambda name: known[name].admission.running > 0,
+        )
+        self.pipeline = self._pipeline(config)
+        self.passthrough = PassThrough(config.virtual_model, self.router, known, self.embedder)
+        self.health = Health(config, known, self.classifier, self.probes)
+
+    def _account(self, config: Config, previous: "Services | None") -> None:
+        def unchanged(*sections: str) -> bool:
+            return previous is not None and all(
+                getattr(config, name) == getattr(previous.config, name) for name in sections
+            )
+
+        self.ledger = (
+            previous.ledger
+            if previous and unchanged("ledger")
+            else Ledger(located(config.ledger.url, config.resolve))
+        )
+        self.costs = Costs(self.ledger, config.timezone, cloud_of(config))
+        self.budget = (
+            previous.budget
+            if previous and unchanged("ledger", "budgets", "timezone")
+            else Budget(config.budgets, self.ledger, config.timezone)
+        )
+
+    def _pipeline(self, config: Config) -> Pipeline:
+        prompts = Prompts(config)
+        return Pipeline(
+            config,
+            providers=self.providers,
+            router=self.router,
+            policies=self._policies(),
+            classifier=self.classifier,
+            meta_rules=markers.load(MARKERS),
+            affinity=self.affinity,
+            preparation=Preparation(prompts, Enrichment(self.providers, prompts)),
+            speculator=Speculator(config.speculation, self.providers),
+        )
+
+    def _policies(self) -> tuple[policies.Policy, ...]:
+        """The filters on every plan, in the order in which they apply."""
+        return (
+            partial(policies.stay_with_target, router=self.router, providers=self.providers),
+            partial(
+                policies.stay_within_budget,
+                router=self.router,
+                providers=self.providers,
+                budget=self.budget,
+            ),
+            partial(policies.pass_over_the_unable, providers=self.providers),
+        )
+
+    def recorders(self) -> Iterator[Recorder]:
+        """Who is told what happens to one request; one line each."""
+        yield RequestLog()
+        yield RequestMetrics(self.metrics)
+        yield LedgerEntries(self.ledger)
+        yield SessionRecord(self.sessions)
+
+    def files(self) -> set[Path]:
+        """The files that these services were made of: the configuration, its `.env`, the markers and the prompts, also
+        those that do not exist yet."""
+        config, beside = self.config, self.config.path.parent
+        named = (config.classifier.prompt, *(route.system_prompt for route in config.routes.values()))
+        prompts = {config.resolve(name) for name in named if name}
+        beside_them = (*beside.glob("prompts/*.md"), *HOME.glob("prompts/*.md"))
+        return {config.path, beside / ".env", MARKERS, *prompts, *beside_them}
+
+    def successor(self, config: Config) -> "Services":
+        """The services under another configuration, ready to take this one's place.
+
+        Raises ConfigError; then nothing has changed.
+        """
+        following = Services(config, self)
+        section = "classifier"
+        try:
+            if following.classifier.backend is not self.classifier.backend:
+                following.classifier.backend.wait_until_ready(LOAD_S)
+            section = "sessions"
+            if config.sessions != self.config.sessions:
+                self.sessions.move(config.resolve(config.sessions.dir), config.sessions)
+            section = "log"
+            if config.log != self.config.log:
+                logs.set_up(config)
+        except (ClassifierFailed, OSError) as error:
+            following.close(self)
+            line = (config.origins[section].line or 0) if section in config.origins else 0
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(config.path.name, line, section, reason) from error
+        return following
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self.probes.start()
+
+    def stop(self) -> None:
+        """Another configuration serves from now on; requests in flight go on."""
+        self.probes.stop()
+
+    def close(self, successor: "Services | None") -> None:
+        """Let go of what the successor has not taken over; None: of everything."""
+        for name in ("sessions", "budget", "ledger"):
+            part = getattr(self, name)
+            if successor is None or part is not getattr(successor, name):
+                part.close()
+        if successor and self.classifier.backend is not successor.classifier.backend:
+            self.classifier.backend.close()

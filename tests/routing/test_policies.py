@@ -1,0 +1,176 @@
+"""Policies on a plan: who stays, what is affordable, who is able."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from errors import BadRequest
+from routing.affinity import Conversation, Target
+from routing.decision import Verdict
+from routing.policies import (
+    PolicyContext,
+    apply,
+    pass_over_the_unable,
+    stay_with_target,
+    stay_within_budget,
+)
+from routing.router import RoutePlan
+from settings.decisions import Decision
+from settings.kinds import Capabilities
+from wire.native import Native
+
+PRIMARY = RoutePlan("primary", ("home", "spare"), 5000, decision=Decision.MODERATE)
+CLOUD = RoutePlan("cloud", ("far", "home"), 30_000, decision=Decision.COMPLEX)
+ENRICH = RoutePlan("enrich", ("home", "spare"), 60_000, decision=Decision.ENRICH, context="far")
+ROUTER = SimpleNamespace(primary=PRIMARY, plan_of={"primary": PRIMARY, "cloud": CLOUD, "enrich": ENRICH}.get)
+UNSURE = Verdict(Decision.COMPLEX, 0.6, {}, None, "mlx")
+SURE = Verdict(Decision.COMPLEX, 0.97, {}, None, "mlx")
+
+
+@dataclass
+class FakeProvider:
+    name: str
+    is_local: bool = True
+    disabled: str | None = None
+    available: bool = True
+    apis: tuple = ()
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(completions=True))
+
+    @property
+    def breaker(self):
+        return SimpleNamespace(available=self.available)
+
+    def speaks(self, api):
+        return api in self.apis
+
+
+def providers(**changed):
+    known = {
+        "home": FakeProvider("home"),
+        "spare": FakeProvider("spare"),
+        "far": FakeProvider("far", is_local=False),
+    }
+    for name, changes in changed.items():
+        vars(known[name]).update(changes)
+    return known
+
+
+def follow_up(route="primary", provider="spare"):
+    return Conversation(b"", "first turn", Target(route, provider), is_follow_up=True)
+
+
+def stayed(plan, context, **changed):
+    return stay_with_target(plan, context, router=ROUTER, providers=providers(**changed))
+
+
+def test_a_short_follow_up_stays_with_the_target_that_the_plan_does_not_have():
+    plan = stayed(CLOUD, PolicyContext(conversation=follow_up(), verdict=UNSURE))
+
+    assert (plan.route, plan.chain, plan.stayed) == ("primary", PRIMARY.chain, True)
+    assert plan.decision == Decision.COMPLEX  # which is what was decided
+
+
+@pytest.mark.parametrize(
+    "context, changed",
+    [
+        (PolicyContext(), {}),
+        (PolicyContext(conversation=follow_up()), {}),
+        (PolicyContext(verdict=UNSURE), {}),
+        (PolicyContext(conversation=follow_up(), verdict=SURE), {}),
+        (PolicyContext(conversation=follow_up(provider="home"), verdict=UNSURE), {}),
+        (PolicyContext(conversation=follow_up(route="gone"), verdict=UNSURE), {}),
+        (PolicyContext(conversation=follow_up(provider="gone"), verdict=UNSURE), {}),
+        (PolicyContext(conversation=follow_up(), verdict=UNSURE), {"spare": {"disabled": "no key"}}),
+        (PolicyContext(conversation=follow_up(), verdict=UNSURE), {"spare": {"available": False}}),
+    ],
+    ids=[
+        "no conversation",
+        "no verdict",
+        "a first turn",
+        "a clear verdict",
+        "a target in the chain",
+        "a route that is gone",
+        "a provider that is gone",
+        "a disabled one",
+        "one that rests",
+    ],
+)
+def test_else_the_plan_stays_as_it_is(context, changed):
+    assert stayed(CLOUD, context, **changed) is CLOUD
+
+
+def within_budget(plan, exhausted=True, **changed):
+    budget = SimpleNamespace(exhausted=lambda: exhausted)
+    return stay_within_budget(
+        plan, PolicyContext(), router=ROUTER, providers=providers(**changed), budget=budget
+    )
+
+
+def test_a_spent_budget_leaves_the_local_providers_of_the_chain():
+    plan = within_budget(CLOUD)
+
+    assert (plan.route, plan.chain, plan.budget_exhausted) == ("cloud", ("home",), True)
+
+
+def test_where_nobody_of_the_chain_is_local_the_primary_answers():
+    plan = within_budget(CLOUD, home={"is_local": False})
+
+    assert plan.chain == ("spare",)
+
+
+def test_a_search_that_costs_money_is_left_out():
+    plan = within_budget(ENRICH)
+
+    assert (plan.chain, plan.context, plan.budget_exhausted) == (("home", "spare"), None, True)
+
+
+@pytest.mark.parametrize(
+    "plan, exhausted, changed",
+    [
+        (CLOUD, False, {}),
+        (PRIMARY, True, {}),
+        (CLOUD, True, {"home": {"is_local": False}, "spare": {"is_local": False}}),
+        (CLOUD, True, {"far": {"disabled": "no key"}}),
+    ],
+    ids=["money is left", "nobody costs any", "nobody is local", "who costs money is disabled"],
+)
+def test_else_the_budget_changes_nothing(plan, exhausted, changed):
+    assert within_budget(plan, exhausted, **changed) is plan
+
+
+def test_who_has_no_completions_is_left_out_unless_nobody_has():
+    no_completions = {"capabilities": Capabilities()}
+    context = PolicyContext(needs_completions=True)
+
+    some = pass_over_the_unable(PRIMARY, context, providers=providers(home=no_completions))
+    none = pass_over_the_unable(
+        PRIMARY, context, providers=providers(home=no_completions, spare=no_completions)
+    )
+
+    assert (some.chain, none.chain) == (("spare",), PRIMARY.chain)
+
+
+def test_what_chat_completions_cannot_say_is_for_providers_of_the_same_api():
+    refusal = BadRequest("only there")
+    context = PolicyContext(native=Native("messages", {}, refusal=refusal))
+
+    plan = pass_over_the_unable(PRIMARY, context, providers=providers(spare={"apis": ("messages",)}))
+
+    assert (plan.chain, plan.passed_over) == (PRIMARY.chain, {"home": refusal})
+
+
+def test_what_chat_completions_can_say_is_for_everybody():
+    context = PolicyContext(native=Native("messages", {}))
+
+    assert pass_over_the_unable(PRIMARY, context, providers=providers()) is PRIMARY
+
+
+def test_policies_apply_in_their_order():
+    def first(plan, context):
+        return RoutePlan("first", plan.chain, 0)
+
+    def second(plan, context):
+        return RoutePlan(plan.route + " second", plan.chain, 0)
+
+    assert apply([first, second], PRIMARY, PolicyContext()).route == "first second"
