@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from engine.text import encodable
+
 FOLDER = "all-minilm-l6-v2"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 LAYER_NORM_EPS = 1e-12
@@ -171,11 +173,6 @@ def _attend(qkv: mx.array, mask: mx.array | None) -> mx.array:
     return attended.swapaxes(1, 2).reshape(batch, tokens, WIDTH)
 
 
-def encodable(text: str) -> str:
-    """The text without lone surrogates, which a JSON body may carry and no tokenizer accepts."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 class Encoder:
     """Tokenizer and weights of one prepared folder.
 
@@ -217,17 +214,10 @@ class Encoder:
             ids = self.token_ids(text[:chars])
         return [CLS, *ids[:wanted], SEP]
 
-    def embed(self, texts: list[str]) -> Embeddings:
-        """Normalised sentence embeddings, (texts, WIDTH), as published for all-MiniLM-L6-v2.
-
-        They are mean pooled, over at most 256 tokens a text.
-        """
-        return self.embed_sentences([self.sentence(text) for text in texts])
-
     def embed_sentences(self, sentences: list[list[int]]) -> Embeddings:
-        """`embed` for texts that are word pieces already, as `sentence` gives them.
+        """Normalised sentence embeddings, (sentences, WIDTH), as published for all-MiniLM-L6-v2: mean pooled.
 
-        Each takes as long as the longest one among them.
+        sentences: word pieces, as `sentence` gives them. Each takes as long as the longest one among them.
         """
         if not sentences:
             return np.zeros((0, WIDTH), np.float32)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.text import encodable
+
 if TYPE_CHECKING:  # the optional engine
     import mlx.core as mx
 
@@ -127,8 +129,7 @@ class LabelModel:
     def _plain(self, text: str) -> str:
         for special in self._specials:
             text = text.replace(special, " ")
-        # Without lone surrogates, which JSON may carry and no tokenizer accepts.
-        return text.encode("utf-8", "replace").decode("utf-8")
+        return encodable(text)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import blas
-from wire import JsonObject
+from engine.text import encodable
 
 if TYPE_CHECKING:  # the optional engine
     import mlx.core as mx
@@ -82,7 +82,7 @@ class Reading:
 
 def _sound(text: str) -> str:
     """The text without lone surrogates and null bytes, which JSON may carry and no tokenizer accepts."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    return encodable(text).replace("\0", " ")
 
 
 def token_sequence(reading: Reading, token_ids: TokenIds) -> tuple[list[int], int]:
@@ -174,15 +174,12 @@ class RouterModel:
     Not for several threads at once: whoever owns it calls it from one thread at a time.
     """
 
-    labels = LABELS
     # On a CPU several cost as much together as one after the other, and the first would wait for the last.
     at_once = 1 if blas.device() == "cpu" else 8
 
-    def __init__(
-        self, token_ids: TokenIds, weights: "Weights", arrays: dict[str, Floats], meta: JsonObject
-    ) -> None:
+    def __init__(self, token_ids: TokenIds, weights: "Weights", arrays: dict[str, Floats]) -> None:
         """weights: the tuned encoder's; arrays: the rest of router.npz."""
-        self._token_ids, self._weights, self._arrays, self.meta = token_ids, weights, arrays, meta
+        self._token_ids, self._weights, self._arrays = token_ids, weights, arrays
 
     @classmethod
     def load(cls, models_dir: Path, weights_dir: Path = WEIGHTS_DIR) -> "RouterModel":
@@ -203,13 +200,13 @@ class RouterModel:
             raise ValueError(f"{folder}: {reason}")
         with np.load(weights_dir / "router.npz") as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}
-        return cls(encoder.token_ids, _tuned(encoder.weights, arrays), arrays, meta)
+        return cls(encoder.token_ids, _tuned(encoder.weights, arrays), arrays)
 
     def probabilities(self, turns: list[Turn]) -> dict[str, float]:
         """How likely each label is for the last turn, read in the context of those before it.
 
-        The values sum to 1. turns: (role, text), oldest first. Any text is accepted, of any length; about 130 tokens of it are
-        read.
+        The values sum to 1. turns: (role, text), oldest first. Any text is accepted, of any length; about 130
+        tokens of it are read.
         """
         return self.batch([turns])[0]
 
@@ -263,7 +260,8 @@ def _tuned(published: "Weights", arrays: dict[str, Floats]) -> "Weights":
 def pooled_pair(weights: "Weights", sequences: list[tuple[list[int], int]]) -> "mx.array":
     """The mean hidden states of each reading's last turn and of the turns before it, side by side.
 
-    Zeros stand for turns that are not there. sequences: what `token_sequence` makes of each reading. The result is differentiable in the weights.
+    Zeros stand for turns that are not there. sequences: what `token_sequence` makes of each reading. The
+    result is differentiable in the weights.
     """
     import mlx.core as mx
 

@@ -212,14 +212,14 @@ def test_importing_the_model_does_not_import_mlx():
 def test_sentence_embeddings_have_the_published_cosines(models):
     from engine.encoder import FOLDER, Encoder
 
-    embeddings = Encoder(models / FOLDER).embed(
-        [
-            "That is a happy person",
-            "That is a happy dog",
-            "That is a very happy person",
-            "Today is a sunny day",
-        ]
-    )
+    encoder = Encoder(models / FOLDER)
+    texts = [
+        "That is a happy person",
+        "That is a happy dog",
+        "That is a very happy person",
+        "Today is a sunny day",
+    ]
+    embeddings = encoder.embed_sentences([encoder.sentence(text) for text in texts])
 
     assert (embeddings @ embeddings[0]).tolist() == pytest.approx([1, 0.6945, 0.9429, 0.2569], abs=5e-4)
 
@@ -227,7 +227,7 @@ def test_sentence_embeddings_have_the_published_cosines(models):
 def test_embedding_no_text_gives_an_empty_array(models):
     from engine.encoder import FOLDER, WIDTH, Encoder
 
-    assert Encoder(models / FOLDER).embed([]).shape == (0, WIDTH)
+    assert Encoder(models / FOLDER).embed_sentences([]).shape == (0, WIDTH)
 
 
 def test_a_change_survives_being_stored_in_four_bits(models):
