@@ -4,6 +4,5 @@ Only the standard library comes in here (Flask and requests in the pass-through 
 loopback is dialled, but for a `--url` given by hand. (Not called `benchmark/`: on a Mac that is the same name
 as the command.)
 
-    cli -> sections, proxy, deciding, own_instances -> headstarts, run -> targets -> servers, record, client,
-    load
+    cli -> headstarts, sections, own_instances, deciding -> proxy -> run -> targets -> servers, record, load
 """

@@ -113,28 +113,21 @@ def test_the_command_ends_with_the_status_of_a_refusal():
     assert "usage: Benchmark" in done.stderr
 
 
-def started(folder, *arguments, interrupts):
-    """The benchmark in a session of its own. interrupts: the disposition of SIGINT that it inherits."""
-    return subprocess.Popen(
-        [BENCHMARK, *arguments, "--output", str(folder / "results.json")],
+def test_ctrl_c_stops_everything_it_started_and_keeps_what_it_measured(tmp_path):
+    file = tmp_path / "results.json"
+    command = f"--scripted --scale 0.2 --requests 1 --only 1 --output {file}".split()
+    process = subprocess.Popen(
+        [BENCHMARK, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "TMPDIR": str(folder)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        # As a terminal starts it; this suite itself may run in the background, where shells have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-
-
-def await_progress(process, words):
-    while words not in (line := process.stderr.readline()):
-        assert line, "it has ended"
-
-
-def test_ctrl_c_stops_everything_it_started_and_keeps_what_it_measured(tmp_path):
-    command = ("--scripted", "--scale", "0.2", "--requests", "1", "--only", "1")
-    process = started(tmp_path, *command, interrupts=signal.SIG_DFL)
-    await_progress(process, "(1, 5) MODERATE")
+    while "(1, 5) MODERATE" not in process.stderr.readline():
+        assert process.poll() is None
     ports = _ports_of(tmp_path)
     assert len(ports) == 3
 
@@ -142,24 +135,30 @@ def test_ctrl_c_stops_everything_it_started_and_keeps_what_it_measured(tmp_path)
     process.communicate(timeout=HANG_GUARD_S)
 
     assert process.returncode == 130
-    assert json.loads((tmp_path / "results.json").read_text())["complete"] is False
+    assert json.loads(file.read_text())["complete"] is False
     assert not any(servers.answers(f"http://127.0.0.1:{port}") for port in ports)
     assert not list(tmp_path.glob("headstart-benchmark-*"))
 
 
-def test_an_interrupt_counts_in_the_background_too_where_shells_have_it_ignored(tmp_path):
-    process = started(tmp_path, "--only", "7", interrupts=signal.SIG_IGN)
-    await_progress(process, "(7) health, all up")
-    ports = _ports_of(tmp_path)
-    assert len(ports) == 1
+@pytest.fixture
+def interrupts_ignored():
+    """SIGINT as shells hand it down to the background. Handlers that a test sets end with it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=HANG_GUARD_S)
 
-    assert process.returncode == 130
-    assert json.loads((tmp_path / "results.json").read_text())["complete"] is False
-    assert not servers.answers(f"http://127.0.0.1:{ports[0]}")
-    assert not list(tmp_path.glob("headstart-benchmark-*"))
+def test_an_interrupt_counts_in_the_background_too(interrupts_ignored, monkeypatch, tmp_path):
+    file = tmp_path / "results.json"
+    interrupted = ("is interrupted", lambda run: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setitem(cli.SECTIONS, 9, interrupted)
+
+    status = cli.main(["--only", "9", "--output", str(file)])
+
+    assert status == 130
+    assert json.loads(file.read_text())["complete"] is False
 
 
 def _ports_of(folder):

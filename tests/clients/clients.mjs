@@ -18,29 +18,34 @@ const MODEL = "auto";
 const MAX_TOKENS = 100;
 const KEY = "any";
 const City = z.object({ name: z.string(), people: z.number().int() });
-const TWO_NUMBERS = { type: "object", properties: { a: { type: "integer" }, b: { type: "integer" } }, required: ["a", "b"] };
+const TWO_NUMBERS = {
+  type: "object",
+  properties: { a: { type: "integer" }, b: { type: "integer" } },
+  required: ["a", "b"],
+};
 const MULTIPLY = { name: "multiply", description: "Multiply two whole numbers.", parameters: TWO_NUMBERS };
 const multiply = ({ a, b }) => String(a * b);
-const asked = (question) => [{ role: "user", content: question }];
+const messagesOf = (question) => [{ role: "user", content: question }];
 
-// The pieces of a stream. abandon: called after the first one that says something, to leave; a failure then is the leaving.
+// The pieces of a stream. abandon: called after the first one with text, to leave; a failure after that
+// is the leaving.
 async function pieces(stream, textOf, abandon) {
-  const said = [];
+  const texts = [];
   try {
     for await (const event of stream) {
       const text = textOf(event);
       if (text === undefined || text === null) continue;
-      said.push(text);
+      texts.push(text);
       if (abandon) {
         abandon();
         break;
       }
     }
   } catch (error) {
-    error.said = said;
+    error.pieces = texts;
     throw error;
   }
-  return said;
+  return texts;
 }
 
 class OpenAIChat {
@@ -48,18 +53,22 @@ class OpenAIChat {
     this.client = new OpenAI({ baseURL: `${url}/v1`, apiKey: KEY, maxRetries: 0 });
   }
   async ask(messages, more = {}) {
-    return (await this.client.chat.completions.create({ model: MODEL, messages, ...more })).choices[0].message;
+    const completion = await this.client.chat.completions.create({ model: MODEL, messages, ...more });
+    return completion.choices[0].message;
   }
   async text(question) {
-    return (await this.ask(asked(question))).content;
+    return (await this.ask(messagesOf(question))).content;
   }
   async stream(question, leaves) {
-    const stream = await this.client.chat.completions.create({ model: MODEL, messages: asked(question), stream: true });
-    return pieces(stream, (chunk) => chunk.choices[0]?.delta?.content, leaves && (() => stream.controller.abort()));
+    const body = { model: MODEL, messages: messagesOf(question), stream: true };
+    const stream = await this.client.chat.completions.create(body);
+    const textOf = (chunk) => chunk.choices[0]?.delta?.content;
+    return pieces(stream, textOf, leaves && (() => stream.controller.abort()));
   }
   async tools(question, stream = false) {
     const tools = [{ type: "function", function: { ...MULTIPLY, parse: JSON.parse, function: multiply } }];
-    return this.client.chat.completions.runTools({ model: MODEL, messages: asked(question), tools, stream }).finalContent();
+    const body = { model: MODEL, messages: messagesOf(question), tools, stream };
+    return this.client.chat.completions.runTools(body).finalContent();
   }
   async streams_tools(question) {
     return this.tools(question, true);
@@ -68,10 +77,11 @@ class OpenAIChat {
     return (await this.client.chat.completions.parse(this.aboutACity(question))).choices[0].message.parsed;
   }
   async streams_city(question) {
-    return (await this.client.chat.completions.stream(this.aboutACity(question)).finalChatCompletion()).choices[0].message.parsed;
+    const stream = this.client.chat.completions.stream(this.aboutACity(question));
+    return (await stream.finalChatCompletion()).choices[0].message.parsed;
   }
   aboutACity(question) {
-    return { model: MODEL, messages: asked(question), response_format: zodResponseFormat(City, "City") };
+    return { model: MODEL, messages: messagesOf(question), response_format: zodResponseFormat(City, "City") };
   }
 }
 
@@ -84,7 +94,8 @@ class OpenAIResponses {
   }
   async stream(question, leaves) {
     const stream = await this.client.responses.create({ model: MODEL, input: question, stream: true });
-    return pieces(stream, (event) => (event.type === "response.output_text.delta" ? event.delta : null), leaves && (() => stream.controller.abort()));
+    const textOf = (event) => (event.type === "response.output_text.delta" ? event.delta : null);
+    return pieces(stream, textOf, leaves && (() => stream.controller.abort()));
   }
   async tools(question) {
     return this.withTools(question, (asks) => this.client.responses.create(asks));
@@ -94,11 +105,14 @@ class OpenAIResponses {
   }
   async withTools(question, ask) {
     const tools = [{ type: "function", strict: false, ...MULTIPLY }];
-    const first = await ask({ model: MODEL, input: asked(question), tools });
+    const first = await ask({ model: MODEL, input: messagesOf(question), tools });
     const results = first.output
       .filter((item) => item.type === "function_call")
-      .map((call) => ({ type: "function_call_output", call_id: call.call_id, output: multiply(JSON.parse(call.arguments)) }));
-    return (await ask({ model: MODEL, input: [...asked(question), ...first.output, ...results], tools })).output_text;
+      .map(({ call_id, arguments: given }) => {
+        return { type: "function_call_output", call_id, output: multiply(JSON.parse(given)) };
+      });
+    const input = [...messagesOf(question), ...first.output, ...results];
+    return (await ask({ model: MODEL, input, tools })).output_text;
   }
   async city(question) {
     return (await this.client.responses.parse(this.aboutACity(question))).output_parsed;
@@ -114,14 +128,16 @@ class OpenAIResponses {
 class AnthropicMessages {
   constructor(url) {
     this.client = new Anthropic({ baseURL: url, apiKey: KEY, maxRetries: 0 });
-    this.told = { model: MODEL, max_tokens: MAX_TOKENS };
+    this.settings = { model: MODEL, max_tokens: MAX_TOKENS };
   }
   async text(question) {
-    return (await this.client.messages.create({ ...this.told, messages: asked(question) })).content[0].text;
+    const message = await this.client.messages.create({ ...this.settings, messages: messagesOf(question) });
+    return message.content[0].text;
   }
   async stream(question, leaves) {
-    const stream = this.client.messages.stream({ ...this.told, messages: asked(question) });
-    return pieces(stream, (event) => (event.delta?.type === "text_delta" ? event.delta.text : null), leaves && (() => stream.abort()));
+    const stream = this.client.messages.stream({ ...this.settings, messages: messagesOf(question) });
+    const textOf = (event) => (event.delta?.type === "text_delta" ? event.delta.text : null);
+    return pieces(stream, textOf, leaves && (() => stream.abort()));
   }
   async tools(question) {
     return this.withTools(question, (asks) => this.client.messages.create(asks));
@@ -131,12 +147,16 @@ class AnthropicMessages {
   }
   async withTools(question, ask) {
     const tools = [{ name: MULTIPLY.name, description: MULTIPLY.description, input_schema: TWO_NUMBERS }];
-    const first = await ask({ ...this.told, messages: asked(question), tools });
+    const first = await ask({ ...this.settings, messages: messagesOf(question), tools });
     const results = first.content
       .filter((block) => block.type === "tool_use")
       .map((block) => ({ type: "tool_result", tool_use_id: block.id, content: multiply(block.input) }));
-    const messages = [...asked(question), { role: "assistant", content: first.content }, { role: "user", content: results }];
-    return (await ask({ ...this.told, messages, tools })).content[0].text;
+    const messages = [
+      ...messagesOf(question),
+      { role: "assistant", content: first.content },
+      { role: "user", content: results },
+    ];
+    return (await ask({ ...this.settings, messages, tools })).content[0].text;
   }
   async city(question) {
     return (await this.client.messages.parse(this.aboutACity(question))).parsed_output;
@@ -145,7 +165,8 @@ class AnthropicMessages {
     return (await this.client.messages.stream(this.aboutACity(question)).finalMessage()).parsed_output;
   }
   aboutACity(question) {
-    return { ...this.told, messages: asked(question), output_config: { format: zodOutputFormat(City) } };
+    const messages = messagesOf(question);
+    return { ...this.settings, messages, output_config: { format: zodOutputFormat(City) } };
   }
 }
 
@@ -154,10 +175,10 @@ class OllamaChat {
     this.client = new Ollama({ host: url });
   }
   async text(question) {
-    return (await this.client.chat({ model: MODEL, messages: asked(question) })).message.content;
+    return (await this.client.chat({ model: MODEL, messages: messagesOf(question) })).message.content;
   }
   async stream(question, leaves) {
-    const stream = await this.client.chat({ model: MODEL, messages: asked(question), stream: true });
+    const stream = await this.client.chat({ model: MODEL, messages: messagesOf(question), stream: true });
     return pieces(stream, (line) => line.message?.content, leaves && (() => this.client.abort()));
   }
   async tools(question) {
@@ -175,32 +196,46 @@ class OllamaChat {
   }
   async withTools(question, ask) {
     const tools = [{ type: "function", function: MULTIPLY }];
-    const message = await ask({ model: MODEL, messages: asked(question), tools });
-    const results = message.tool_calls.map((call) => ({ role: "tool", tool_name: call.function.name, content: multiply(call.function.arguments) }));
-    return (await ask({ model: MODEL, messages: [...asked(question), message, ...results], tools })).content;
+    const message = await ask({ model: MODEL, messages: messagesOf(question), tools });
+    const results = message.tool_calls.map(({ function: called }) => {
+      return { role: "tool", tool_name: called.name, content: multiply(called.arguments) };
+    });
+    const messages = [...messagesOf(question), message, ...results];
+    return (await ask({ model: MODEL, messages, tools })).content;
   }
   async city(question) {
-    const answer = await this.client.chat({ model: MODEL, messages: asked(question), format: z.toJSONSchema(City) });
+    const answer = await this.client.chat(this.aboutACity(question));
     return City.parse(JSON.parse(answer.message.content));
   }
   async streams_city(question) {
-    const stream = await this.client.chat({ model: MODEL, messages: asked(question), format: z.toJSONSchema(City), stream: true });
+    const stream = await this.client.chat({ ...this.aboutACity(question), stream: true });
     return City.parse(JSON.parse((await pieces(stream, (line) => line.message.content)).join("")));
+  }
+  aboutACity(question) {
+    return { model: MODEL, messages: messagesOf(question), format: z.toJSONSchema(City) };
   }
 }
 
+// What a stream's error part holds, as an error.
+const errorOf = (held) => (held instanceof Error ? held : new Error(held?.message ?? JSON.stringify(held)));
+
 class AISDK {
   constructor(model) {
-    this.told = { model, maxRetries: 0, maxOutputTokens: MAX_TOKENS };
+    this.settings = { model, maxRetries: 0, maxOutputTokens: MAX_TOKENS };
   }
   async text(question) {
-    return (await ai.generateText({ ...this.told, prompt: question })).text;
+    return (await ai.generateText({ ...this.settings, prompt: question })).text;
   }
   async stream(question, leaves) {
     const controller = new AbortController();
-    const { fullStream } = ai.streamText({ ...this.told, prompt: question, abortSignal: controller.signal, onError: () => {} });
+    const { fullStream } = ai.streamText({
+      ...this.settings,
+      prompt: question,
+      abortSignal: controller.signal,
+      onError: () => {},
+    });
     const textOf = (part) => {
-      if (part.type === "error") throw part.error instanceof Error ? part.error : Object.assign(new Error(part.error?.message ?? JSON.stringify(part.error)));
+      if (part.type === "error") throw errorOf(part.error);
       return part.type === "text-delta" ? part.text : null;
     };
     return pieces(fullStream, textOf, leaves && (() => controller.abort()));
@@ -212,14 +247,21 @@ class AISDK {
     return ai.streamText(this.withTools(question)).text;
   }
   withTools(question) {
-    const tool = ai.tool({ description: MULTIPLY.description, inputSchema: z.object({ a: z.number(), b: z.number() }), execute: async (given) => multiply(given) });
-    return { ...this.told, prompt: question, tools: { multiply: tool }, stopWhen: ai.stepCountIs(3) };
+    const tool = ai.tool({
+      description: MULTIPLY.description,
+      inputSchema: z.object({ a: z.number(), b: z.number() }),
+      execute: async (given) => multiply(given),
+    });
+    return { ...this.settings, prompt: question, tools: { multiply: tool }, stopWhen: ai.stepCountIs(3) };
   }
   async city(question) {
-    return (await ai.generateText({ ...this.told, prompt: question, output: ai.Output.object({ schema: City }) })).output;
+    return (await ai.generateText(this.aboutACity(question))).output;
   }
   async streams_city(question) {
-    return ai.streamText({ ...this.told, prompt: question, output: ai.Output.object({ schema: City }) }).output;
+    return ai.streamText(this.aboutACity(question)).output;
+  }
+  aboutACity(question) {
+    return { ...this.settings, prompt: question, output: ai.Output.object({ schema: City }) };
   }
 }
 
@@ -228,8 +270,10 @@ const CLIENTS = {
   "openai-node, responses": (url) => new OpenAIResponses(url),
   "@anthropic-ai/sdk": (url) => new AnthropicMessages(url),
   "ollama-js": (url) => new OllamaChat(url),
-  "AI SDK, openai-compatible": (url) =>
-    new AISDK(createOpenAICompatible({ name: "headstart", baseURL: `${url}/v1`, apiKey: KEY, supportsStructuredOutputs: true })(MODEL)),
+  "AI SDK, openai-compatible": (url) => {
+    const server = { name: "headstart", baseURL: `${url}/v1`, apiKey: KEY };
+    return new AISDK(createOpenAICompatible({ ...server, supportsStructuredOutputs: true })(MODEL));
+  },
   "AI SDK, openai responses": (url) => new AISDK(createOpenAI({ baseURL: `${url}/v1`, apiKey: KEY })(MODEL)),
   "AI SDK, openai chat": (url) => new AISDK(createOpenAI({ baseURL: `${url}/v1`, apiKey: KEY }).chat(MODEL)),
   "AI SDK, anthropic": (url) => new AISDK(createAnthropic({ baseURL: `${url}/v1`, apiKey: KEY })(MODEL)),
@@ -241,11 +285,13 @@ async function done({ client, does, url, question }) {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  let told;
+  let result;
   try {
-    told = { value: await done(JSON.parse(line)) };
+    result = { value: await done(JSON.parse(line)) };
   } catch (error) {
-    told = { error: { name: error.name, status: error.status ?? error.status_code ?? error.statusCode ?? null, message: String(error.message), said: error.said ?? [] } };
+    const status = error.status ?? error.status_code ?? error.statusCode ?? null;
+    const pieces = error.pieces ?? [];
+    result = { error: { name: error.name, status, message: String(error.message), pieces } };
   }
-  process.stdout.write(`${JSON.stringify(told)}\n`);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
 }

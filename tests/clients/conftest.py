@@ -1,4 +1,7 @@
-"""For the real client libraries: none of them looks for anything on the net, and those of Node run in one process that is told what to do."""
+"""For the real client libraries.
+
+None of them looks for anything on the net, and those of Node run in one process that takes orders.
+"""
 
 import os
 
@@ -6,10 +9,8 @@ import pytest
 
 from tests.clients.in_node import Node
 
-os.environ |= {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "OPENAI_AGENTS_DISABLE_TRACING": "1",
-}  # before they are imported
+# Before they are imported.
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
 
 
 @pytest.fixture(scope="session")

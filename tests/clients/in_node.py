@@ -18,11 +18,11 @@ NAMES = (
 
 
 class NodeError(Exception):
-    """What a client threw. said: the pieces of a stream that had come before."""
+    """What a client threw. pieces: those of a stream that had come before."""
 
-    def __init__(self, told):
-        super().__init__(f"{told['name']} {told['status']}: {told['message']}")
-        self.said = told["said"]
+    def __init__(self, error):
+        super().__init__(f"{error['name']} {error['status']}: {error['message']}")
+        self.pieces = error["pieces"]
 
 
 class Node:
@@ -33,14 +33,14 @@ class Node:
             ["node", HERE / "clients.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def tell(self, **what):
-        print(json.dumps(what), file=self._process.stdin, flush=True)
+    def call(self, **order):
+        print(json.dumps(order), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         assert line, "node has ended"
-        told = json.loads(line)
-        if "error" in told:
-            raise NodeError(told["error"])
-        return told.get("value")
+        result = json.loads(line)
+        if "error" in result:
+            raise NodeError(result["error"])
+        return result.get("value")
 
     def close(self):
         self._process.stdin.close()
@@ -49,32 +49,31 @@ class Node:
 
 class InNode:
     def __init__(self, node, name, url):
-        self.forced = (
-            "json" if name == "AI SDK, anthropic" else None
-        )  # of a model that it does not know to follow schemas
-        self._tell = lambda does, question: node.tell(client=name, does=does, url=url, question=question)
+        # This one forces a tool on a model that it does not know to follow schemas.
+        self.forced = "json" if name == "AI SDK, anthropic" else None
+        self._call = lambda does, question: node.call(client=name, does=does, url=url, question=question)
 
     def text(self, question):
-        return self._tell("text", question)
+        return self._call("text", question)
 
     def stream(self, question):
         try:
-            yield from self._tell("stream", question)
+            yield from self._call("stream", question)
         except NodeError as error:
-            yield from error.said
+            yield from error.pieces
             raise
 
     def tools(self, question):
-        return self._tell("tools", question)
+        return self._call("tools", question)
 
     def streams_tools(self, question):
-        return self._tell("streams_tools", question)
+        return self._call("streams_tools", question)
 
     def city(self, question):
-        return self._tell("city", question)
+        return self._call("city", question)
 
     def streams_city(self, question):
-        return self._tell("streams_city", question)
+        return self._call("streams_city", question)
 
     def abandons(self, question):
-        self._tell("abandons", question)
+        self._call("abandons", question)

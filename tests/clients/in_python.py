@@ -1,9 +1,13 @@
 """The client libraries of Python, each as its users call it, behind one set of names.
 
 A client has some of these, and what it has not it cannot do or we do not ask of it:
-`text(question)`, `stream(question)` yielding pieces, `tools(question)` calling `multiply` by itself, `streams_tools(question)` doing so in streams,
-`city(question)` giving a City, `streams_city(question)` giving it at the end of a stream, and `abandons(question)`, which leaves a stream after its
-first piece. `forced` is the tool by which it asks for a City; None where it asks for a schema.
+
+text(question)           the answer
+stream(question)         yields its pieces
+tools(question)          calls `multiply` by itself; streams_tools(question) does so in streams
+city(question)           gives a City; streams_city(question) gives it at the end of a stream
+abandons(question)       leaves a stream after its first piece
+forced                   the tool by which it asks for a City; None where it asks for a schema
 """
 
 import asyncio
@@ -72,22 +76,23 @@ class LangChain:
             yield piece.text
 
     def tools(self, question):
-        return self._with_tools(question, lambda able, said: able.invoke(said))
+        return self._with_tools(question, lambda chat, messages: chat.invoke(messages))
 
     def streams_tools(self, question):
-        return self._with_tools(
-            question, lambda able, said: functools.reduce(operator.add, able.stream(said))
-        )
+        def added_up(chat, messages):
+            return functools.reduce(operator.add, chat.stream(messages))
+
+        return self._with_tools(question, added_up)
 
     def _with_tools(self, question, ask):
-        able = self._chat.bind_tools([tool(multiply)])
-        said = [HumanMessage(question)]
-        said.append(ask(able, said))
-        said += [
+        chat = self._chat.bind_tools([tool(multiply)])
+        messages = [HumanMessage(question)]
+        messages.append(ask(chat, messages))
+        messages += [
             ToolMessage(str(multiply(**call["args"])), tool_call_id=call["id"])
-            for call in said[-1].tool_calls
+            for call in messages[-1].tool_calls
         ]
-        return ask(able, said).text
+        return ask(chat, messages).text
 
     def city(self, question):
         return self._chat.with_structured_output(City, method=self._method).invoke(question)
@@ -139,21 +144,20 @@ class PydanticAI:
             async for _ in events:
                 pass
 
-        return (
-            Agent(self._model, tools=[multiply]).run_sync(question, event_stream_handler=passed_over).output
-        )
+        agent = Agent(self._model, tools=[multiply])
+        return agent.run_sync(question, event_stream_handler=passed_over).output
 
     def city(self, question):
-        return self._asking_for_a_city().run_sync(question).output
+        return self._city_agent().run_sync(question).output
 
     def streams_city(self, question):
         async def read():
-            async with self._asking_for_a_city().run_stream(question) as answer:
+            async with self._city_agent().run_stream(question) as answer:
                 return [city async for city in answer.stream_output(debounce_by=None)][-1]
 
         return asyncio.run(read())
 
-    def _asking_for_a_city(self):
+    def _city_agent(self):
         return Agent(self._model, output_type=City if self.forced else NativeOutput(City), retries=0)
 
     def abandons(self, question):
@@ -179,13 +183,13 @@ class Instructor:
 
     def city(self, question):
         return self._client.chat.completions.create(
-            model=MODEL, messages=_asked(question), response_model=City, max_retries=0
+            model=MODEL, messages=_messages(question), response_model=City, max_retries=0
         )
 
     def streams_city(self, question):
         return list(
             self._client.chat.completions.create_partial(
-                model=MODEL, messages=_asked(question), response_model=City, max_retries=0
+                model=MODEL, messages=_messages(question), response_model=City, max_retries=0
             )
         )[-1]
 
@@ -193,7 +197,7 @@ class Instructor:
 class LiteLLM:
     def __init__(self, model, forced=None, **where):
         self.forced = forced
-        self._told = {
+        self._settings = {
             "model": model,
             "num_retries": 0,
             "max_retries": 0,
@@ -203,10 +207,10 @@ class LiteLLM:
         }
 
     def text(self, question):
-        return self._ask(_asked(question)).content
+        return self._ask(_messages(question)).content
 
     def stream(self, question):
-        for chunk in self._chunks(_asked(question)):
+        for chunk in self._chunks(_messages(question)):
             yield chunk.choices[0].delta.content or ""
 
     def tools(self, question):
@@ -217,7 +221,7 @@ class LiteLLM:
 
     def _with_tools(self, question, ask):
         offered = [{"type": "function", "function": _PLAIN_TOOL}]
-        said = ask(_asked(question), tools=offered)
+        message = ask(_messages(question), tools=offered)
         results = [
             {
                 "role": "tool",
@@ -225,21 +229,21 @@ class LiteLLM:
                 "name": call.function.name,
                 "content": str(multiply(**_arguments(call))),
             }
-            for call in said.tool_calls
+            for call in message.tool_calls
         ]
-        return ask([*_asked(question), said.model_dump(), *results], tools=offered).content
+        return ask([*_messages(question), message.model_dump(), *results], tools=offered).content
 
     def city(self, question):
-        return City.model_validate_json(self._ask(_asked(question), response_format=City).content)
+        return City.model_validate_json(self._ask(_messages(question), response_format=City).content)
 
     def streams_city(self, question):
-        return City.model_validate_json(self._stream(_asked(question), response_format=City).content)
+        return City.model_validate_json(self._stream(_messages(question), response_format=City).content)
 
     def abandons(self, question):
         asyncio.run(self._left(question))
 
     def _ask(self, messages, **more):
-        return litellm.completion(messages=messages, **self._told, **more).choices[0].message
+        return litellm.completion(messages=messages, **self._settings, **more).choices[0].message
 
     def _stream(self, messages, **more):
         return litellm.stream_chunk_builder(list(self._chunks(messages, **more))).choices[0].message
@@ -247,21 +251,24 @@ class LiteLLM:
     def _chunks(self, messages, **more):
         """A stream's chunks.
 
-        LiteLLM leaves Ollama's stream without closing it. Whoever collects the garbage closes it, and waits for ever if that is httpcore while it holds
-        its lock; so it is done here.
+        LiteLLM leaves Ollama's stream without closing it. Whoever collects the garbage closes it, and waits
+        for ever if that is httpcore while it holds its lock; so it is done here.
         """
-        yield from litellm.completion(messages=messages, stream=True, **self._told, **more)
+        yield from litellm.completion(messages=messages, stream=True, **self._settings, **more)
         gc.collect()
 
     async def _left(self, question):
-        answer = await litellm.acompletion(messages=_asked(question), stream=True, **self._told)
+        answer = await litellm.acompletion(messages=_messages(question), stream=True, **self._settings)
         async for _ in answer:
             break
         await answer.aclose()
 
 
 class LLM:
-    """Simon Willison's `llm`, by its Python interface; its models are those of extra-openai-models.yaml in LLM_USER_PATH."""
+    """Simon Willison's `llm`, by its Python interface.
+
+    Its models are those of extra-openai-models.yaml in LLM_USER_PATH.
+    """
 
     forced = None
 
@@ -311,9 +318,8 @@ class Agents:
         return asyncio.run(self._streamed(question))
 
     def tools(self, question):
-        return asyncio.run(
-            agents.Runner.run(self._agent(tools=[agents.function_tool(multiply)]), question)
-        ).final_output
+        agent = self._agent(tools=[agents.function_tool(multiply)])
+        return asyncio.run(agents.Runner.run(agent, question)).final_output
 
     def streams_tools(self, question):
         return "".join(asyncio.run(self._streamed(question, tools=[agents.function_tool(multiply)])))
@@ -348,7 +354,7 @@ class Agents:
         return pieces
 
 
-def _asked(question):
+def _messages(question):
     return [{"role": "user", "content": question}]
 
 
@@ -369,10 +375,11 @@ _PLAIN_TOOL = {
 
 def write_llms_models(folder, url):
     """What a user of `llm` writes to reach a Headstart. folder: its LLM_USER_PATH."""
-    told = ""
+    models = ""
     for name, more in (("headstart", ""), ("headstart-responses", "  responses: true\n")):
-        told += f"- model_id: {name}\n  model_name: {MODEL}\n  api_base: {url}/v1\n  supports_tools: true\n  supports_schema: true\n{more}"
-    (folder / "extra-openai-models.yaml").write_text(told)
+        models += f"- model_id: {name}\n  model_name: {MODEL}\n  api_base: {url}/v1\n"
+        models += f"  supports_tools: true\n  supports_schema: true\n{more}"
+    (folder / "extra-openai-models.yaml").write_text(models)
 
 
 # Each made anew for a test, since an asynchronous client belongs to one event loop. url: the bare address.

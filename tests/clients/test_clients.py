@@ -1,6 +1,7 @@
-"""Every client library does what its users do with it, against a real Headstart over scripted providers: one test for each feature, on all clients.
+"""Every client library does what its users do with it, against a real Headstart over scripted providers.
 
-What a provider is told to say, and what it was asked in the end, is the same for all of them, whichever API they speak.
+One test for each feature, on all clients. What a provider is scripted to answer, and the request it gets in
+the end, is the same for all of them, whichever API they speak.
 """
 
 import json
@@ -34,19 +35,13 @@ def client(request, headstart, judge, llm_folder):
 
 
 def calls_of(name, *each):
-    """The steps by which a provider calls a tool with each of these arguments, told in two pieces."""
+    """The steps by which a provider calls a tool with each of these arguments, sent in two pieces."""
     steps = []
     for i, text in enumerate(map(json.dumps, each)):
-        first = {
-            "index": i,
-            "id": f"call_{i}",
-            "type": "function",
-            "function": {"name": name, "arguments": text[:7]},
-        }
-        steps += [
-            ("delta", {"tool_calls": [first]}),
-            ("delta", {"tool_calls": [{"index": i, "function": {"arguments": text[7:]}}]}),
-        ]
+        begin = {"name": name, "arguments": text[:7]}
+        first = {"index": i, "id": f"call_{i}", "type": "function", "function": begin}
+        second = {"index": i, "function": {"arguments": text[7:]}}
+        steps += [("delta", {"tool_calls": [first]}), ("delta", {"tool_calls": [second]})]
     return [*steps, ("finish", "tool_calls"), ("usage", USAGE)]
 
 
@@ -56,7 +51,7 @@ def words(message):
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or ())
 
 
-def told(error):
+def messages_of(error):
     """What a user sees of an exception, with those that caused it."""
     seen = []
     while error is not None and error not in seen:
@@ -92,20 +87,16 @@ def test_tools(client, primary, before, way):
     assert getattr(client, way)(QUESTION).endswith("42 and 6.")
 
     first, second = primary.asked
-    (offered,) = first.body["tools"]
-    assert (offered["function"]["name"], set(offered["function"]["parameters"]["properties"])) == (
-        "multiply",
-        {"a", "b"},
-    )
+    (offered,) = (tool["function"] for tool in first.body["tools"])
+    assert (offered["name"], set(offered["parameters"]["properties"])) == ("multiply", {"a", "b"})
     called, *results = second.messages[-3:]
-    assert [
-        (call["function"]["name"], json.loads(call["function"]["arguments"])) for call in called["tool_calls"]
-    ] == [("multiply", one) for one in given]
+    functions = [call["function"] for call in called["tool_calls"]]
+    called_with = [(function["name"], json.loads(function["arguments"])) for function in functions]
+    assert called_with == [("multiply", one) for one in given]
     assert [(result["role"], words(result)) for result in results] == [("tool", "42"), ("tool", "6")]
     assert [result["tool_call_id"] for result in results] == [call["id"] for call in called["tool_calls"]]
-    assert "".join(step[1] for step in before if step[0] == "token") in words(
-        called
-    )  # beside which some put what was thought
+    text_before = "".join(step[1] for step in before if step[0] == "token")
+    assert text_before in words(called)  # beside which some put what was thought
 
 
 @pytest.mark.parametrize("client", ALL, indirect=True)
@@ -115,23 +106,20 @@ def test_structured_output(client, primary, way):
         primary.runs(("role",), *calls_of(client.forced, CITY))
     else:
         text = json.dumps(CITY)
-        primary.runs(
-            ("role",), ("token", text[:12]), ("token", text[12:]), ("finish", "stop"), ("usage", USAGE)
-        )
+        pieces = ("token", text[:12]), ("token", text[12:])
+        primary.runs(("role",), *pieces, ("finish", "stop"), ("usage", USAGE))
 
     city = getattr(client, way)("Name a city")
 
     assert (city if isinstance(city, dict) else city.model_dump()) == CITY
-    asked = primary.last.body
+    body = primary.last.body
     if client.forced:
-        (offered,) = (tool["function"] for tool in asked["tools"])
-        assert asked["tool_choice"] in (
-            "required",
-            {"type": "function", "function": {"name": offered["name"]}},
-        )
+        (offered,) = (tool["function"] for tool in body["tools"])
+        by_name = {"type": "function", "function": {"name": offered["name"]}}
+        assert body["tool_choice"] in ("required", by_name)
         assert offered["parameters"]["properties"].keys() == CITY.keys()
     else:
-        form = asked["response_format"]
+        form = body["response_format"]
         assert form["type"] == "json_object" or set(form["json_schema"]["schema"]["properties"]) == set(CITY)
 
 
@@ -142,7 +130,7 @@ def test_error_before_the_head(client, primary, backup):
     with pytest.raises(Exception) as raised:
         (client.text or client.city)(QUESTION)
 
-    assert "the context is full" in told(raised.value)
+    assert "the context is full" in messages_of(raised.value)
     assert (len(primary.asked), len(backup.asked)) == (1, 0)
 
 
@@ -154,7 +142,7 @@ def test_error_before_the_head_of_a_stream(client, primary, backup):
     with pytest.raises(Exception) as raised:
         list(client.stream(QUESTION))
 
-    assert "the model is being loaded" in told(raised.value)
+    assert "the model is being loaded" in messages_of(raised.value)
     assert backup.asked
 
 
@@ -167,7 +155,7 @@ def test_error_in_mid_stream(client, primary):
         for piece in client.stream(QUESTION):
             came.append(piece)
 
-    assert "closed the connection" in told(raised.value)
+    assert "closed the connection" in messages_of(raised.value)
 
 
 @talking

@@ -1,4 +1,7 @@
-"""Every client library with the models that come along: the small chat model on the CPU, held to short answers, and the embedding model."""
+"""Every client library with the models that come along.
+
+The small chat model on the CPU, held to short answers, and the embedding model.
+"""
 
 import shutil
 
@@ -51,9 +54,9 @@ def test_stream(client):
 def test_structured_output(client):
     city = client.city("Name the capital of France and the number of its people.")
 
-    told = city if isinstance(city, dict) else city.model_dump()
-    assert told["name"].strip()
-    assert isinstance(told["people"], int)
+    fields = city if isinstance(city, dict) else city.model_dump()
+    assert fields["name"].strip()
+    assert isinstance(fields["people"], int)
 
 
 def test_langchains_embeddings_by_default_are_the_published_ones(embedded):
