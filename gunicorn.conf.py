@@ -38,11 +38,7 @@ loglevel = "warning"
 control_socket_disable = True
 proc_name = "headstart"
 
-_engines = {
-    name: provider.model
-    for name, provider in _config.providers.items()
-    if provider.is_embedded and not provider.disabled
-}
+_engines = _config.engines
 _supervisor = None
 _stops_with_terminal = False
 

@@ -217,7 +217,7 @@ class MetaRules:
         return name
 
     def matches_prompt(self, prompt: Any) -> str | None:
-        """The name of the marker that a legacy completion's prompt bears (an editor's autocomplete) or None."""
+        """The name of the marker that a legacy completion's prompt bears (editors' autocomplete), or None."""
         text = _Text(prompt)
         return next((name for name, words in self.prompts if words.stand_in(text)), None)
 

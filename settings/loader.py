@@ -172,9 +172,7 @@ class SettingsReader(NodeReader):
         section = cls(**values)
         return altered(section, disabled=disabled) if disabled else section
 
-    def _check_limits(
-        self, field: "dataclasses.Field[Any]", value: object, node: yaml.Node, key: str
-    ) -> None:
+    def _check_limits(self, field: dataclasses.Field[Any], value: object, node: yaml.Node, key: str) -> None:
         choices, minimum, maximum = (field.metadata[limit] for limit in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
             self.fail(node, key, f"'{value}' is none of {', '.join(choices)}")
@@ -195,9 +193,8 @@ class SettingsReader(NodeReader):
             return self._section(typing.cast(type, hint), node, key)
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin is dict:
-            return {
-                name: self._value(args[1], child, f"{key}.{name}") for name, _, child in self.pairs(node, key)
-            }
+            members = self.pairs(node, key)
+            return {name: self._value(args[1], child, below(key, name)) for name, _, child in members}
         if origin is list:
             return [self._value(args[0], child, here) for here, child in self.items(node, key)]
         return self.scalar(hint, node, key)
@@ -235,7 +232,8 @@ class SettingsReader(NodeReader):
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(child, f"{key}[{i}]") for i, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
-            return {name: self._plain(child, f"{key}.{name}") for name, _, child in self.pairs(node, key)}
+            members = self.pairs(node, key)
+            return {name: self._plain(child, below(key, name)) for name, _, child in members}
         if _has_variable(node):
             node = nodes.with_text(node, self._expanded(node, key), quoted=node.style in ("'", '"'))
         return self.construct(node, key)

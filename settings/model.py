@@ -352,12 +352,12 @@ class Config:
         return (self.path.parent / name).resolve()
 
 
-def fields_of(section: Any) -> list["dataclasses.Field[Any]"]:
+def fields_of(section: Any) -> list[dataclasses.Field[Any]]:
     """The fields of a section, or of its class, that a file can give."""
     return [field for field in dataclasses.fields(section) if field.init]
 
 
-def is_required(field: "dataclasses.Field[Any]") -> bool:
+def is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a setting has no default."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

@@ -52,7 +52,7 @@ def _section(cls: type, sections: JsonObject) -> JsonObject:
     }
 
 
-def _property(field: "dataclasses.Field[Any]", hint: Any, sections: JsonObject) -> JsonObject:
+def _property(field: dataclasses.Field[Any], hint: Any, sections: JsonObject) -> JsonObject:
     described = {"description": field.metadata["doc"], **_type(hint, field.metadata, sections)}
     if field.default is not dataclasses.MISSING:
         described["default"] = field.default

@@ -92,9 +92,9 @@ def _meaningless_keys(name: str) -> Iterator[tuple[str, str]]:
         for key in ("model", "extra_body", "params", "prices", "embeddings"):
             yield key, f"{_with_article(name)} provider has no model to be told this"
     if not _reads_results(kind):
-        yield "pages", f"only {_kinds_that(_reads_results)} provider's results are read"
+        yield "pages", f"only {_kinds_where(_reads_results)} provider's results are read"
     if not _has_a_choice(kind):
-        yield "search", f"only {_kinds_that(_has_a_choice)} provider can be asked in more than one way"
+        yield "search", f"only {_kinds_where(_has_a_choice)} provider can be asked in more than one way"
 
 
 def _reads_results(kind: Kind) -> bool:
@@ -105,9 +105,9 @@ def _has_a_choice(kind: Kind) -> bool:
     return len(kind.searches) > 1
 
 
-def _kinds_that(do: Callable[[Kind], bool]) -> str:
+def _kinds_where(holds: Callable[[Kind], bool]) -> str:
     """The names of the kinds for which it is so, as in "an openai or a searxng"."""
-    return " or ".join(_with_article(name) for name, kind in KINDS.items() if do(kind))
+    return " or ".join(_with_article(name) for name, kind in KINDS.items() if holds(kind))
 
 
 def _with_article(name: str) -> str:
@@ -129,18 +129,18 @@ def check_routes(config: Config, fail: Fail) -> None:
         if name == config.virtual_model:
             fail(key, "has the name of the virtual model")
         for index, provider in enumerate(route.chain):
-            _check_answers(f"{key}.chain[{index}]", config, provider, fail, at=f"{key}.chain")
+            _check_can_answer(f"{key}.chain[{index}]", config, provider, fail, at=f"{key}.chain")
         if bool(route.chain) == bool(route.answer):
             fail(key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
         if route.context and not route.answer:
             fail(f"{key}.context", "needs an answer route that uses what it finds")
         if route.answer:
-            _check_answer(f"{key}.answer", config, name, fail)
+            _check_answer_route(f"{key}.answer", config, name, fail)
             _check_context(key, config, route, fail)
         _check_file(f"{key}.system_prompt", config, route.system_prompt, fail)
 
 
-def _check_answers(key: str, config: Config, provider: str, fail: Fail, *, at: str | None = None) -> None:
+def _check_can_answer(key: str, config: Config, provider: str, fail: Fail, *, at: str | None = None) -> None:
     """Whether there is such a provider, and one that answers."""
     if provider not in config.providers:
         fail(key, f"there is no provider '{provider}'", at=at)
@@ -149,7 +149,7 @@ def _check_answers(key: str, config: Config, provider: str, fail: Fail, *, at: s
         fail(key, f"'{provider}' {'searches and ' if capabilities.search else ''}answers nobody", at=at)
 
 
-def _check_answer(key: str, config: Config, name: str, fail: Fail) -> None:
+def _check_answer_route(key: str, config: Config, name: str, fail: Fail) -> None:
     """Whether the route that answers for this one has a chain of its own, and does not lead back here."""
     passed, answer = [name], config.routes[name].answer
     while answer in config.routes and answer not in passed:
@@ -202,7 +202,7 @@ def _check_destination(key: str, config: Config, rule: ModelRule, fail: Fail) ->
     if bool(rule.provider) == bool(rule.route):
         fail(key, "needs a provider or a route" + (", not both" if rule.route else ""))
     if rule.provider:
-        _check_answers(f"{key}.provider", config, rule.provider, fail)
+        _check_can_answer(f"{key}.provider", config, rule.provider, fail)
     if rule.route and rule.route not in config.routes:
         fail(f"{key}.route", f"there is no route '{rule.route}'")
 

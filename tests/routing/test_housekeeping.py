@@ -114,7 +114,8 @@ TITLES = {
     "0.12": "Generate a concise title summarizing the chat history.",
     "0.5": "Generate a concise, 3-5 word title with an emoji summarizing the chat history.",
     "task_create": (
-        "Create a concise, 3-5 word title with an emoji as a title for the chat history, in the given language."
+        "Create a concise, 3-5 word title with an emoji as a title for the chat history, "
+        "in the given language."
     ),
     "task_header": (
         "Create a concise, 3-5 word phrase as a header for the following query, "
@@ -1654,6 +1655,13 @@ def test_a_mistake_in_the_marker_file_is_told_with_its_line(tmp_path, text, line
 
     assert (caught.value.file, caught.value.line, caught.value.key_path) == ("markers.yaml", line, key)
     assert re.search(re.escape(message), caught.value.message)
+
+
+def test_a_marker_file_that_is_no_text_is_named_with_its_line(tmp_path):
+    (tmp_path / "markers.yaml").write_bytes(b"markers: []\nreal_tasks: [K\xf6ln]\n")
+
+    with pytest.raises(ConfigError, match=r"markers\.yaml:2: text: is not UTF-8"):
+        markers.load(tmp_path / "markers.yaml")
 
 
 def test_a_marker_file_that_is_missing_is_named(tmp_path):

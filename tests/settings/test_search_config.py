@@ -1,23 +1,10 @@
-"""The kinds of provider: which keys belong to which, and where a search engine cannot stand."""
+"""What an enrichment may search with: which keys belong to which kind, and where engines cannot stand."""
 
-import jsonschema
 import pytest
-import yaml
 
 from errors import ConfigError
-from settings import schema
-from settings.kinds import CHAT_SEARCH, KINDS, PAGE_SEARCH, RESPONSES_SEARCH, Capabilities, Kind
 from settings.model import Pages
-from tests.support.config_texts import GOOD, load
-
-FINDER = '  finder: {kind: searxng, base_url: "http://127.0.0.1:8080"}\n'
-
-
-def with_provider(*lines, context="far"):
-    """The good configuration with one more provider, and its first lines counted on from 9."""
-    return GOOD.replace("providers:\n", "providers:\n" + "".join(lines)).replace(
-        "context: far", f"context: {context}"
-    )
+from tests.support.config_texts import FINDER, OWN, load, with_provider
 
 
 def test_a_search_engine_needs_an_address_and_no_model(tmp_path):
@@ -59,75 +46,6 @@ def test_what_only_says_the_default_may_stand_anywhere(tmp_path):
     assert load(tmp_path, text).providers["finder"].disabled is None
 
 
-# A kind that is registered while the program runs, as somebody else's module would do it.
-
-LIBRARY = '  library: {kind: library, base_url: "http://127.0.0.1:8081"}\n'
-
-
-@pytest.fixture
-def library(monkeypatch):
-    """A kind of provider that only embeds."""
-    kind = Kind("a shelf of books", Capabilities(chat=False, embeddings=True), needs=("base_url",))
-    monkeypatch.setitem(KINDS, "library", kind)
-
-
-def test_a_kind_registered_later_is_read_like_any_other(library, tmp_path):
-    provider = load(tmp_path, with_provider(LIBRARY)).providers["library"]
-
-    assert (provider.disabled, provider.is_embedded, provider.capabilities.chat) == (None, False, False)
-
-
-def test_a_kind_registered_later_is_among_those_a_mistake_names(library, tmp_path):
-    with pytest.raises(ConfigError) as mistake:
-        load(tmp_path, with_provider(LIBRARY.replace("kind: library", "kind: librarian")))
-
-    told = "'librarian' is none of openai, anthropic, mlx, searxng, library"
-    assert str(mistake.value) == f"config.yaml:9: providers.library.kind: {told}"
-
-
-def test_a_kind_registered_later_is_one_that_editors_know(library):
-    config = yaml.safe_load(with_provider(LIBRARY))
-
-    assert list(jsonschema.Draft202012Validator(schema.schema()).iter_errors(config)) == []
-
-
-@pytest.mark.parametrize(
-    "text, told",
-    [
-        (
-            with_provider(LIBRARY, context="library"),
-            "21: routes.enrich.context: 'library' is a shelf of books and cannot search",
-        ),
-        (
-            with_provider(LIBRARY).replace("chain: [near]", "chain: [near, library]"),
-            "18: routes.primary.chain[1]: 'library' answers nobody",
-        ),
-        (
-            with_provider(LIBRARY.replace("}", ", model: m}")),
-            "9: providers.library.model: a library provider has no model to be told this",
-        ),
-    ],
-)
-def test_what_a_kind_cannot_do_is_told_by_what_it_is(library, tmp_path, text, told):
-    with pytest.raises(ConfigError) as mistake:
-        load(tmp_path, text)
-
-    assert str(mistake.value) == f"config.yaml:{told}"
-
-
-def test_a_key_for_some_kinds_names_all_of_them(monkeypatch, tmp_path):
-    searches = (RESPONSES_SEARCH, CHAT_SEARCH, PAGE_SEARCH)
-    monkeypatch.setitem(KINDS, "gemini", Kind("the Gemini API", Capabilities(), searches=searches))
-
-    with pytest.raises(
-        ConfigError, match="only an openai or a gemini provider can be asked in more than one"
-    ):
-        load(tmp_path, with_provider(OWN + ", search: chat}\n"))
-    with pytest.raises(ConfigError, match="only a searxng or a gemini provider's results are read"):
-        load(tmp_path, with_provider(OWN + ", pages: {count: 1}}\n"))
-
-
-OWN = "  own: {kind: mlx, model: builtin"
 MISTAKES = {
     "a chain": (
         with_provider(FINDER).replace("chain: [near]", "chain: [near, finder]"),

@@ -38,6 +38,17 @@ def with_change(old, new):
     return GOOD.replace(old, new)
 
 
+FINDER = '  finder: {kind: searxng, base_url: "http://127.0.0.1:8080"}\n'
+OWN = "  own: {kind: mlx, model: builtin"  # to be closed
+
+
+def with_provider(*lines, context="far"):
+    """The good configuration with one more provider, and its first lines counted on from 9."""
+    return GOOD.replace("providers:\n", "providers:\n" + "".join(lines)).replace(
+        "context: far", f"context: {context}"
+    )
+
+
 MISTAKES = {
     "an unknown section": (
         with_change("timezone:", "time_zone:"),
