@@ -123,7 +123,7 @@ def test_the_embedded_model_answers_to_its_names_everywhere(model, embedded):
 
 
 def test_the_answer_in_numbers():
-    told = embeddings.answer(embeddings.Asked(["a", "b"], as_base64=False), "all-minilm", VECTORS, 7)
+    told = embeddings.answer(embeddings.EmbeddingRequest(["a", "b"], as_base64=False), "all-minilm", VECTORS, 7)
 
     assert json.loads(told) == {
         "object": "list",
@@ -137,7 +137,7 @@ def test_the_answer_in_numbers():
 
 
 def test_base64_is_little_endian_float32():
-    told = json.loads(embeddings.answer(embeddings.Asked(["a", "b"], as_base64=True), "é", VECTORS, 7))
+    told = json.loads(embeddings.answer(embeddings.EmbeddingRequest(["a", "b"], as_base64=True), "é", VECTORS, 7))
 
     assert [base64.b64decode(item["embedding"]) for item in told["data"]] == [
         row.astype("<f4").tobytes() for row in VECTORS
