@@ -43,7 +43,7 @@ HARMLESS_IN_MESSAGES: Mapping[str, tuple[Any, ...]] = {
 
 # What is left out, and why nobody is misled by that.
 ADVISORY_IN_CHAT = {
-    "stream_options": "this API always tells the usage",
+    "stream_options": "this API always reports the usage",
     "seed": "a best effort that promises nothing",
     "store": "about OpenAI's own storage",
     "metadata": "labels of stored completions",
@@ -126,10 +126,10 @@ def error_body(message: str, status: int, request_id: str | None = None) -> Json
 def request_of(chat_body: JsonObject, default_max_tokens: int) -> JsonObject:
     """The Messages request for a checked chat request.
 
-    default_max_tokens: stands for `max_tokens`, which this API demands, where the client named no limit. A
-    temperature above 1 becomes 1, the most this API takes; a temperature or top_p of 1 is left out, since it
-    is the default and newer models refuse to be told one. Raises BadRequest naming the field that this API
-    cannot serve.
+    default_max_tokens: stands for `max_tokens`, which this API demands, where the client names no limit.
+    A temperature above 1 becomes 1, the most that this API takes; a temperature or top_p of 1 is left out,
+    since it is the default and newer models refuse the field.
+    Raises BadRequest naming the field that this API cannot serve.
     """
     fields = present(chat_body)
     refuse_unless_harmless(fields, HARMLESS_IN_CHAT, _THEIR_SIDE)
@@ -172,9 +172,8 @@ def _turns_of(messages: list[JsonObject]) -> tuple[list[JsonObject], list[JsonOb
                 code="unsupported_value",
             )
         speaker = "assistant" if role == "assistant" else "user"
-        blocks = {"assistant": _assistant_blocks, "tool": _tool_result, "user": _user_blocks}[role](
-            message, where
-        )
+        blocks_of = {"assistant": _assistant_blocks, "tool": _tool_result, "user": _user_blocks}[role]
+        blocks = blocks_of(message, where)
         if turns and turns[-1]["role"] == speaker:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -409,7 +408,7 @@ def _schema_in(form: Any) -> JsonObject:
     )
 
 
-# An Anthropic client's request to our chat road.
+# An Anthropic client's request as a chat request.
 
 _FIELDS = {
     "model": (str, "a string"),
@@ -448,9 +447,8 @@ def _check_envelope(body: Any, limited: bool) -> None:
         if body.get(name) is not None and not isinstance(body[name], kind):
             raise BadRequest(f"'{name}' must be {expected}", param=name)
     limit = body.get("max_tokens")
-    if (limited or limit is not None) and (
-        not isinstance(limit, int) or isinstance(limit, bool) or limit < 1
-    ):
+    is_good = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1
+    if not is_good and (limited or limit is not None):
         raise BadRequest("'max_tokens' must be a whole number of at least 1", param="max_tokens")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -458,9 +456,8 @@ def _check_envelope(body: Any, limited: bool) -> None:
     for i, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("user", "assistant", "system"):
-            raise BadRequest(
-                f"'messages[{i}].role' must be user, assistant or system", param=f"messages[{i}].role"
-            )
+            where = f"messages[{i}].role"
+            raise BadRequest(f"'{where}' must be user, assistant or system", param=where)
         _check_blocks(message.get("content"), f"messages[{i}].content")
     if body.get("system") is not None:
         _check_blocks(body["system"], "system")

@@ -42,9 +42,8 @@ class ChunkStream:
         """created: the chunks' `created`, in seconds since 1970."""
         self._top = {"id": "", "object": "chat.completion.chunk", "created": created, "model": ""}
         self._counts: JsonObject = {}  # usage so far; the API's numbers are totals
-        self._calls: dict[
-            int, list[Any]
-        ] = {}  # block index -> [tool call's index, its input if it came whole]
+        # Block index -> [number of the tool call, its input if it came whole].
+        self._calls: dict[int, list[Any]] = {}
         self._thinking: dict[int, JsonObject] = {}  # block index -> the block so far
         self.ended = False  # message_stop was seen: what [DONE] is elsewhere
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, both ways: requests, answers and streams, judged by its SDK where there is one."""
+"""Anthropic's Messages API, both ways: requests, answers and streams, judged by its SDK if there is one."""
 
 import contextlib
 import json
@@ -1497,7 +1497,7 @@ def test_an_error_in_mid_stream_is_an_event_of_its_own():
 
 @pytest.fixture
 def sdk_reads():
-    """A function: bytes of a stream in, the SDK's message out, through its client and a scripted transport."""
+    """A function: bytes of a stream in, the SDK's message out, through its own client."""
     sdk = pytest.importorskip("anthropic")
     http = pytest.importorskip("httpx2")
 

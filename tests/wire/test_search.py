@@ -316,8 +316,8 @@ def test_a_page_without_text_has_none(body):
 
 @pytest.mark.parametrize("start, unit", [
     ("", "<div>"), ("", "<b>"), ("", "<table>"), ("", "<article>"), ("<b>x" * 250, "<p>y</p>"),
-    ("<ul>", "<li>"), ("", "<a href=x><p>"), ("", "</p>"), ("", "<nav>x</nav>"), ("", "<main>a</main>"), ("<a ", "x=1 "),
-    ("", "<meta "), ("", "&amp"), ("", "<!--"), ("", "<svg><foreignObject>"),
+    ("<ul>", "<li>"), ("", "<a href=x><p>"), ("", "</p>"), ("", "<nav>x</nav>"), ("", "<main>a</main>"),
+    ("<a ", "x=1 "), ("", "<meta "), ("", "&amp"), ("", "<!--"), ("", "<svg><foreignObject>"),
 ])  # fmt: skip
 def test_no_page_of_a_stranger_keeps_the_reader_busy(start, unit):
     body = (start + unit * (512 * 1024 // len(unit))).encode()
