@@ -157,9 +157,7 @@ def _mend_message(choice: JsonObject) -> None:
 
 
 def _mend_usage(answer: JsonObject) -> bool:
-    """Mend the usage of a chunk or an answer, in an object of its own: the provider's is kept for the
-    records.
-    """
+    """Mend the usage of a chunk or an answer in an object of its own; the records keep the provider's."""
     usage = answer.get("usage")
     if not usage or not isinstance(usage, dict):
         answer["usage"] = None

@@ -1,8 +1,10 @@
 """OpenAI's chat and text completions: whole answers and their streams, one made from the other.
 
-An upstream is always asked to stream. `Assembly` puts a stream's chunks together to the answer the client would have got without;
-`Relay` passes a stream on and keeps its promises: one finish_reason per choice, usage only for those who asked, [DONE] at the end.
-Reference: platform.openai.com/docs/api-reference/chat/streaming, and what vLLM, Ollama, OpenRouter and xAI add to it.
+An upstream is always asked to stream. `Assembly` puts a stream's chunks together to the answer the client
+would have got without; `Relay` passes a stream on and keeps its promises: one finish_reason per choice, usage
+only for those who asked, [DONE] at the end.
+Reference: platform.openai.com/docs/api-reference/chat/streaming, and what vLLM, Ollama, OpenRouter and xAI
+add to it.
 """
 
 import json
@@ -11,28 +13,16 @@ from typing import Any
 from errors import BadRequest
 from wire import JsonObject, sse
 from wire.envelope import Envelope
+from wire.fields import objects_of
 
-BEYOND_CHAT = (
-    "unsupported_value",
-    "unsupported_parameter",
-)  # the codes of what is sound in another API but cannot be said in chat completions
+BEYOND_CHAT = ("unsupported_value", "unsupported_parameter")
+"""The codes of what is sound in another API but cannot be said in chat completions."""
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_WHOLE = {
-    "role",
-    "id",
-    "type",
-    "name",
-    "object",
-    "index",
-    "format",
-    "signature",
-}  # sent once or repeated, never in pieces
+# Sent once or repeated, never in pieces.
+_WHOLE = {"role", "id", "type", "name", "object", "index", "format", "signature"}
 _ENVELOPE = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
-_STEADY = {
-    "id",
-    "model",
-    "usage",
-}  # of an answer; an empty one in a later chunk says nothing, and the first id stays
+# Of an answer: an empty one in a later chunk says nothing, and the first id stays.
+_STEADY = {"id", "model", "usage"}
 _CONTENT_KEYS = (
     "content",
     "reasoning_content",
@@ -44,41 +34,48 @@ _CONTENT_KEYS = (
     "audio",
     "images",
 )
+_KINDS = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 
-def dumps(value):
+def dumps(value: Any) -> bytes:
     """Compact JSON as bytes; anything json.loads gave (huge integers, NaN, lone surrogates) survives."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def error_body(message, type, param=None, code=None):
+def error_body(message: str, type: str | None, param: str | None = None, code: Any = None) -> JsonObject:
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def error_of(payload):
+def error_of(payload: Any) -> JsonObject | None:
     """The error object in a provider's reply in OpenAI's shape, or None.
 
-    Understands {"error": {...}}, {"error": "text"}, {"detail": ...} and {"message": "text"}, since the last three lose their text in most clients.
+    Understands {"error": {...}}, {"error": "text"}, {"detail": ...} and {"message": "text"}, since the last
+    three lose their text in most clients.
     """
     if not isinstance(payload, dict):
         return None
     error = payload.get("error")
     if isinstance(error, dict):
-        return {
-            "message": str(error.get("message") or "unknown error"),
-            **{key: error.get(key) for key in ("type", "param", "code")},
-        }
+        message = str(error.get("message") or "unknown error")
+        return {"message": message, **{key: error.get(key) for key in ("type", "param", "code")}}
     if error:
         return {"message": str(error)}
-    if payload.get("object") == "error" or (
-        payload.keys() & {"detail", "message"} and "choices" not in payload
-    ):
-        told = payload.get("message") or payload.get("detail")
-        return {"message": told if isinstance(told, str) else json.dumps(told)}
+    is_bare = "choices" not in payload and not payload.keys().isdisjoint(("detail", "message"))
+    if is_bare or payload.get("object") == "error":
+        text = payload.get("message") or payload.get("detail")
+        return {"message": text if isinstance(text, str) else json.dumps(text)}
     return None
 
 
-def error_in(raw):
+def error_in(raw: bytes) -> JsonObject:
     """The error object in a provider's reply as it came, {} where there is none."""
     try:
         return error_of(json.loads(raw)) or {}
@@ -86,44 +83,17 @@ def error_in(raw):
         return {}
 
 
-def text_of(content):
+def text_of(content: Any) -> str:
     """The text of a message's content: a string, a list of parts, or None."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(
-        part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-    )
+    return "\n".join(part["text"] for part in objects_of(content) if isinstance(part.get("text"), str))
 
 
-def reasoning_in(delta):
-    """The reasoning that a delta or a message brings, under the name of vLLM and DeepSeek or that of OpenRouter; "" for none."""
-    text = delta.get("reasoning_content") or delta.get("reasoning")
-    return text if isinstance(text, str) else ""
+# Chunks.
 
 
-def arguments_text(arguments):
-    """A tool's arguments as text, or a piece of it; some servers give them as an object."""
-    return (
-        json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-        if isinstance(arguments, dict)
-        else arguments or ""
-    )
-
-
-def object_of(value):
-    """What may be an object, as one."""
-    return value if isinstance(value, dict) else {}
-
-
-def count_of(holder, name):
-    """A number of tokens; 0 where none was told."""
-    count = holder.get(name)
-    return count if isinstance(count, int) else 0
-
-
-def has_content(chunk):
+def has_content(chunk: JsonObject) -> bool:
     """Whether a chunk brings the answer itself: text, reasoning, a tool call or an end; not just a role."""
     for choice in chunk.get("choices") or ():
         if choice.get("finish_reason") or choice.get("text"):
@@ -136,7 +106,7 @@ def has_content(chunk):
     return False
 
 
-def parse_chunk(data):
+def parse_chunk(data: bytes | str) -> JsonObject:
     """A stream event's data as a chunk. Raises ValueError when it is none."""
     chunk = json.loads(data)
     if not isinstance(chunk, dict):
@@ -152,66 +122,72 @@ def parse_chunk(data):
     return chunk
 
 
-def _check_choice(choice):
+def _check_choice(choice: Any) -> None:
     if not isinstance(choice, dict) or not isinstance(choice.get("index") or 0, int):
         raise ValueError("not a choice")
     for key in ("delta", "message"):
-        said = choice.get(key)
-        if not said:
+        part = choice.get(key)
+        if not part:
             continue
-        if not isinstance(said, dict):
+        if not isinstance(part, dict):
             raise ValueError(f"not a {key}")
-        calls = said.get("tool_calls")
+        calls = part.get("tool_calls")
         if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
             raise ValueError("not a list of tool calls")
 
 
-def check_chat(body):
-    """Check the parts of a chat request that the proxy itself relies on, and return it; the rest is the provider's to judge.
+# Requests.
 
-    Raises BadRequest naming the field.
+
+def check_chat(body: Any) -> JsonObject:
+    """Check the parts of a chat request that the proxy itself relies on, and return it.
+
+    The rest is the provider's to judge. Raises BadRequest naming the field.
     """
-    _check_envelope(body)
-    messages = body.get("messages")
+    request = _check_envelope(body)
+    messages = request.get("messages")
     if messages is None:
         raise BadRequest("'messages' is required", param="messages", code="missing_required_parameter")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("'messages' must be a list with at least one message", param="messages")
     for i, message in enumerate(messages):
         _check_message(message, f"messages[{i}]")
-    return body
+    return request
 
 
-def checked_agent_chat(body):
-    """Check a request of the gateway's own kind, `model_class` with `messages` or a `prompt`, and return it with messages. Raises BadRequest."""
-    _check_envelope(body)
-    if not isinstance(body.get("model_class"), str) or not body["model_class"]:
+def checked_agent_chat(body: Any) -> JsonObject:
+    """Check a request of the gateway's own kind, and return it with messages.
+
+    It has a `model_class`, and `messages` or a `prompt`. Raises BadRequest naming the field.
+    """
+    request = _check_envelope(body)
+    if not isinstance(request.get("model_class"), str) or not request["model_class"]:
         raise BadRequest("'model_class' must name a route", param="model_class")
-    if body.get("messages") is None:
-        if not isinstance(body.get("prompt"), str):
+    if request.get("messages") is None:
+        if not isinstance(request.get("prompt"), str):
             raise BadRequest(
                 "'messages', or a 'prompt' that is a string, is required",
                 param="messages",
                 code="missing_required_parameter",
             )
-        body = {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
-    return check_chat({key: value for key, value in body.items() if key != "prompt"})
+        request = {**request, "messages": [{"role": "user", "content": request["prompt"]}]}
+    return check_chat({key: value for key, value in request.items() if key != "prompt"})
 
 
-def check_prompt(body, field):
-    """Check a request whose input is one field, a string or a list (of strings, tokens or token lists), and return it.
+def check_prompt(body: Any, field: str) -> JsonObject:
+    """Check a request whose input is one field, and return it.
 
-    Raises BadRequest naming the field.
+    The field is a string or a list (of strings, tokens or token lists). Raises BadRequest naming it.
     """
-    _check_envelope(body)
-    if body.get(field) is None:
+    request = _check_envelope(body)
+    if request.get(field) is None:
         raise BadRequest(f"'{field}' is required", param=field, code="missing_required_parameter")
-    if not isinstance(body[field], (str, list)):
-        raise BadRequest(f"'{field}' must be a string or a list, not {_kind(body[field])}", param=field)
-    return body
+    if not isinstance(request[field], (str, list)):
+        raise BadRequest(f"'{field}' must be a string or a list, not {_kind(request[field])}", param=field)
+    return request
 
 
-def _check_envelope(body):
+def _check_envelope(body: Any) -> JsonObject:
     if not isinstance(body, dict):
         raise BadRequest(f"the request body must be a JSON object, not {_kind(body)}")
     for field, type, name in (
@@ -221,9 +197,10 @@ def _check_envelope(body):
     ):
         if body.get(field) is not None and not isinstance(body[field], type):
             raise BadRequest(f"'{field}' must be {name}, not {_kind(body[field])}", param=field)
+    return body
 
 
-def _check_message(message, where):
+def _check_message(message: Any, where: str) -> None:
     if not isinstance(message, dict):
         raise BadRequest(f"'{where}' must be an object, not {_kind(message)}", param=where)
     role, content = message.get("role"), message.get("content")
@@ -241,7 +218,7 @@ def _check_message(message, where):
         )
 
 
-def _check_part(part, where):
+def _check_part(part: Any, where: str) -> None:
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         raise BadRequest(f"'{where}' must be an object with a 'type'", param=where)
     if part["type"] == "text" and not isinstance(part.get("text"), str):
@@ -250,37 +227,35 @@ def _check_part(part, where):
         )
 
 
-def _kind(value):
-    names = {
-        type(None): "null",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return names[type(value)]
+def _kind(value: Any) -> str:
+    return _KINDS[type(value)]
+
+
+# Streams and whole answers.
 
 
 class Decoder:
-    """A stream's events as (event, chunk); there is nothing to translate. Other formats have one of the same shape."""
+    """A stream's events as (event, chunk). There is nothing to translate; other formats' decoders do that."""
 
-    usage = None  # of an answer under way, from formats that tell it before the end
+    usage: JsonObject | None = None  # of an answer under way, from formats that report it before the end
 
-    def decode(self, event):
-        """The pairs that one event stands for; chunk is None for comments and for [DONE]. Raises ValueError for what is no chunk."""
+    def decode(self, event: sse.Event) -> list[tuple[sse.Event, JsonObject | None]]:
+        """The pairs that one event stands for; chunk is None for comments and for [DONE].
+
+        Raises ValueError for what is no chunk.
+        """
         return [(event, None if event.data is None or event.is_done else parse_chunk(event.data))]
 
 
 class Assembly:
     """A whole answer, put together from chunks."""
 
-    def __init__(self):
-        self._top = {}
-        self._choices = {}
+    def __init__(self) -> None:
+        self._top: JsonObject = {}
+        self._choices: dict[int, JsonObject] = {}
 
-    def add(self, chunk):
+    def add(self, chunk: JsonObject) -> None:
+        """Add what a chunk brings."""
         for key, value in chunk.items():
             if key == "choices" or (value is None and key in self._top):
                 continue
@@ -290,7 +265,7 @@ class Assembly:
         for place, choice in enumerate(chunk.get("choices") or ()):
             self._add_choice(choice, place)
 
-    def _add_choice(self, choice, place):
+    def _add_choice(self, choice: JsonObject, place: int) -> None:
         index = choice.get("index")
         if type(index) is not int:
             index = place
@@ -309,32 +284,31 @@ class Assembly:
                 whole[key] = value
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether every choice that began has ended."""
         return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
 
-    def answer(self):
+    def answer(self) -> JsonObject:
         """The completion object, choices in order, finish_reason always set."""
         choices = [self._choices[index] for index in sorted(self._choices)]
         for choice in choices:
             for call in choice.get("message", {}).get("tool_calls") or ():
                 call.pop("index", None)
-            choice["finish_reason"] = choice.get("finish_reason") or _ended(
-                choice.get("message", {}).get("tool_calls")
-            )
+            has_tool_calls = bool(choice.get("message", {}).get("tool_calls"))
+            choice["finish_reason"] = choice.get("finish_reason") or _finish_reason(has_tool_calls)
         kind = self._top.get("object")
-        answer = {
-            **self._top,
-            "object": "chat.completion" if kind in (None, "chat.completion.chunk") else kind,
-            "choices": choices,
-        }
+        kind = "chat.completion" if kind in (None, "chat.completion.chunk") else kind
+        answer = {**self._top, "object": kind, "choices": choices}
         if not answer.get("usage"):
             answer.pop("usage", None)
         return answer
 
 
-def _merge(whole, piece):
-    """Add a delta to what came before: text grows, lists grow (by index where they have one), the rest is replaced."""
+def _merge(whole: JsonObject, piece: JsonObject) -> None:
+    """Add a delta to what came before.
+
+    Text grows, and so do lists, by index where their items have one. Everything else is replaced.
+    """
     for key, value in piece.items():
         old = whole.get(key)
         if value is None:
@@ -352,7 +326,7 @@ def _merge(whole, piece):
             whole[key] = value
 
 
-def _merge_item(items, item):
+def _merge_item(items: list[Any], item: Any) -> None:
     """Add a piece to the item it continues, else as a new one."""
     if isinstance(item, dict) and ("index" in item or "function" in item):
         continued = _continued(items, item)
@@ -364,32 +338,30 @@ def _merge_item(items, item):
         items.append(item)
 
 
-def _continued(items, item):
-    """The item that a piece goes on with, or None: the last with its index, or simply the last where it has none.
+def _continued(items: list[Any], item: JsonObject) -> JsonObject | None:
+    """The item that a piece continues: the last one with its index, or the last one where it has no index.
 
     Another id means another item, whatever the index says: Gemini numbers every parallel tool call 0.
     """
-    olds = [
-        old
-        for old in items
-        if isinstance(old, dict) and ("index" not in item or old.get("index") == item["index"])
-    ]
+    has_index = "index" in item
+    olds = [old for old in objects_of(items) if not has_index or old.get("index") == item["index"]]
     if not olds:
         return None
-    last, name = olds[-1], item.get("id")
-    is_another = name and name != last.get("id") and (last.get("id") or "index" not in item)
+    last, id = olds[-1], item.get("id")
+    is_another = id and id != last.get("id") and (last.get("id") or not has_index)
     return None if is_another else last
 
 
-def _ended(has_tool_calls):
+def _finish_reason(has_tool_calls: bool) -> str:
     return "tool_calls" if has_tool_calls else "stop"
 
 
 class Relay:
-    """A stream on its way to a client: which bytes to send for each event, and what was said.
+    """A stream on its way to a client: which bytes to send for each event.
 
-    Every event goes on as received, unless it breaks a promise: its envelope is mended (see `wire/envelope.py`),
-    a second finish_reason of a choice is taken out, and a usage that nobody asked for is not sent.
+    An event goes on as received unless something in it has to change: its envelope is mended where it is
+    wrong (see `wire/envelope.py`), a second finish_reason of a choice is taken out, and a usage that the
+    client did not ask for is not sent.
     """
 
     def __init__(self, include_usage: bool, envelope: Envelope) -> None:
@@ -400,7 +372,7 @@ class Relay:
         self._include_usage = include_usage
         self._envelope = envelope
         self._part = "text" if envelope.is_text else "delta"
-        self._part_type: type = str if envelope.is_text else dict
+        self._part_type: type[Any] = str if envelope.is_text else dict
         self._last: JsonObject = {}  # the last chunk with a choice
         self._tool_callers: set[int] = set()
         self.finish_reasons: dict[int, Any] = {}  # choice index -> reason, None while it goes on
@@ -454,42 +426,39 @@ class Relay:
         """A chunk that ends a choice."""
         choice: JsonObject = {"index": index, self._part: self._part_type()}
         self._envelope.mend_choice(choice, is_first=index not in self.finish_reasons)
-        choice["finish_reason"] = self.finish_reasons[index] = _ended(index in self._tool_callers)
+        choice["finish_reason"] = self.finish_reasons[index] = _finish_reason(index in self._tool_callers)
         top = {key: value for key, value in self._last.items() if key not in ("choices", "usage")}
         return sse.event(dumps({**self._envelope.head, **top, "choices": [choice]}))
 
 
-def chunk_of(answer):
-    """One chunk that says all of a whole answer, for an upstream that did not stream although it was asked to."""
+def chunk_of(answer: JsonObject) -> JsonObject:
+    """One chunk for all of a whole answer, for an upstream that does not stream although it is asked to."""
     choices = []
     for choice in answer.get("choices") or ():
         choice = dict(choice)
         message = choice.pop("message", None)
         if message is not None:
-            calls = message.get("tool_calls")
-            choice["delta"] = {
-                **message,
-                **({"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {}),
-            }
+            choice["delta"] = dict(message)
+            if message.get("tool_calls"):
+                numbered = enumerate(message["tool_calls"])
+                choice["delta"]["tool_calls"] = [{"index": i, **call} for i, call in numbered]
         choices.append(choice)
     kind = answer.get("object")
-    return {
-        **answer,
-        "object": "chat.completion.chunk" if kind in (None, "chat.completion") else kind,
-        "choices": choices,
-    }
+    kind = "chat.completion.chunk" if kind in (None, "chat.completion") else kind
+    return {**answer, "object": kind, "choices": choices}
 
 
-def first_choice(chunk):
+def first_choice(chunk: JsonObject) -> JsonObject:
     """What a chunk brings for choice 0, or {}."""
-    for choice in chunk.get("choices") or ():
+    choices: list[JsonObject] = chunk.get("choices") or []
+    for choice in choices:
         if not choice.get("index"):
             return choice
     return {}
 
 
-def spoken(chunk):
+def spoken(chunk: JsonObject) -> str:
     """The answer text a chunk brings for its first choice: content, else nothing."""
     first = first_choice(chunk)
-    said = first.get("text") or (first.get("delta") or {}).get("content")
-    return said if isinstance(said, str) else ""
+    text = first.get("text") or (first.get("delta") or {}).get("content")
+    return text if isinstance(text, str) else ""

@@ -1,42 +1,39 @@
-"""OpenAI's Responses API, as far as a web search needs it: the question asked, the text and the cited pages read.
+"""OpenAI's Responses API as a web search uses it: the request, the answer's text and the pages it cites.
 
 Reference: platform.openai.com/docs/api-reference/responses and docs.x.ai (live search tools, `citations`).
 """
 
+from typing import Any
 
-def search_request(model, instructions, turns, tools, max_output_tokens):
-    """The body of a search: instructions, then the conversation's user and assistant turns as (role, text)."""
-    asked = [{"role": "system", "content": instructions}] if instructions else []
+from wire import JsonObject
+from wire.fields import objects_of
+
+
+def search_request(
+    model: str, instructions: str, turns: list[tuple[str, str]], tools: list[str], max_output_tokens: int
+) -> JsonObject:
+    """The body of a search: instructions, then the user's and the assistant's turns as (role, text)."""
+    messages = [{"role": "system", "content": instructions}] if instructions else []
     return {
         "model": model,
-        "input": asked + [{"role": role, "content": text} for role, text in turns],
+        "input": messages + [{"role": role, "content": text} for role, text in turns],
         "tools": [{"type": tool} for tool in tools],
         "max_output_tokens": max_output_tokens,
         "temperature": 0,
     }
 
 
-def search_result(answer):
+def search_result(answer: JsonObject) -> tuple[str, list[str]]:
     """(text, urls) of an answer: its output_text parts joined, the pages it cites in order, each once."""
-    texts, urls = [], []
-    for item in _dicts(answer, "output"):
-        for part in _dicts(item, "content"):
-            if part.get("type") != "output_text":
-                continue
-            texts.append(part.get("text"))
-            urls += [note.get("url") for note in _dicts(part, "annotations")]
+    texts: list[Any] = []
+    urls: list[Any] = []
+    for item in objects_of(answer.get("output")):
+        for part in objects_of(item.get("content")):
+            if part.get("type") == "output_text":
+                texts.append(part.get("text"))
+                urls += [note.get("url") for note in objects_of(part.get("annotations"))]
     cited = answer.get("citations")
-    urls += (
-        [page.get("url") if isinstance(page, dict) else page for page in cited]
-        if isinstance(cited, list)
-        else []
-    )
-    return "\n".join(text for text in texts if isinstance(text, str)).strip(), list(
-        dict.fromkeys(url for url in urls if isinstance(url, str))
-    )
-
-
-def _dicts(holder, key):
-    """The objects in a list that may be missing or something else."""
-    value = holder.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if isinstance(cited, list):
+        urls += [page.get("url") if isinstance(page, dict) else page for page in cited]
+    text = "\n".join(text for text in texts if isinstance(text, str)).strip()
+    return text, list(dict.fromkeys(url for url in urls if isinstance(url, str)))

@@ -1,22 +1,21 @@
-"""JSON as the standard has it: no NaN, no Infinity, and no number beyond all floats."""
+"""JSON as its standard has it, which is stricter than Python's own reader."""
 
 import json
 import math
 from typing import Any, NoReturn
 
 
-def loads(raw: bytes | str) -> Any:
-    """The value of a JSON text. Raises ValueError (json.JSONDecodeError where it is no JSON), RecursionError."""
-    return json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+def loads(text: str | bytes) -> Any:
+    """JSON as its standard has it: no NaN, no Infinity, no number beyond all floats. Raises ValueError."""
+    return json.loads(text, parse_constant=_no_json, parse_float=_finite)
 
 
-def _no_constant(constant: str) -> NoReturn:
+def _no_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
 def _finite(text: str) -> float:
-    """A number with a fraction or an exponent; one beyond all floats would be passed on as `Infinity`."""
     value = float(text)
     if math.isinf(value):
-        raise ValueError("a number is too large")
+        raise ValueError(f"{text[:20]} is too large a number")
     return value

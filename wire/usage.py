@@ -1,4 +1,4 @@
-"""The tokens of a call: as a provider reports them, in whichever of the APIs' words, or as an estimate where it does not.
+"""The tokens of a call: as its provider reports them, in any API's words, or else as an estimate.
 
 It knows no prices; what tokens cost is `accounting/prices.py`'s.
 """
@@ -7,21 +7,25 @@ import json
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, TypeGuard
 
-from wire import openai_chat
+from wire import JsonObject, openai_chat
 
 MOST_TOKENS = 1_000_000_000  # of one call; a count beyond it is no count
 TICKS_PER_USD = 10**10  # docs.x.ai, "Cost tracking"
-CHARS_PER_TOKEN = 4  # rule of thumb for English text; only used where the provider did not tell
+CHARS_PER_TOKEN = 4  # rule of thumb for English text; only used where the provider reports nothing
 TOKENS_PER_MESSAGE = 5  # its role and its borders in a chat template
 TOKENS_PER_PICTURE = 1200  # of about a megapixel
+_COUNTS = {"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"}
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The tokens of one call. Cached and cache-write tokens are part of the input, reasoning tokens part of the output, whatever the provider's custom.
+    """The tokens of one call.
 
-    charged_usd: what the provider says the call cost, a Decimal, None where it does not say. estimated: counted here, not told by the provider.
+    Cached and cache-write tokens are part of the input, reasoning tokens part of the output, whatever the
+    provider's custom. charged_usd: the call's cost as its provider reports it, None where it does not.
+    estimated: counted here, not reported by the provider.
     """
 
     input_tokens: int = 0
@@ -33,17 +37,15 @@ class Usage:
     estimated: bool = False
 
 
-def parse_usage(usage):
+def parse_usage(usage: Any) -> Usage | None:
     """A provider's own `usage` object as a Usage, None where it says nothing.
 
-    OpenAI, vLLM and OpenRouter count reasoning within `completion_tokens`; xAI's chat completions beside it, but within `total_tokens`
-    (docs.x.ai, "Consumption and rate limits"), and so does Gemini: so whatever of the total is not prompt has been produced. Anthropic's
-    `input_tokens` are only those that touched no cache (docs.anthropic.com, "Prompt caching").
+    OpenAI, vLLM and OpenRouter count reasoning within `completion_tokens`; xAI's chat completions beside it,
+    but within `total_tokens` (docs.x.ai, "Consumption and rate limits"), and so does Gemini: so whatever of
+    the total is not prompt has been produced. Anthropic's `input_tokens` are only those that touched no cache
+    (docs.anthropic.com, "Prompt caching").
     """
-    if (
-        not isinstance(usage, dict)
-        or not {"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"} & usage.keys()
-    ):
+    if not isinstance(usage, dict) or not _COUNTS & usage.keys():
         return None
     prompt = _first_dict(usage, "prompt_tokens_details", "input_tokens_details")
     completion = _first_dict(usage, "completion_tokens_details", "output_tokens_details")
@@ -61,43 +63,34 @@ def parse_usage(usage):
     )
 
 
-def estimate_usage(body, pieces):
-    """The Usage of a call whose provider did not tell, broken off or cancelled as a rule.
+def estimate_usage(body: JsonObject, pieces: int) -> Usage:
+    """The Usage of a call whose provider reports none; as a rule one that broke off or was cancelled.
 
-    body: the request as it was sent, a dict. pieces: content events that arrived, of about one token each.
+    body: the request as it was sent. pieces: content events that arrived, of about one token each.
     """
     other = body.get("prompt") or body.get("input")
-    texts = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()] or (
-        other if isinstance(other, list) else [other]
-    )
+    texts: list[Any] = [openai_chat.text_of(message.get("content")) for message in body.get("messages") or ()]
+    texts = texts or (other if isinstance(other, list) else [other])
     chars = sum(len(text) for text in texts if isinstance(text, str))
     return Usage(input_tokens=math.ceil(chars / CHARS_PER_TOKEN), output_tokens=pieces, estimated=True)
 
 
-def estimate_tokens(body):
-    """About how many tokens a chat request is for whoever reads it: its words, its calls and tools as JSON, its pictures, and what a template adds."""
-    messages = body["messages"]
-    told = [call for message in messages for call in message.get("tool_calls") or ()] + (
-        body.get("tools") or []
-    )
-    parts = [
-        part
-        for message in messages
-        if isinstance(message.get("content"), list)
-        for part in message["content"]
-    ]
-    pictures = sum(part.get("type") == "image_url" for part in parts)
-    chars = sum(len(json.dumps(one, ensure_ascii=False)) for one in told)
-    added = (
-        math.ceil(chars / CHARS_PER_TOKEN)
-        + TOKENS_PER_MESSAGE * len(messages)
-        + TOKENS_PER_PICTURE * pictures
-    )
-    return estimate_usage(body, 0).input_tokens + added
+def estimate_tokens(body: JsonObject) -> int:
+    """About how many tokens a model reads for a chat request.
+
+    Counted are its words, its calls and tools as JSON, its pictures, and what a template adds.
+    """
+    messages: list[JsonObject] = body["messages"]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    contents = [message["content"] for message in messages if isinstance(message.get("content"), list)]
+    pictures: int = sum(part.get("type") == "image_url" for parts in contents for part in parts)
+    chars = sum(len(json.dumps(one, ensure_ascii=False)) for one in calls + (body.get("tools") or []))
+    tokens = estimate_usage(body, 0).input_tokens + math.ceil(chars / CHARS_PER_TOKEN)
+    return tokens + TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_PICTURE * pictures
 
 
-def _charged_usd(usage):
-    """What the call cost by its provider's own words: xAI's ticks, OpenRouter's `cost`, Perplexity's `cost.total_cost`."""
+def _charged_usd(usage: JsonObject) -> Decimal | None:
+    """What the call cost, by xAI's ticks, OpenRouter's `cost` or Perplexity's `cost.total_cost`."""
     ticks, cost = usage.get("cost_in_usd_ticks"), usage.get("cost")
     if _is_amount(ticks):
         return Decimal(str(ticks)) / TICKS_PER_USD
@@ -108,7 +101,7 @@ def _charged_usd(usage):
     return Decimal(str(cost)) if _is_amount(cost) else None
 
 
-def _is_amount(value):
+def _is_amount(value: Any) -> TypeGuard[int | float]:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
@@ -117,9 +110,9 @@ def _is_amount(value):
     )
 
 
-def _count(value):
+def _count(value: Any) -> int:
     return int(value) if _is_amount(value) and value <= MOST_TOKENS else 0
 
 
-def _first_dict(usage, *names):
-    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
+def _first_dict(usage: JsonObject, *names: str) -> JsonObject:
+    return next((value for value in map(usage.get, names) if isinstance(value, dict)), {})

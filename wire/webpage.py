@@ -1,64 +1,35 @@
-"""What a web page says, as plain text: bytes and their type in, the first so many characters of readable text out.
+"""The readable text of a web page: bytes and their type in, the first so many characters of text out.
 
-Written for pages of strangers: the parser (libxml2) gives up at 256 levels of nesting, where parsers that follow HTML5 to the letter need
-half a minute for 500 kB of `<div>`, and lets other threads run meanwhile. What is read for its facts needs no perfect extraction, so there is none:
-the main part where the page marks one, without what is known to be no text, without menus.
+Written for pages of strangers: the parser (libxml2) gives up at 256 levels of nesting, where parsers that
+follow HTML5 to the letter need half a minute for 500 kB of `<div>`, and lets other threads run meanwhile.
+What is read for its facts needs no perfect extraction, so there is none: the main part where the page marks
+one, without what is known to be no text, without menus.
 """
 
 import codecs
 import re
+from typing import Any, TypeGuard
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped]  # lxml ships no types
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 MIN_MAIN_CHARS = 200  # a marked main part with less is a shell that a script would fill
 MENU_CHARS = 40  # a line that is mostly links and shorter than this is a menu's; a headline is longer
 _UNSEEN = {"script", "style", "template"}
-_SKIPPED = {
-    *_UNSEEN,
-    "head",
-    "noscript",
-    "svg",
-    "math",
-    "iframe",
-    "object",
-    "canvas",
-    "video",
-    "audio",
-    "nav",
-    "header",
-    "footer",
-    "aside",
-    "dialog",
-}
-_SKIPPED |= {"button", "select", "textarea"}
-_INLINE = {
-    *_UNSEEN,
-    "a",
-    "abbr",
-    "b",
-    "bdi",
-    "bdo",
-    "cite",
-    "code",
-    "data",
-    "del",
-    "dfn",
-    "em",
-    "font",
-    "i",
-    "ins",
-    "kbd",
-    "label",
-    "mark",
-    "q",
-    "s",
-}
-_INLINE |= {"samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"}
+_SKIPPED = _UNSEEN | {
+    "head", "noscript", "svg", "math", "iframe", "object", "canvas", "video", "audio",
+    "nav", "header", "footer", "aside", "dialog", "button", "select", "textarea",
+}  # fmt: skip
+_INLINE = _UNSEEN | {
+    "a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd",
+    "label", "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var",
+    "wbr",
+}  # fmt: skip
 _CELLS = {"td", "th"}
 _CHARSET_PARAMETER = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.I)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]+)", re.I)
-# Encodings that pages have; Python knows others (idna, unicode_escape, utf-7) that nobody should decode a stranger's bytes with.
+# Encodings that pages have. Python knows others (idna, unicode_escape, utf-7), which must not decode a
+# stranger's bytes.
 _CHARSETS = re.compile(
     r"(utf|iso|iso8859|windows|cp|koi8|big5|gb|euc|shift|ms|x-sjis|sjis|us|ascii|latin|mac|tis|ks)[\w.:-]*",
     re.I,
@@ -66,7 +37,7 @@ _CHARSETS = re.compile(
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
-def is_readable(content_type):
+def is_readable(content_type: str | None) -> bool:
     """Whether a Content-Type header names something that is text; a missing one is taken for HTML."""
     kind = _kind(content_type)
     return (
@@ -77,8 +48,11 @@ def is_readable(content_type):
     )
 
 
-def text_of(body, content_type, max_chars):
-    """The readable text of a page, one line per block, at most max_chars long; "" if there is none. body: bytes, maybe cut off at the end."""
+def text_of(body: bytes, content_type: str | None, max_chars: int) -> str:
+    """The readable text of a page, one line per block, at most max_chars long; "" if there is none.
+
+    body: may be cut off at its end.
+    """
     text = decoded(body, content_type)
     if _kind(content_type) not in HTML_TYPES:
         return shortened("\n".join(line for line in map(str.rstrip, text.splitlines()) if line), max_chars)
@@ -86,38 +60,40 @@ def text_of(body, content_type, max_chars):
     if root is None:
         return ""
     main = _main(root)
-    said = _lines(main, max_chars) if main is not None else ""
-    return shortened(said if len(said) >= MIN_MAIN_CHARS else _lines(root, max_chars), max_chars)
+    readable = _lines(main, max_chars) if main is not None else ""
+    if len(readable) < MIN_MAIN_CHARS:
+        readable = _lines(root, max_chars)
+    return shortened(readable, max_chars)
 
 
-def decoded(body, content_type):
-    """The text of a page's bytes: by their byte order mark, the header, the page's own <meta>, else UTF-8 if it is that, else Windows-1252."""
+def decoded(body: bytes, content_type: str | None) -> str:
+    """The text of a page's bytes.
+
+    Its encoding is that of the byte order mark, of the header, of the page's own <meta>, else UTF-8 where the
+    bytes are that, else Windows-1252.
+    """
     for bom, charset in _BOMS:
         if body.startswith(bom):
             return body[len(bom) :].decode(charset, "replace")
-    told = _CHARSET_PARAMETER.search(content_type or "")
-    meta = None if told else _META_CHARSET.search(body[:4096])
-    charset = told[1] if told else meta[1].decode("ascii", "replace") if meta else ""
+    parameter = _CHARSET_PARAMETER.search(content_type or "")
+    meta = None if parameter else _META_CHARSET.search(body[:4096])
+    charset = parameter[1] if parameter else meta[1].decode("ascii", "replace") if meta else ""
     if _CHARSETS.fullmatch(charset):
         # A label that old pages carry while they mean its superset (WHATWG Encoding, section 4.2).
-        charset = (
-            "windows-1252"
-            if charset.lower() in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii")
-            else charset
-        )
+        if charset.lower() in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii"):
+            charset = "windows-1252"
         try:
             return body.decode(charset, "replace")
         except (LookupError, ValueError):
             pass  # an encoding nobody has
     try:
-        return codecs.getincrementaldecoder("utf-8")().decode(
-            body
-        )  # not final: the end may be cut within a character
+        # Not final: the end may be cut within a character.
+        return codecs.getincrementaldecoder("utf-8")().decode(body)
     except UnicodeDecodeError:
         return body.decode("windows-1252", "replace")
 
 
-def shortened(text, max_chars):
+def shortened(text: str, max_chars: int) -> str:
     """The beginning of a text, ended at a blank where it has to be cut."""
     if len(text) <= max_chars:
         return text
@@ -125,21 +101,21 @@ def shortened(text, max_chars):
     return (kept or text[: max_chars - 1]).rstrip() + "…"
 
 
-def one_line(text, max_chars):
+def one_line(text: str, max_chars: int) -> str:
     """A stranger's text as one line: every run of white space a blank."""
     return shortened(" ".join(text.split()), max_chars)
 
 
-def is_web_url(url):
-    """Whether something is a URL that may be shown as a source: http(s), on one line, of a length a URL has."""
+def is_web_url(url: Any) -> TypeGuard[str]:
+    """Whether something is a URL that may be shown as a source: http(s), on one line, of a URL's length."""
     return isinstance(url, str) and len(url) <= 2000 and re.fullmatch(r"https?://[^\s<>\"]+", url) is not None
 
 
-def _kind(content_type):
+def _kind(content_type: str | None) -> str:
     return (content_type or HTML_TYPES[0]).partition(";")[0].strip().lower()
 
 
-def _parsed(text):
+def _parsed(text: str) -> etree._Element | None:
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
     try:
         return etree.fromstring(text.encode("utf-8", "replace"), parser)
@@ -147,7 +123,7 @@ def _parsed(text):
         return None  # nothing in it at all
 
 
-def _main(root):
+def _main(root: etree._Element) -> etree._Element | None:
     """The part that the page says is the main one, None where it does not say so, or says it of several."""
     for path in ("//main | //*[@role='main']", "//article"):
         found = root.xpath(path)
@@ -156,14 +132,14 @@ def _main(root):
     return None
 
 
-def _lines(root, max_chars):
+def _lines(root: etree._Element, max_chars: int) -> str:
     """The text below an element, a line for each block; reads on only until there is enough."""
     lines = _Lines()
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
         tag = element.tag if isinstance(element.tag, str) else ""
         if tag in _CELLS:
-            lines.say(" ")
+            lines.add(" ")
         elif tag not in _INLINE:
             lines.end()
         if event == "start":
@@ -171,37 +147,39 @@ def _lines(root, max_chars):
             if _is_skipped(element, tag) and element is not root:
                 walk.skip_subtree()
             else:
-                lines.say(element.text)
+                lines.add(element.text)
         else:
             lines.in_links -= tag == "a"
             if element is not root:
-                lines.say(element.tail)
+                lines.add(element.tail)
         if lines.chars > max_chars:
             break
     lines.end()
     return "\n".join(lines.ended)
 
 
-def _is_skipped(element, tag):
+def _is_skipped(element: etree._Element, tag: str) -> bool:
     return tag in _SKIPPED or "hidden" in element.attrib or element.get("aria-hidden") == "true"
 
 
 class _Lines:
     """Text put together to lines, without those of menus."""
 
-    def __init__(self):
-        self.ended = []
+    def __init__(self) -> None:
+        self.ended: list[str] = []
         self.chars = 0
-        self.in_links = 0  # levels of <a> around what is said
-        self._pieces = []
+        self.in_links = 0  # levels of <a> around the text
+        self._pieces: list[str] = []
         self._link_chars = 0
 
-    def say(self, text):
+    def add(self, text: str | None) -> None:
+        """Add text to the line."""
         if text:
             self._pieces.append(text)
             self._link_chars += len(text.strip()) if self.in_links else 0
 
-    def end(self):
+    def end(self) -> None:
+        """End the line; a menu's is dropped."""
         if not self._pieces:
             return
         line = " ".join("".join(self._pieces).split())

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, both ways: requests, answers and streams, with its own SDK as a judge where it is installed."""
+"""Anthropic's Messages API, both ways: requests, answers and streams, judged by its SDK if there is one."""
 
 import contextlib
 import json
@@ -1277,15 +1277,19 @@ def test_the_events_of_a_plain_answer_are_these_bytes():
     ]
 
     assert sent == [
-        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"auto","content":[],'
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message",'
+        b'"role":"assistant","model":"auto","content":[],'
         b'"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":0,"cache_creation_input_tokens":0,'
         b'"cache_read_input_tokens":0,"output_tokens":0}}}\n\n',
-        b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\\u00e9"}}\n\n',
+        b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
+        b'"content_block":{"type":"text","text":""}}\n\n'
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"\\u00e9"}}\n\n',
         b"",
         b"",
         b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
-        b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null,"stop_details":null},'
+        b'event: message_delta\ndata: {"type":"message_delta",'
+        b'"delta":{"stop_reason":"end_turn","stop_sequence":null,"stop_details":null},'
         b'"usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}\n\n'
         b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     ]
@@ -1483,7 +1487,8 @@ def test_an_error_has_the_type_of_its_status(status, type):
 
 def test_an_error_in_mid_stream_is_an_event_of_its_own():
     assert anthropic_stream.error_event("Lost.", 502, "dba46d38") == (
-        b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"Lost."},"request_id":"dba46d38"}\n\n'
+        b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"Lost."},'
+        b'"request_id":"dba46d38"}\n\n'
     )
 
 
@@ -1492,7 +1497,7 @@ def test_an_error_in_mid_stream_is_an_event_of_its_own():
 
 @pytest.fixture
 def sdk_reads():
-    """A function: bytes of a stream in, the SDK's message out, through its own client over a transport that answers with them."""
+    """A function: bytes of a stream in, the SDK's message out, through its own client."""
     sdk = pytest.importorskip("anthropic")
     http = pytest.importorskip("httpx2")
 

@@ -89,7 +89,8 @@ def test_the_models_own_number_of_dimensions_may_be_asked_for():
         (
             {"input": "x", "input_type": "query"},
             "input_type",
-            "the embedded embedding model knows no 'input_type'; it takes model, input, encoding_format, dimensions, user",
+            "the embedded embedding model knows no 'input_type';"
+            " it takes model, input, encoding_format, dimensions, user",
         ),
     ],
 )
@@ -123,7 +124,9 @@ def test_the_embedded_model_answers_to_its_names_everywhere(model, embedded):
 
 
 def test_the_answer_in_numbers():
-    told = embeddings.answer(embeddings.Asked(["a", "b"], as_base64=False), "all-minilm", VECTORS, 7)
+    request = embeddings.EmbeddingRequest(["a", "b"], as_base64=False)
+
+    told = embeddings.answer(request, "all-minilm", VECTORS, 7)
 
     assert json.loads(told) == {
         "object": "list",
@@ -137,7 +140,9 @@ def test_the_answer_in_numbers():
 
 
 def test_base64_is_little_endian_float32():
-    told = json.loads(embeddings.answer(embeddings.Asked(["a", "b"], as_base64=True), "é", VECTORS, 7))
+    request = embeddings.EmbeddingRequest(["a", "b"], as_base64=True)
+
+    told = json.loads(embeddings.answer(request, "é", VECTORS, 7))
 
     assert [base64.b64decode(item["embedding"]) for item in told["data"]] == [
         row.astype("<f4").tobytes() for row in VECTORS

@@ -1,4 +1,4 @@
-"""Ollama's API as its clients speak it: requests, answers, streams and lists, with its own Python library as a judge over a real socket."""
+"""Ollama's API: requests, answers, streams and lists, judged by its own Python library over a real socket."""
 
 import base64
 import http.server
@@ -101,7 +101,8 @@ def call_chunk(*pieces):
 
 ROLE = chunk({"role": "assistant", "content": ""})
 USED = {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": USAGE}
-# A provider's stream with everything in it: reasoning, text, two tools in parallel whose arguments come in pieces, usage last.
+# A provider's stream with everything in it: reasoning, text, two tools in parallel whose arguments come in
+# pieces, usage last.
 EVERYTHING = [
     ROLE,
     chunk({"reasoning_content": "They want "}),
@@ -1157,7 +1158,7 @@ def test_the_version_is_one_that_clients_can_compare():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """A tiny server of this API over scripted chunks of chat completions: what the proxy does, without its road."""
+    """A tiny server of this API over scripted chunks of chat completions: the proxy without its road."""
 
     protocol_version = "HTTP/1.1"
 
@@ -1250,7 +1251,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """The tiny server. `chunks`: what the provider streams; `asked`: the requests made of it; `embeds`: what answers an embeddings request."""
+    """The tiny server.
+
+    `chunks`: what the provider streams; `asked`: the requests made of it; `embeds`: the answer to embeddings.
+    """
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.chunks, server.asked, server.embeds = EVERYTHING, [], None
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -59,10 +59,14 @@ def parsed(stream, cuts=()):
 # Events.
 
 STREAMS = {
-    "LF": b'data: {"a":1}\n\n: comment\n\nevent: x\nid: 7\ndata: one\ndata: two\n\ndata:tight\n\ndata: [DONE]\n\n',
-    "CRLF": b'data: {"a":1}\r\n\r\n: comment\r\n\r\nevent: x\r\nid: 7\r\ndata: one\r\ndata: two\r\n\r\ndata:tight\r\n\r\ndata: [DONE]\r\n\r\n',
-    "CR": b'data: {"a":1}\r\r: comment\r\revent: x\rid: 7\rdata: one\rdata: two\r\rdata:tight\r\rdata: [DONE]\r\r',
-    "mixed": b'data: {"a":1}\n\r\n: comment\r\n\nevent: x\rid: 7\ndata: one\r\ndata: two\n\ndata:tight\r\r\ndata: [DONE]\n\n\n',
+    "LF": b'data: {"a":1}\n\n: comment\n\n'
+    b"event: x\nid: 7\ndata: one\ndata: two\n\ndata:tight\n\ndata: [DONE]\n\n",
+    "CRLF": b'data: {"a":1}\r\n\r\n: comment\r\n\r\n'
+    b"event: x\r\nid: 7\r\ndata: one\r\ndata: two\r\n\r\ndata:tight\r\n\r\ndata: [DONE]\r\n\r\n",
+    "CR": b'data: {"a":1}\r\r: comment\r\r'
+    b"event: x\rid: 7\rdata: one\rdata: two\r\rdata:tight\r\rdata: [DONE]\r\r",
+    "mixed": b'data: {"a":1}\n\r\n: comment\r\n\n'
+    b"event: x\rid: 7\ndata: one\r\ndata: two\n\ndata:tight\r\r\ndata: [DONE]\n\n\n",
 }
 SAID = [b'{"a":1}', None, b"one\ntwo", b"tight", b"[DONE]"]
 

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, both ways: requests, answers and streams, with its own SDK as the judge, over a real connection."""
+"""OpenAI's Responses API, both ways: requests, answers and streams, judged by its SDK over a connection."""
 
 import contextlib
 import copy
@@ -952,7 +952,8 @@ def test_an_event_is_these_bytes():
 
     assert stream.pass_on(None, chunk({"content": "b"})) == (
         b"event: response.output_text.delta\n"
-        b'data: {"type":"response.output_text.delta","sequence_number":5,"item_id":"msg_1_0","output_index":0,"content_index":0,"delta":"b","logprobs":[]}\n\n'
+        b'data: {"type":"response.output_text.delta","sequence_number":5,"item_id":"msg_1_0",'
+        b'"output_index":0,"content_index":0,"delta":"b","logprobs":[]}\n\n'
     )
 
 

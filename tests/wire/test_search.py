@@ -14,11 +14,20 @@ HTML = "text/html; charset=utf-8"
 
 @pytest.mark.parametrize("turns, query", [
     (["is it raining in Berlin?"], "is it raining in Berlin?"),
-    (["who won the chess world championship?", "and who was second?"], "who won the chess world championship? and who was second?"),
-    (["write me a poem", "what is the weather like in Berlin today?"], "what is the weather like in Berlin today?"),
+    (
+        ["who won the chess world championship?", "and who was second?"],
+        "who won the chess world championship? and who was second?",
+    ),
+    (
+        ["write me a poem", "what is the weather like in Berlin today?"],
+        "what is the weather like in Berlin today?",
+    ),
     (["first", "is it raining?", ""], "first is it raining?"),
     (["  is\n it \t raining in Berlin today, or will it?"], "is it raining in Berlin today, or will it?"),
-    (["!!g :de <5 !images what is the !important rule of CSS?"], "g de 5 images what is the important rule of CSS?"),
+    (
+        ["!!g :de <5 !images what is the !important rule of CSS?"],
+        "g de 5 images what is the important rule of CSS?",
+    ),
     ([""], ""),
     ([], ""),
 ])  # fmt: skip
@@ -77,7 +86,8 @@ def test_a_result_is_told_on_one_line_and_in_few_words():
 
 
 @pytest.mark.parametrize("answer", [
-    {}, {"results": None}, {"results": "text"}, {"results": [None, 5, "x", {}, {"url": 5}, {"url": "ftp://a/"}, {"url": "javascript:1"}]},
+    {}, {"results": None}, {"results": "text"},
+    {"results": [None, 5, "x", {}, {"url": 5}, {"url": "ftp://a/"}, {"url": "javascript:1"}]},
     {"results": [{"url": "https://a.example/\nSource: https://b.example"}, {"url": "https://" + "a" * 3000}]},
     {"answers": 5}, {"answers": [None, 5, {}, {"answer": None}, ""]},
 ])  # fmt: skip
@@ -99,9 +109,9 @@ def test_direct_answers_are_read_in_both_forms():
 
 
 def test_the_context_numbers_its_pages_and_leaves_the_empty_ones_out():
-    result = lambda name, snippet: searxng.Result(
-        f"https://{name}.example/", name.title(), snippet, "2026-11-19" if name == "a" else ""
-    )
+    def result(name, snippet):
+        published = "2026-11-19" if name == "a" else ""
+        return searxng.Result(f"https://{name}.example/", name.title(), snippet, published)
 
     text, urls = searxng.context_of(
         ["It is 7 degrees."],
@@ -114,9 +124,11 @@ def test_the_context_numbers_its_pages_and_leaves_the_empty_ones_out():
     )
 
     assert urls == ["https://a.example/", "https://c.example/", "https://d.example/"]
-    assert (
-        text
-        == "It is 7 degrees.\n\n[1] A (2026-11-19)\nin short\nat length\n\n[2] C\nthe snippet alone\n\n[3] D\nwell said"
+    assert text == (
+        "It is 7 degrees.\n\n"
+        "[1] A (2026-11-19)\nin short\nat length\n\n"
+        "[2] C\nthe snippet alone\n\n"
+        "[3] D\nwell said"
     )
 
 
@@ -162,10 +174,9 @@ def test_perplexitys_citations_are_read_in_their_order():
 
 
 def test_openrouters_annotations_are_read_from_the_stream():
-    note = lambda url: {
-        "type": "url_citation",
-        "url_citation": {"url": url, "title": "t", "start_index": 0, "end_index": 3},
-    }
+    def note(url):
+        citation = {"url": url, "title": "t", "start_index": 0, "end_index": 3}
+        return {"type": "url_citation", "url_citation": citation}
 
     text, urls = streamed(
         delta(content="It rains."),
@@ -187,9 +198,13 @@ def test_a_thought_before_the_answer_is_no_fact(said, text):
 
 
 @pytest.mark.parametrize("answer", [
-    {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"content": None}}], "citations": 5, "search_results": "x"},
+    {}, {"choices": []}, {"choices": [{}]},
+    {"choices": [{"message": {"content": None}}], "citations": 5, "search_results": "x"},
     {"choices": [{"message": {"content": 5, "annotations": 5}}], "citations": [None, 5, {"url": None}, "ftp://a/"]},
-    {"choices": [{"message": {"annotations": [None, 5, {"type": "file_citation", "url": "https://a.example/"}, {"type": "url_citation", "url_citation": 5}]}}]},
+    {"choices": [{"message": {"annotations": [
+        None, 5, {"type": "file_citation", "url": "https://a.example/"},
+        {"type": "url_citation", "url_citation": 5},
+    ]}}]},
 ])  # fmt: skip
 def test_an_odd_completion_holds_nothing(answer):
     assert chat_search.search_result(answer) == ("", [])
@@ -218,9 +233,14 @@ PAGE = """<!doctype html><html><head><title>no</title><style>p {color: red}</sty
 <nav><a href="/">no</a></nav><header>no</header>
 <div><a href="/a">no</a> | <a href="/b">no</a></div>
 <h1>Rain</h1><p>It <b>rai</b>ns in K&ouml;ln<script>no()</script> today.<br>A second line &amp; more.</p>
-<table><tr><th>day</th><td>wet</td></tr><tr><td>night</td><td>dry</td></tr></table><p hidden>no</p><div aria-hidden="true">no</div>after it
-<ul><li>one<li><a href="/">A headline that is a link and long enough to be read</a></ul><!-- no --><footer>no</footer></body></html>"""
-READ = "Rain\nIt rains in Köln today.\nA second line & more.\nday wet\nnight dry\nafter it\none\nA headline that is a link and long enough to be read"
+<table><tr><th>day</th><td>wet</td></tr><tr><td>night</td><td>dry</td></tr></table>\
+<p hidden>no</p><div aria-hidden="true">no</div>after it
+<ul><li>one<li><a href="/">A headline that is a link and long enough to be read</a></ul>\
+<!-- no --><footer>no</footer></body></html>"""
+READ = (
+    "Rain\nIt rains in Köln today.\nA second line & more.\nday wet\nnight dry\nafter it\none\n"
+    "A headline that is a link and long enough to be read"
+)
 
 
 def test_of_a_page_the_text_is_read_a_line_for_each_block():
@@ -257,12 +277,15 @@ def test_plain_text_and_json_are_read_as_they_are():
 
 
 @pytest.mark.parametrize("body, content_type", [
-    ("Köln".encode(), "text/plain"), ("Köln".encode("latin-1"), "text/plain"), ("Köln".encode("latin-1"), "text/plain; charset=ISO-8859-1"),
-    ("Köln".encode("utf-16"), "text/plain"), (b"\xef\xbb\xbf" + "Köln".encode(), "text/plain; charset=latin-1"),
-    ("Köln".encode("utf-16-be"), 'text/plain; charset="UTF-16BE"'), ("Köln".encode(), "text/plain; charset=nonsense"),
+    ("Köln".encode(), "text/plain"), ("Köln".encode("latin-1"), "text/plain"),
+    ("Köln".encode("latin-1"), "text/plain; charset=ISO-8859-1"), ("Köln".encode("utf-16"), "text/plain"),
+    (b"\xef\xbb\xbf" + "Köln".encode(), "text/plain; charset=latin-1"),
+    ("Köln".encode("utf-16-be"), 'text/plain; charset="UTF-16BE"'),
+    ("Köln".encode(), "text/plain; charset=nonsense"),
     ("Köln".encode(), "text/plain; charset=gb99999"), ("Köln".encode() + "ö".encode()[:1], "text/plain"),
     ("Köln".encode(), "text/plain; charset=unicode_escape"), ("Köln".encode(), "text/plain; charset=idna"),
-    (b"<meta charset=windows-1252>K\xf6ln", "text/html"), ('<meta http-equiv="Content-Type" content="text/html; charset=utf-8">Köln'.encode(), ""),
+    (b"<meta charset=windows-1252>K\xf6ln", "text/html"),
+    ('<meta http-equiv="Content-Type" content="text/html; charset=utf-8">Köln'.encode(), ""),
 ])  # fmt: skip
 def test_a_pages_bytes_are_read_in_their_encoding(body, content_type):
     assert webpage.text_of(body, content_type, 100) == "Köln"
@@ -292,8 +315,9 @@ def test_a_page_without_text_has_none(body):
 
 
 @pytest.mark.parametrize("start, unit", [
-    ("", "<div>"), ("", "<b>"), ("", "<table>"), ("", "<article>"), ("<b>x" * 250, "<p>y</p>"), ("<ul>", "<li>"), ("", "<a href=x><p>"), ("", "</p>"),
-    ("", "<nav>x</nav>"), ("", "<main>a</main>"), ("<a ", "x=1 "), ("", "<meta "), ("", "&amp"), ("", "<!--"), ("", "<svg><foreignObject>"),
+    ("", "<div>"), ("", "<b>"), ("", "<table>"), ("", "<article>"), ("<b>x" * 250, "<p>y</p>"),
+    ("<ul>", "<li>"), ("", "<a href=x><p>"), ("", "</p>"), ("", "<nav>x</nav>"), ("", "<main>a</main>"),
+    ("<a ", "x=1 "), ("", "<meta "), ("", "&amp"), ("", "<!--"), ("", "<svg><foreignObject>"),
 ])  # fmt: skip
 def test_no_page_of_a_stranger_keeps_the_reader_busy(start, unit):
     body = (start + unit * (512 * 1024 // len(unit))).encode()
