@@ -35,8 +35,8 @@ LONGEST = (
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: it measures time or load; no other test runs beside it")
     config.stash[QUIET] = Quiet(config)
-    # A shell that starts the suite in the background has it ignore SIGINT, and every child would inherit that.
-    # What is handled instead of ignored is back to its default in a child; the suite itself stays deaf to it.
+    # A shell that starts the suite in the background has it ignore SIGINT, and its children would inherit it.
+    # A signal that is handled, even by doing nothing, has its default disposition in a child.
     for number in (signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)

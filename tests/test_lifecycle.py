@@ -1,4 +1,7 @@
-"""From start to stop: the default configuration answers with its real model, and nothing of Headstart outlives its master."""
+"""From start to stop: the default configuration answers with its real model.
+
+Nothing of Headstart outlives its master.
+"""
 
 import fcntl
 import os

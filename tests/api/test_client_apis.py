@@ -1,4 +1,8 @@
-"""What the faces have in common: each speaks its own language also where something is wrong, and asks no provider what it has not heard of."""
+"""What the client APIs have in common.
+
+Each reports errors in its own format; requests of all are decided and recorded alike; none sends a provider a
+parameter that the provider does not know.
+"""
 
 import pytest
 import requests
@@ -17,10 +21,10 @@ ASKED = {
     "/v1/messages": {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
     "/api/chat": {"messages": [{"role": "user", "content": "hi"}]},
 }
-every_face = pytest.mark.parametrize("path", SPOKEN)
+every_api = pytest.mark.parametrize("path", SPOKEN)
 
 
-@every_face
+@every_api
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_is_told_in_the_words_of_the_api(headstart, primary, judge, path, stream):
     primary.refuses(422, "the context is full")
@@ -31,7 +35,7 @@ def test_a_refusal_is_told_in_the_words_of_the_api(headstart, primary, judge, pa
     assert SPOKEN[path](reply.json()) == "the context is full"
 
 
-@every_face
+@every_api
 def test_so_is_what_is_no_json(headstart, path):
     reply = requests.post(headstart.url + path, data=b'{"model": ', timeout=HANG_GUARD_S)
 
@@ -39,7 +43,7 @@ def test_so_is_what_is_no_json(headstart, path):
     assert "not valid JSON" in SPOKEN[path](reply.json())
 
 
-@every_face
+@every_api
 def test_each_is_decided_recorded_and_answered_alike(headstart, primary, cloud, judge, path):
     judge.streams("COMPLEX")
     primary.stalls_before_head()
@@ -62,8 +66,8 @@ def test_each_is_decided_recorded_and_answered_alike(headstart, primary, cloud, 
     )
 
 
-@every_face
-def test_leaving_hangs_up_the_provider_whichever_face_was_asked(headstart, primary, judge, path):
+@every_api
+def test_leaving_hangs_up_the_provider_whichever_api_was_asked(headstart, primary, judge, path):
     primary.streams_forever()
 
     with headstart.connection({**ASKED[path], "model": "p-model", "stream": True}, path) as sock:

@@ -1,4 +1,4 @@
-"""The client's own Stop: whoever leaves, the calls made for it are hung up, and its books are closed as 499."""
+"""The client's own Stop: the calls made for a client that leaves are cancelled, and it is recorded as 49."""
 
 import re
 import secrets
@@ -53,7 +53,8 @@ class Client:
         ).group(1)
 
 
-# The moments: each scripts the providers and returns what waits until the request has come so far and tells which calls are then under way.
+# The moments: each scripts the providers and returns a function. That one waits until the request has come so
+# far and returns the calls that are then under way.
 
 
 def during_classification(upstreams):

@@ -1,4 +1,7 @@
-"""The embeddings faces, OpenAI's and Ollama's, as their client libraries see them: answered by the embedded model, or by a provider that is named."""
+"""The embeddings APIs, OpenAI's and Ollama's, as their client libraries see them.
+
+The embedded model answers, or a provider that is named.
+"""
 
 import base64
 import struct

@@ -94,8 +94,8 @@ def test_a_body_is_called_for_when_the_client_waits_to_be(headstart, primary, ju
     body = json.dumps({**QUESTION, "messages": [{"role": "user", "content": "x" * 2_000_000}]}).encode()
     with socket.create_connection(("127.0.0.1", headstart.port), timeout=HANG_GUARD_S) as sock:
         sock.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-            % len(body)
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
         )
 
         called = sock.recv(100)

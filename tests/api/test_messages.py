@@ -1,4 +1,7 @@
-"""Headstart as Anthropic's own client library sees it: over providers of chat completions, and over one of the Messages API, to which all goes untouched."""
+"""Headstart as Anthropic's own client library sees it.
+
+Its providers speak chat completions; or one speaks the Messages API itself, and gets every request unchanged.
+"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The Ollama face as Ollama's own client library sees it, and as Home Assistant uses that library."""
+"""The Ollama API as Ollama's own client library sees it, and as Home Assistant uses that library."""
 
 import asyncio
 import base64
@@ -433,7 +433,7 @@ def test_a_key_is_taken_as_bearer(upstreams, judge, tmp_path):
 
 
 def assist(server, messages, tools=None, structure=None):
-    """One of its calls: what its `_transform_stream` reads of the lines, as (text, tool calls, whether the answer is over)."""
+    """One of its calls, as its `_transform_stream` reads it: (text, tool calls, whether it is over)."""
 
     async def turn():
         client = ollama.AsyncClient(host=server.url, verify=True)

@@ -1,4 +1,7 @@
-"""What clients of the Responses API may refer to instead of sending it again, by OpenAI's own library and over the wire."""
+"""What clients of the Responses API may refer to instead of sending it again.
+
+Shown by OpenAI's own library and over the wire.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""The Responses face as OpenAI's own client library sees it: over providers of chat completions, and over one that has /responses itself."""
+"""The Responses API as OpenAI's own client library sees it.
+
+Its providers speak chat completions; or one has /responses itself.
+"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +61,7 @@ def kinds(events):
 
 
 def meanwhile(judge, primary, ask):
-    """Have the judge decide for COMPLEX once the primary has been called. Returns (what `ask` returned, that call)."""
+    """Have the judge decide COMPLEX once the primary was called. Returns (what `ask` returned, that call)."""
     judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
     with ThreadPoolExecutor(1) as caller:
         answer = caller.submit(ask)
@@ -419,7 +422,7 @@ def test_a_body_that_is_no_json_is_refused_in_openais_shape(headstart):
 
 @pytest.fixture(scope="module")
 def passing(upstreams, tmp_path_factory):
-    """A Headstart whose primary is asked in the words of the Responses API by clients of it; its cloud is not."""
+    """A Headstart whose primary speaks the Responses API to clients of that API; its cloud does not."""
     config = scripted_config(**upstreams)
     config["providers"]["main"]["responses"] = True
     server = Server(tmp_path_factory.mktemp("responses"), config).wait_until_up().wait_until_known()

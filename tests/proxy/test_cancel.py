@@ -1,4 +1,4 @@
-"""Cancelling is hanging up, as the provider sees it: how soon, at which moment of its answer, and what is left behind."""
+"""Cancelling as the provider sees it: how soon, at which moment of its answer, and what is left behind."""
 
 import ssl
 import statistics
@@ -12,9 +12,8 @@ from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server, streamed_text
 
-CERTIFICATE = (
-    ROOT / "tests/support/loopback.pem"
-)  # for 127.0.0.1 until 2126, made by openssl req -x509; its key is no secret
+# For 127.0.0.1 until 2126, made by openssl req -x509; its key is no secret.
+CERTIFICATE = ROOT / "tests/support/loopback.pem"
 LATEST_S = 0.050  # from the decision until the provider has seen the hang-up (issue 2, "Speculation")
 TRIES = 5  # of which the median counts: other programs share the cores
 linux_only = pytest.mark.skipif(
@@ -57,7 +56,7 @@ class Scene:
         return self.caller.submit(self.server.chat, "prove it", stream=stream, **more)
 
     def cancelled_at(self, moment, stream):
-        """Have the primary's call cancelled at a moment of it. Returns (how the provider saw that call, the client's reply)."""
+        """Have the primary's call cancelled at a moment of it. Returns (that call, the client's reply)."""
         self.reset()
         self.judge.runs(("stall-before-headers",), ("token", "COMPLEX"), ("finish", "stop"))
         self.cloud.streams("forty", "-two")
@@ -148,6 +147,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
 def test_the_provider_sees_the_hang_up_within_50_ms_of_the_decision(scene, moment, stream):
@@ -212,7 +212,8 @@ def test_cancellations_leave_no_thread_and_no_descriptor_behind(scene):
     for _ in range(12):
         many_at_once()
 
-    # 96 calls were cut; the pools of the others may still grow to eight connections each, with two descriptors for one.
+    # 96 calls were cancelled. The pools of the others may still grow to eight connections each, with two
+    # descriptors for each connection.
     wait_until(
         lambda: held(scene.server)[0] <= descriptors + 32,
         lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before",

@@ -14,8 +14,8 @@ def test_the_whole_line():
     now = datetime(2026, 11, 7, 14, 30, tzinfo=BERLIN)
 
     assert (
-        date_context(now)
-        == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. Today is Saturday, 7 November 2026 (weekend), afternoon."
+        date_context(now) == "Season: autumn (northern hemisphere). Time zone: Europe/Berlin. "
+        "Today is Saturday, 7 November 2026 (weekend), afternoon."
     )
 
 

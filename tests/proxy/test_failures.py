@@ -1,7 +1,9 @@
-"""Every way a provider can fail, and what is seen of it: by the client, in /health, in the ledger, in app.log and in the session file.
+"""Every way a provider can fail, and what is seen of it.
 
-Each failure meets a chain of two and a chain of one, streamed and not, at providers of its own, so that nothing one test breaks rests in the next.
-`python tests/test_failures.py` prints what was seen as a Markdown table.
+It is seen by the client, in /health, in the ledger, in app.log and in the session file. Each failure meets a
+chain of two and a chain of one, streamed and not, at providers of its own: what one test breaks does not rest
+in the next.
+`python -m tests.proxy.test_failures` prints what was seen as a Markdown table.
 """
 
 import re
@@ -31,8 +33,12 @@ MODES = ("whole", "streamed")
 
 @dataclass(frozen=True)
 class Failure:
-    """One way to fail. reason: as the list of what was tried has it. breaker: (state, reason) in /health. error: its class, and status: both as app.log
-    has them. after_head: it fails when the client's answer has begun. alone: the status of a chain of one. used: (input, output tokens) in the ledger."""
+    """One way to fail.
+
+    reason: as the list of what was tried has it. breaker: (state, reason) in /health. error: its class, and
+    status: both as app.log has them. after_head: it fails when the client's answer has begun. alone: the
+    status of a chain of one. used: (input, output tokens) in the ledger.
+    """
 
     told: str
     reason: str
@@ -182,7 +188,10 @@ class Seen:
 
 
 class Scene:
-    """Headstarts whose providers fail as they are told to: one whose providers were well at first, one for those that never were."""
+    """Two Headstarts whose providers fail as scripted.
+
+    The providers of one were well at first, those of the other never were.
+    """
 
     def __init__(self, folder):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -195,11 +204,13 @@ class Scene:
         self.next = FakeUpstream("next")
         self.next.streams("I am", " here")
         self._seen = {}
+        self._health = {}
         self._folder = folder
         self.servers = []
 
     def start(self):
-        # What was well rests long after it has failed, so that it is found as its failure left it; what never was is tried again and again.
+        # A provider that was well rests long after it has failed, so that it is found as its failure left it.
+        # One that never was well is tried again and again.
         self._well = self._serve(
             "well", [name for name, failure in FAILURES.items() if not failure.url], rest_s=600
         )
@@ -257,7 +268,10 @@ class Scene:
         return self._ill if FAILURES[name].url else self._well
 
     def seen(self, name, mode, at):
-        """What a request showed that met this failure. at: "first" for a chain of two, "alone" for a chain of one."""
+        """What a request showed that met this failure.
+
+        at: "first" for a chain of two, "alone" for a chain of one.
+        """
         if name not in self._seen:
             if FAILURES[name].breaks:
                 FAILURES[name].breaks(self.upstreams[name])
@@ -266,6 +280,8 @@ class Scene:
                 self._seen[name] = dict(
                     zip(cases, together.map(lambda case: self._request(name, *case), cases), strict=True)
                 )
+            # Now and not when a test asks for it: later, probes have failed too and changed what it tells.
+            self._health[name] = {case: self._entry(name, *case) for case in cases}
         return self._seen[name][mode, at]
 
     def _request(self, name, mode, at):
@@ -288,20 +304,24 @@ class Scene:
         return Seen(provider, reply, session, line, failed, rows)
 
     def health(self, name, mode, at):
-        """The provider's entry in /health, as soon as its breaker is in the state that this failure leads to."""
+        """The provider's entry in /health, taken as soon as its breaker was as this failure leaves it."""
         self.seen(name, mode, at)
+        return self._health[name][mode, at]
+
+    def _entry(self, name, mode, at):
         deadline = time.monotonic() + HANG_GUARD_S
         while time.monotonic() < deadline:
-            # Asked anew where it never was well: else somebody may be knocking at this very moment, which is half-open.
+            # Probed anew where it never was well: otherwise a probe may be under way at this very moment,
+            # which is half-open.
             fresh = {"fresh": 1} if FAILURES[name].url else {}
             told = requests.get(
                 self.server_of(name).url + "/health", params=fresh, timeout=HANG_GUARD_S
             ).json()
             entry = told["providers"][f"{name}-{mode}-{at}"]
             if entry["breaker"] == FAILURES[name].breaker[0]:
-                return entry
+                break
             time.sleep(0.05)
-        raise AssertionError(entry)
+        return entry
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +369,8 @@ def test_with_nobody_else_to_ask_it_is_a_503_that_says_why(scene, name, mode):
 
     assert seen.reply.status_code == 503
     assert seen.reply.json()["error"] == {
-        "message": f"no provider of route '{seen.provider}' could answer ({seen.provider}: {FAILURES[name].reason})",
+        "message": f"no provider of route '{seen.provider}' could answer "
+        f"({seen.provider}: {FAILURES[name].reason})",
         "type": "service_unavailable",
         "param": None,
         "code": "no_provider_available",
@@ -432,16 +453,15 @@ def test_health_tells_what_became_of_the_provider(scene, name, mode):
     entry = scene.health(name, mode, "first")
 
     state, reason = FAILURES[name].breaker
-    if (
-        name == "black-hole" and entry["reason"]
-    ):  # the probe under way has been without an answer for long enough to say so
+    if name == "black-hole" and entry["reason"]:  # its probe has waited long enough for an answer to say so
         assert re.fullmatch(r"no answer (for|within) \d+ s", entry["reason"])
         reason = entry["reason"]
     well = state == "closed" and reason is None
     assert (entry["breaker"], entry["reason"]) == (state, reason)
     assert entry["available"] == well
     assert entry["status"] == ("healthy" if well else "unhealthy")
-    # A 401 and a Retry-After are obeyed at once and count as no failure in a row; what fails after its head has succeeded as far as a breaker goes.
+    # A 401 and a Retry-After are obeyed at once and count as no failure in a row. What fails after its head
+    # is a success for the breaker.
     at_least = 0 if name == "401" or FAILURES[name].after_head else 1
     assert entry["consecutive_failures"] >= at_least
 

@@ -1,4 +1,4 @@
-"""What becomes of the head start: when there is none, when it fails, and what the client sees of the chain behind it."""
+"""Speculation: when there is none, when it fails, and what the client sees of the chain behind it."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -298,8 +298,8 @@ def test_when_nobody_can_serve_the_answer_lists_what_was_tried(headstart, primar
     assert reply.status_code == 503
     error = reply.json()["error"]
     assert error["message"] == (
-        "no provider of route 'primary' could answer (off: disabled, base_url is not set; main: loading the model; "
-        "backup: it closed the connection before the answer was complete)"
+        "no provider of route 'primary' could answer (off: disabled, base_url is not set; "
+        "main: loading the model; backup: it closed the connection before the answer was complete)"
     )
     assert (error["type"], error["code"]) == ("service_unavailable", "no_provider_available")
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "503"

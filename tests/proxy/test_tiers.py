@@ -1,4 +1,7 @@
-"""By tier: who waits at a busy provider's door and in which order, and when a provider that fails is left alone and tried again."""
+"""By tier: who waits for a busy provider and in which order.
+
+And when a provider that fails is left alone, and when it is tried again.
+"""
 
 import socket
 import time
@@ -17,7 +20,7 @@ NARROW, HASTY, FULL = "narrow", "hasty", "full"
 
 @pytest.fixture(scope="module")
 def busy(upstreams, tmp_path_factory):
-    """A Headstart whose primary serves one call at a time; `hasty` waits a moment for its place, `full` has no queue."""
+    """A Headstart whose primary serves one call at a time. `hasty` waits a moment, `full` has no queue."""
     config = scripted_config(**upstreams)
     main = {**config["providers"]["main"], "timeouts": {"first_byte_s": HANG_GUARD_S, "idle_s": HANG_GUARD_S}}
     config["providers"]["main"] = {**main, "max_concurrent": 1, "queue_timeout_s": HANG_GUARD_S}
@@ -53,8 +56,11 @@ def asking():
         yield executor.submit
 
 
-class Door:
-    """The one place of a provider, taken by a call that stays until `opens()`; `joins` has others come, one after the other."""
+class Queue:
+    """The one place of a provider, taken by a call that stays until `opens()`.
+
+    `joins` has others come, one after the other.
+    """
 
     def __init__(self, server, upstream, asking, holder="p-model"):
         self._server, self._upstream, self._asking = server, upstream, asking
@@ -78,17 +84,17 @@ class Door:
         return [future.result(HANG_GUARD_S) for future in (self.holder, *self.coming)]
 
 
-# The door.
+# The admission queue.
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_who_comes_first_is_served_first(busy, primary, asking, stream):
-    door = Door(busy, primary, asking)
+    queue = Queue(busy, primary, asking)
     for text in ("one", "two", "three", "four"):
-        door.joins(text, model="p-model", stream=stream)
+        queue.joins(text, model="p-model", stream=stream)
     asked_before = len(primary.asked)
 
-    replies = door.opens()
+    replies = queue.opens()
 
     assert asked_before == 1
     assert [reply.status_code for reply in replies] == [200] * 5
@@ -102,10 +108,10 @@ def test_who_comes_first_is_served_first(busy, primary, asking, stream):
 
 
 def test_the_session_shows_the_time_spent_queued(busy, primary, asking):
-    door = Door(busy, primary, asking)
-    door.joins("second", model="p-model")
+    queue = Queue(busy, primary, asking)
+    queue.joins("second", model="p-model")
 
-    holder, second = door.opens()
+    holder, second = queue.opens()
 
     [step] = busy.session(second.headers["X-Session-Id"])["steps"]
     assert step["queued_ms"] > 0
@@ -113,16 +119,16 @@ def test_the_session_shows_the_time_spent_queued(busy, primary, asking):
 
 
 def test_housekeeping_lets_every_chat_go_first(busy, primary, asking):
-    door = Door(busy, primary, asking)
+    queue = Queue(busy, primary, asking)
     for text, more in (
         (TITLE_PROMPT, {}),
         ("chat one", {"model": "p-model"}),
         (TITLE_PROMPT, {}),
         ("chat two", {"model": "p-model"}),
     ):
-        door.joins(text, **more)
+        queue.joins(text, **more)
 
-    replies = door.opens()
+    replies = queue.opens()
 
     assert [reply.headers["X-Decision"] for reply in replies] == [
         "PINNED",
@@ -141,7 +147,7 @@ def test_housekeeping_lets_every_chat_go_first(busy, primary, asking):
 
 
 def test_one_who_hangs_up_leaves_the_queue_and_nobody_is_asked_for_them(busy, primary, asking):
-    door = Door(busy, primary, asking)
+    queue = Queue(busy, primary, asking)
     incoming = len(busy.log_lines("Incoming request: ", 1))
     connection = busy.connection({"model": "p-model", "messages": [{"role": "user", "content": "impatient"}]})
     busy.log_lines("Incoming request: ", incoming + 1)
@@ -149,66 +155,66 @@ def test_one_who_hangs_up_leaves_the_queue_and_nobody_is_asked_for_them(busy, pr
     connection.shutdown(socket.SHUT_RDWR)
     connection.close()
     gone = busy.log_lines("REQUEST .* status=499", 1)
-    door.joins("patient", model="p-model")
-    door.opens()
+    queue.joins("patient", model="p-model")
+    queue.opens()
 
     assert gone
     assert [asked.messages[-1]["content"] for asked in primary.asked] == ["holder", "patient"]
 
 
 def test_who_waits_too_long_goes_on_to_the_next(busy, primary, backup, asking):
-    door = Door(busy, primary, asking, holder=HASTY)
+    queue = Queue(busy, primary, asking, holder=HASTY)
 
     reply = busy.chat("second", model="hasty-then-backup")
 
     assert (reply.headers["X-Provider"], len(primary.asked), len(backup.asked)) == ("backup", 1, 1)
-    door.opens()
+    queue.opens()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_who_waits_too_long_with_nobody_else_to_ask_gets_a_503_that_says_so(busy, primary, asking, stream):
-    door = Door(busy, primary, asking, holder=HASTY)
+    queue = Queue(busy, primary, asking, holder=HASTY)
 
     reply = busy.chat("second", model=HASTY, stream=stream)
 
     assert reply.status_code == 503
     assert "hasty: provider 'hasty' had no place within 0.3 s" in reply.json()["error"]["message"]
     assert reply.json()["error"]["code"] == "no_provider_available"
-    door.opens()
+    queue.opens()
 
 
 def test_a_full_queue_is_not_waited_for(busy, primary, backup, asking):
-    door = Door(busy, primary, asking, holder=FULL)
+    queue = Queue(busy, primary, asking, holder=FULL)
 
     in_a_chain, alone = busy.chat("second", model="full-then-backup"), busy.chat("third", model=FULL)
 
     assert in_a_chain.headers["X-Provider"] == "backup"
     assert alone.status_code == 503
     assert "its queue is full (0)" in alone.json()["error"]["message"]
-    door.opens()
+    queue.opens()
 
 
 def test_a_provider_that_is_busy_has_not_failed(busy, primary, asking):
-    door = Door(busy, primary, asking, holder=HASTY)
+    queue = Queue(busy, primary, asking, holder=HASTY)
 
     for _ in range(FAILURES):
         busy.chat("second", model=HASTY)
 
     entry = requests.get(busy.url + "/health", timeout=HANG_GUARD_S).json()["providers"][HASTY]
     assert (entry["breaker"], entry["consecutive_failures"]) == ("closed", 0)
-    door.opens()
+    queue.opens()
 
 
 @pytest.mark.parametrize(("decision", "provider"), [("MODERATE", "main"), ("COMPLEX", "cloud")])
 def test_speculation_is_off_while_the_primarys_door_is_full(busy, primary, judge, asking, decision, provider):
-    door = Door(busy, primary, asking)
+    queue = Queue(busy, primary, asking)
     judge.streams(decision)
     coming = asking(busy.chat, "second")
     judge.wait_asked(1)
     asked_before = len(primary.asked)
     if decision == "COMPLEX":
         coming.result(HANG_GUARD_S)  # nothing of it has to do with the primary
-    door.opens()
+    queue.opens()
 
     reply = coming.result(HANG_GUARD_S)
 

@@ -8,7 +8,8 @@ from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import Server
 
-# A provider's stream with everything in it, as documented: thinking with its signature, text, two tools in parallel, one without arguments.
+# A provider's stream with everything in it, as documented: thinking with its signature, text, two tools in
+# parallel, one of them without arguments.
 DOCUMENTED = [
     {
         "type": "message_start",
@@ -157,7 +158,7 @@ def running_native(claude_upstream, upstreams, tmp_path_factory):
     config["providers"]["main"].update(
         kind="anthropic", api_key="sk-ant-1", prices={"input": 3.0, "output": 15.0}
     )
-    config["providers"]["main"]["extra_body"] = {"thinking": {"type": "adaptive"}}  # in the API's own words
+    config["providers"]["main"]["extra_body"] = {"thinking": {"type": "adaptive"}}  # a field of this API
     config["providers"]["hasty"] = {
         **config["providers"]["main"],
         "model": "claude-hasty",

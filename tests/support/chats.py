@@ -1,8 +1,10 @@
 """What many tests send and how they read what comes back."""
 
 TITLE_PROMPT = (
-    "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### Guidelines:\n- x\n### Output:\n"
-    'JSON format: { "title": "your concise title here" }\n### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: hello\n</chat_history>'
+    "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n"
+    "### Guidelines:\n- x\n"
+    '### Output:\nJSON format: { "title": "your concise title here" }\n'
+    "### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: hello\n</chat_history>"
 )
 
 

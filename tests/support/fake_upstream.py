@@ -1,6 +1,7 @@
-"""A scripted provider on a real socket: it streams, stalls, refuses, breaks off, and remembers what it was asked and when it was hung up on.
+"""A scripted provider on a real socket: it streams, stalls, refuses and breaks off.
 
-It speaks HTTP/1.1 over plain TCP or TLS, one thread per connection. Everything it waits for can be awaited from a test by an event.
+It remembers each request and when its caller hung up. It speaks HTTP/1.1 over plain TCP or TLS, one thread
+per connection. Everything it waits for can be awaited from a test by an event.
 """
 
 import json
@@ -44,7 +45,7 @@ class Script:
     """What the provider does with a request: a list of steps, each a tuple."""
 
     def __init__(self, *steps, status=200, headers=None, body=None, until_close=False):
-        """until_close: the stream has no length and no chunks, its end is the connection's, as with HTTP/1.0."""
+        """until_close: no length and no chunks, the stream ends with its connection, as in HTTP/1.0."""
         self.steps = steps
         self.until_close = until_close
         self.status = status
@@ -53,7 +54,10 @@ class Script:
 
 
 class FakeUpstream:
-    """`upstream.streams("forty", "-two")` and its like say what it does from then on; `upstream.then(...)` what it does once, before that."""
+    """`upstream.streams("forty", "-two")` and its like script all requests from then on.
+
+    `upstream.then(...)` scripts a single request, which comes before those.
+    """
 
     def __init__(self, model="fake-model", tls=None):
         """tls: an ssl.SSLContext for the server side, or None."""
@@ -186,7 +190,10 @@ class FakeUpstream:
         self._ignoring = True
 
     def stops_accepting(self):
-        """From now on, leave connections to the kernel, which completes them; `accepts_again()` looks at what came of them."""
+        """From now on, leave connections to the kernel, which completes them.
+
+        `accepts_again()` takes up those that have come meanwhile.
+        """
         self.drops_kept_connections()
         self._accepting.clear()
 

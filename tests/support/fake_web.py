@@ -1,4 +1,4 @@
-"""A scripted corner of the web on a real socket: pages by their path, some of which stall or drip, and what was asked for."""
+"""A scripted corner of the web on a real socket: pages by their path, some of which stall or drip."""
 
 import select
 import socket
@@ -16,7 +16,10 @@ class Asked:
 
 
 class FakeWeb:
-    """`web.serves("/a", "<p>text")`, `web.stalls("/b")`, `web.drips("/c")`; any other path is a 404, and /healthz is well."""
+    """`web.serves("/a", "<p>text")`, `web.stalls("/b")`, `web.drips("/c")` script a path.
+
+    Any other path is a 404, and /healthz is healthy. `asked` holds the requests.
+    """
 
     def __init__(self, tls=None):
         """tls: an ssl.SSLContext for the server side, or None."""
@@ -95,7 +98,10 @@ class FakeWeb:
 
     def wait_asked(self, path):
         """Wait until a path was asked for, whatever its query, and return the first such request."""
-        asked = lambda: next((asked for asked in self.asked if asked.path.partition("?")[0] == path), None)
+
+        def asked():
+            return next((asked for asked in self.asked if asked.path.partition("?")[0] == path), None)
+
         with self._news:
             assert self._news.wait_for(asked, HANG_GUARD_S), f"nobody asked for {path}, but for {self.paths}"
         return asked()
@@ -105,7 +111,7 @@ class FakeWeb:
         return [asked.path for asked in self.asked]
 
     def _handle(self, http):
-        if http.path.endswith("/healthz"):  # the probes' knock at a search engine; nobody's request
+        if http.path.endswith("/healthz"):  # the probe of a search engine, not a request
             return _send(http, 200, {}, b"OK")
         release, asked = self.release, Asked(http.path, dict(http.headers))
         with self._news:

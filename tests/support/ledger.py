@@ -1,4 +1,4 @@
-"""What a running server has booked."""
+"""The rows that a running server has written to its ledger."""
 
 import sqlite3
 import time
@@ -7,13 +7,17 @@ from tests.support.server import HANG_GUARD_S
 
 
 def booked(server, session, count, deciding=False):
-    """The rows of a session as dicts, as soon as there are `count` of them: of the call that decides, or of the others."""
+    """The rows of a session as dicts, as soon as there are `count` of them.
+
+    deciding: the rows of the call that decides; otherwise those of the other calls.
+    """
     deadline = time.monotonic() + HANG_GUARD_S
     while time.monotonic() < deadline:
         try:
             with sqlite3.connect(f"file:{server.folder}/ledger.db?mode=ro", uri=True) as connection:
                 connection.row_factory = sqlite3.Row
-                query = f"SELECT * FROM calls WHERE session = ? AND provider {'=' if deciding else '!='} 'classifier' ORDER BY at, id"
+                provider = f"provider {'=' if deciding else '!='} 'classifier'"
+                query = f"SELECT * FROM calls WHERE session = ? AND {provider} ORDER BY at, id"
                 rows = [dict(row) for row in connection.execute(query, (session,))]
         except sqlite3.OperationalError:  # not made yet
             rows = []

@@ -1,7 +1,7 @@
-"""A real PostgreSQL for tests, from a wheel: made in a temporary folder, reached over loopback with a password.
+"""A real PostgreSQL for tests, from a wheel: made in a temporary folder, reached over loopback by password.
 
-PostgreSQL refuses to run as root, so root starts it as `nobody`. Where root's home is closed to others, `nobody`
-cannot read the installed packages and gets a copy of them.
+PostgreSQL refuses to run as root, so root starts it as `nobody`. Where root's home is closed to others,
+`nobody` cannot read the installed packages and gets a copy of them.
 """
 
 import importlib.util

@@ -62,7 +62,7 @@ class Server:
         raise AssertionError("it did not come up")
 
     def wait_until_known(self):
-        """Wait until every provider has been probed once: no first probe then meets what a test does to it."""
+        """Wait until every provider has been probed once: a test then meets no first probe."""
         requests.get(self.url + "/health?fresh=1", timeout=HANG_GUARD_S)
         return self
 
@@ -168,8 +168,8 @@ class Server:
 def unused_port():
     """A port for a server that starts later, or stops and starts again.
 
-    It lies below those that the kernel gives to outgoing connections and to who asks for any port (32768 and
-    up on Linux), so that nothing takes it meanwhile. It is chosen at random, since several test processes choose.
+    It lies below the ports that the kernel itself hands out (32768 and up on Linux), so that no connection
+    takes it meanwhile. It is chosen at random, since several test processes choose.
     """
     while True:
         port = random.randrange(12_000, 32_000)
