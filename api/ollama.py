@@ -76,9 +76,9 @@ class OllamaEmbed(Ollama):
         vectors, tokens = ollama.vectors_of(completion)
         return self._answer(vectors, exchange.ms(), tokens)
 
-    def _answer(self, vectors: list[Any], ms: int, *tokens: int) -> JsonObject:
+    def _answer(self, vectors: list[Any], ms: int, tokens: int | None = None) -> JsonObject:
         if self.api == "ollama.embed":
-            return ollama.embed_answer(vectors, self._model, ms, *tokens)
+            return ollama.embed_answer(vectors, self._model, ms, tokens)
         return ollama.embedding_answer(vectors[0] if vectors else [])
 
 

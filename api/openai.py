@@ -76,7 +76,7 @@ class Responses(OpenAI):
 
     def __init__(self, store: ResponseStore, client: str) -> None:
         """client: what tells this client from others."""
-        super().__init__("responses", responses.check_request)
+        super().__init__("responses", lambda body: body)
         self._store = store
         self._client = client
         self._request: JsonObject = {}  # as the client wrote it, which the answer repeats

@@ -73,7 +73,7 @@ def _whole(exchange: Exchange, request: Request, attempt: Attempt, note: RouteNo
             assembly.add(chunk)
     if not attempt.saw_done and not assembly.finished:
         raise attempt.broke_off()
-    if attempt.native:
+    if attempt.native_answer is not None:
         return attempt.native_answer
     return request.api.answer(assembly.answer(), exchange, _context(exchange, request, attempt))
 
@@ -116,8 +116,8 @@ def _relayed(
             if sent := relay.pass_on(event, chunk):
                 yield sent
             continue
-        begins = bool(chunk) and openai_chat.has_content(chunk)
-        if begins and note:
+        begins = chunk is not None and openai_chat.has_content(chunk)
+        if chunk is not None and begins and note:
             before = note.chunk(chunk, exchange.ms())
             pending.append(relay.pass_on(sse.Event(sse.event(openai_chat.dumps(before)), b""), before))
         pending.append(relay.pass_on(event, chunk))

@@ -86,7 +86,7 @@ class Affinity:
         if not turns or (id_header is None and not first):
             return None
         known_by = id_header or FIRST_TURN
-        identity = headers.get(id_header) if id_header else first
+        identity = (headers.get(id_header) if id_header else None) or first
         key = _digest([client_fingerprint(client, headers), str(user or ""), known_by, identity])
         # Without an answer it begins now, whoever has begun like this before.
         goes_on = any(role == "assistant" for role, _ in turns)

@@ -11,11 +11,10 @@ knows are in prompts/meta_markers.yaml, which `routing.markers` reads.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wire import JsonObject
+from wire import Headers, JsonObject
 from wire.turns import SYSTEM_ROLES, one_spaced, text_of
 
 # What `start`, `whole` and `pattern` see: twice the longest marker, for templates that come indented.
@@ -197,7 +196,7 @@ class MetaRules:
         }
         object.__setattr__(self, "anchors", anchors)
 
-    def match(self, body: JsonObject, headers: Mapping[str, str]) -> str | None:
+    def match(self, body: JsonObject, headers: Headers) -> str | None:
         """The name of the marker that this chat request bears, or None for a real one.
 
         body: a validated chat-completions body. headers: the client's, which may have lost their case.
@@ -221,7 +220,7 @@ class MetaRules:
         text = _Text(prompt)
         return next((name for name, words in self.prompts if words.stand_in(text)), None)
 
-    def _task(self, headers: Mapping[str, str]) -> str | None:
+    def _task(self, headers: Headers) -> str | None:
         # Header names come as written from a case-insensitive mapping; a WSGI server's plain dict of one has
         # lost their case.
         for name in self.task_headers:

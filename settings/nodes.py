@@ -60,7 +60,7 @@ class NodeReader:
         except UnicodeDecodeError as error:
             self.fail(line_of(error), "text", "is not UTF-8")
         except OSError as error:
-            raise ConfigError(self.path, 0, self.whole, error.strerror) from error
+            raise ConfigError(self.path, 0, self.whole, str(error.strerror)) from error
 
     # Mistakes.
 

@@ -11,7 +11,7 @@ It knows nothing of routes, clients or records.
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 from typing import Self
 
@@ -189,7 +189,7 @@ class Attempt:
 
     # From the head on.
 
-    def events(self) -> Iterator[EventChunk]:
+    def events(self) -> Generator[EventChunk, None, None]:
         """Yield (event, chunk) from the first one on, once `head()` has returned.
 
         Ends after [DONE] or where the upstream closed; `saw_done` tells which. Raises Cancelled,

@@ -88,9 +88,16 @@ class ProviderRequest:
         return {name: value for name, value in self.chat.items() if name not in self.at_home}
 
 
-def in_chat(body, translate, words_of):
-    """(the chat request for a body, None), or (one with its words alone, the BadRequest that says what else there is)
-    where chat completions cannot say it all. Raises BadRequest for what is unsound in any API."""
+def in_chat(
+    body: JsonObject,
+    translate: Callable[[JsonObject], JsonObject],
+    words_of: Callable[[JsonObject], JsonObject],
+) -> tuple[JsonObject, BadRequest | None]:
+    """A body as a chat request, and None; or, where chat completions cannot say all of it, a chat request with
+    its words alone and the BadRequest that says what else there is.
+
+    Raises BadRequest for what is unsound in any API.
+    """
     try:
         return translate(body), None
     except BadRequest as error:

@@ -719,7 +719,7 @@ def version() -> JsonObject:
     return {"version": VERSION}
 
 
-def tags(models: Iterable[tuple[str, str, str]], modified_at: float) -> JsonObject:
+def tags(models: Iterable[tuple[str, str, str | None]], modified_at: float) -> JsonObject:
     """The answer of /api/tags.
 
     models: (name, owner, display name) of each, in the order to list them. modified_at: seconds since 1970.
@@ -728,7 +728,7 @@ def tags(models: Iterable[tuple[str, str, str]], modified_at: float) -> JsonObje
     return {"models": [_known(name, owner) | {"modified_at": time, "size": 0} for name, owner, _ in models]}
 
 
-def ps(models: Iterable[tuple[str, str, str]], context_length: int = 0) -> JsonObject:
+def ps(models: Iterable[tuple[str, str, str | None]], context_length: int = 0) -> JsonObject:
     """The answer of /api/ps.
 
     models: the loaded ones, as `tags` takes them. context_length: in tokens, 0 where it is not known.

@@ -3,6 +3,7 @@
 Reference: platform.openai.com/docs/api-reference/responses and docs.x.ai (live search tools, `citations`).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from wire import JsonObject
@@ -10,7 +11,7 @@ from wire.fields import objects_of
 
 
 def search_request(
-    model: str, instructions: str, turns: list[tuple[str, str]], tools: list[str], max_output_tokens: int
+    model: str, instructions: str, turns: list[tuple[str, str]], tools: Iterable[str], max_output_tokens: int
 ) -> JsonObject:
     """The body of a search: instructions, then the user's and the assistant's turns as (role, text)."""
     messages = [{"role": "system", "content": instructions}] if instructions else []
