@@ -36,14 +36,14 @@ costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a tab
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
 	@exec $(BIN)/python -m settings.report
 
-schema: .venv/.installed ## write config.schema.json anew, by which editors check config.yaml
+schema: .venv/.installed ## write settings/config.schema.json anew, by which editors check config.yaml
 	@exec $(BIN)/python -m settings.schema
 
-lint: .venv/.installed   ## check style and names with ruff
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: .venv/.installed   ## check style and names with ruff, types with mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
-	rm -rf .venv .venv-clients tests/clients/node_modules models .pytest_cache .ruff_cache
+	rm -rf .venv .venv-clients tests/clients/node_modules models .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 models: .venv/.installed

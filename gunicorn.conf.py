@@ -1,7 +1,8 @@
-"""How gunicorn serves Headstart: one worker with many threads, and beside it one supervisor for the embedded engines.
+"""How gunicorn serves Headstart: one worker with many threads, and beside it one supervisor for the embedded
+engines.
 
-The master stays light: it checks the configuration, so that a faulty one stops the start, and owns the supervisor, so that engines outlive a worker.
-It never imports MLX, whose state does not survive a fork.
+The master stays light: it checks the configuration, so that a faulty one stops the start, and owns the
+supervisor, so that engines outlive a worker. It never imports MLX, whose state does not survive a fork.
 """
 
 import atexit
@@ -33,7 +34,8 @@ threads = _config.server.threads + SPARE_THREADS
 keepalive = 65  # clients and reverse proxies keep connections for about a minute
 timeout = 120
 graceful_timeout = 10
-DRAIN_S = 8.0  # of those, how long requests in flight may go on; then they are hung up while there is time to write them down
+# Of those, how long requests in flight may go on; then they are cancelled while there is time to record them.
+DRAIN_S = 8.0
 loglevel = "warning"
 control_socket_disable = True
 proc_name = "headstart"
@@ -49,7 +51,8 @@ def on_starting(server):
         _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
     )  # under nohup it is ignored
     state_dir = os.environ["HEADSTART_ENGINES"] = tempfile.mkdtemp(prefix="headstart-")
-    # Not in on_exit, which gunicorn skips when the port is taken. A worker inherits this, but the end is the master's alone.
+    # Not in on_exit, which gunicorn skips when the port is taken. A worker inherits this, but the end is the
+    # master's alone.
     atexit.register(_end, state_dir, os.getpid())
     if _engines:
         _supervisor = supervisor.spawn(Path(state_dir), _engines)
@@ -65,9 +68,11 @@ def when_ready(server):
 
 def post_fork(server, worker):
     if _supervisor is not None:
-        _supervisor.stdin.close()  # the supervisor goes when its stdin ends, which must not wait for this worker
+        # The supervisor ends when its stdin does, which must not wait for this worker.
+        _supervisor.stdin.close()
     if hasattr(os, "sched_setaffinity"):
-        # Python runs one of our threads at a time; on one core they hand over to each other without waking another.
+        # Python runs one of our threads at a time; on one core they hand over to each other without waking
+        # another.
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[-1]})
     signal.pthread_sigmask(
@@ -91,7 +96,8 @@ def post_worker_init(worker):
         return leave
 
     def quit_once(signum, frame):
-        # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing at the exit.
+        # Ctrl-C comes twice, from the terminal and from the master; the second would break off the writing at
+        # the exit.
         for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(
                 again, lambda *_: None
@@ -112,7 +118,9 @@ def _has_terminal():
 
 
 def _terminal_is_gone():
-    """Whether a SIGHUP is the one that a closing terminal sends, which means stop; any other one means reload."""
+    """Whether a SIGHUP is the one that a closing terminal sends, which means stop; any other one means
+    reload.
+    """
     return _stops_with_terminal and not _has_terminal()
 
 

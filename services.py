@@ -73,7 +73,8 @@ class Services:
         self.classifier = build_classifier(config, previous.classifier if previous else None)
         self._account(config, previous)
         self.router = Router(config)
-        # The providers and not `self`: services that have served their time are gone at once, and not when a cycle is found.
+        # The providers and not `self`: services that have served their time are gone at once, and not when a
+        # cycle is found.
         known = self.providers
         breakers = {name: provider.breaker for name, provider in known.items()}
         self.probes = Probes(
@@ -139,8 +140,10 @@ class Services:
         yield SessionRecord(self.sessions)
 
     def files(self) -> set[Path]:
-        """The files that these services were made of: the configuration, its `.env`, the markers and the prompts, also
-        those that do not exist yet."""
+        """The files these services were made of, also those that do not exist yet.
+
+        They are the configuration, its `.env`, the markers and the prompts.
+        """
         config, beside = self.config, self.config.path.parent
         named = (config.classifier.prompt, *(route.system_prompt for route in config.routes.values()))
         prompts = {config.resolve(name) for name in named if name}

@@ -14,7 +14,8 @@ MESSAGE = "the API key is missing or wrong; send it as 'Authorization: Bearer KE
 def authorize(keys: Iterable[bytes]) -> None:
     """Check the current request's key, in constant time. keys: none for a server that is open to all.
 
-    Raises Unauthorized. A path or a method that does not exist is let through, so that it is answered as such.
+    Raises Unauthorized. A path or a method that does not exist is let through, so that it is answered as
+    such.
     """
     keys = tuple(keys)
     if not keys or http.url_rule is None or http.url_rule.rule.removeprefix("/v1") in OPEN_PATHS:

@@ -1,9 +1,9 @@
 """Notices a client that has gone, without writing to it.
 
-A threaded worker learns of it at its next write: during a silent prefill that is when the first token comes. So one
-thread looks at the sockets of all requests in flight, 20 times a second, by peeking: a closed or reset connection reads
-as an end, a patient one is not disturbed. This is portable where epoll's RDHUP is not. A client that only half-closes
-counts as gone; behind a reverse proxy it is the proxy's closing that is seen.
+A threaded worker learns of it at its next write: during a silent prefill that is when the first token comes.
+So one thread looks at the sockets of all requests in flight, 20 times a second, by peeking: a closed or reset
+connection reads as an end, a patient one is not disturbed. This is portable where epoll's RDHUP is not. A
+client that only half-closes counts as gone; behind a reverse proxy it is the proxy's closing that is seen.
 """
 
 import logging
@@ -24,7 +24,9 @@ class OnGone(Protocol):
 
 
 class DisconnectWatcher:
-    """Watches client sockets. One per process; its thread starts with the first request, thus after the fork."""
+    """Watches client sockets. One per process; its thread starts with the first request, thus after the
+    fork.
+    """
 
     def __init__(self) -> None:
         self._watched: dict[object, tuple[socket.socket, OnGone]] = {}
@@ -34,7 +36,8 @@ class DisconnectWatcher:
     def watch(self, sock: socket.socket, on_gone: OnGone) -> object:
         """Call `on_gone()` once, from the watching thread, when the client at the other end has gone.
 
-        When it is the server that goes, `on_gone(stopping=True)` is called instead. Returns a token for `unwatch`.
+        When it is the server that goes, `on_gone(stopping=True)` is called instead. Returns a token for
+        `unwatch`.
         """
         token = object()
         with self._changed:

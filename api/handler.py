@@ -1,7 +1,7 @@
 """One request from its body to its response, whatever API it speaks.
 
-It reads the body, hands the request to whoever answers, and turns replies and errors into responses. Every request is
-finished exactly once, when its response is closed.
+It reads the body, hands the request to whoever answers, and turns replies and errors into responses. Every
+request is finished exactly once, when its response is closed.
 """
 
 import logging
@@ -45,8 +45,9 @@ Answer = Callable[[Services, Exchange, Request], Reply]
 class Api:
     """One API that clients speak, as the application takes it in.
 
-    blueprint: makes its endpoints. prefixes: under which they stand. owns: whether a path is one of its own, so that a
-    request that fails before it is read is answered in its shape. errors: makes what writes such an error.
+    blueprint: makes its endpoints. prefixes: under which they stand. owns: whether a path is one of its own,
+    so that a request that fails before it is read is answered in its shape. errors: makes what writes such an
+    error.
     """
 
     blueprint: Callable[["Handler"], Blueprint]
@@ -61,14 +62,18 @@ class Handler:
     def __init__(
         self, reloader: Reloader[Services], disconnects: DisconnectWatcher, apis: Iterable[Api]
     ) -> None:
-        """apis: in the order in which they are asked whether a path is theirs; the last one takes what nobody owns."""
+        """apis: in the order in which they are asked whether a path is theirs; the last one takes what nobody
+        owns.
+        """
         self._reloader = reloader
         self._disconnects = disconnects
         self._apis = tuple(apis)
 
     @property
     def services(self) -> Services:
-        """The services of the moment. A request that takes its time takes hold of them once: they may be replaced."""
+        """The services of the moment. A request that takes its time takes hold of them once: they may be
+        replaced.
+        """
         return self._reloader.parts
 
     def proxied(self, api: ClientApi, answer: Answer) -> Response:

@@ -1,4 +1,6 @@
-"""OpenAI's APIs: chat completions, Responses, legacy completions, embeddings, models; and what is ours beside them."""
+"""OpenAI's APIs: chat completions, Responses, legacy completions, embeddings, models; and what is ours beside
+them.
+"""
 
 import time
 from collections.abc import Callable

@@ -5,7 +5,7 @@ import time
 from typing import Any, BinaryIO
 
 from flask import request as http
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException
 
 from errors import BadRequest, Cancelled, TooLarge
 from wire import strict_json
@@ -18,7 +18,9 @@ DRAIN_BYTES = 1024 * 1024
 
 
 def read_json(max_bytes: int) -> Any:
-    """The body as JSON has it; None for an empty one. Raises TooLarge, BadRequest, Cancelled when the client leaves."""
+    """The body as JSON has it; None for an empty one. Raises TooLarge, BadRequest, Cancelled when the client
+    leaves.
+    """
     raw = _read(max_bytes) or b"null"
     try:
         body = strict_json.loads(raw)

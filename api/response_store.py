@@ -1,5 +1,5 @@
-"""What clients of the Responses API may refer to instead of sending it again: recent answers, by `previous_response_id` or
-`item_reference`.
+"""What clients of the Responses API may refer to instead of sending it again: recent answers, by
+`previous_response_id` or `item_reference`.
 
 In memory only and bounded, so a restart forgets, as does time; a client that is refused then sends the whole
 conversation. What one client got is found by that client alone. `store: false` keeps nothing.
@@ -40,7 +40,8 @@ class ResponseStore:
         self._lock = threading.Lock()
 
     def resolved(self, client: str, body: JsonObject) -> JsonObject:
-        """The same request with what it refers to in its place, as far as that is known here; the rest is left as it is.
+        """The same request with what it refers to in its place, as far as that is known here; the rest is
+        left as it is.
 
         client: what tells this client from others. body: a checked Responses request.
         """
@@ -55,7 +56,9 @@ class ResponseStore:
         return {**named, "input": [*before.items, *found]}
 
     def keep(self, client: str, body: JsonObject, response: JsonObject) -> None:
-        """Keep an answer, unless its request has `store: false`. body: with what it refers to in its place."""
+        """Keep an answer, unless its request has `store: false`. body: with what it refers to in its
+        place.
+        """
         if body.get("store") is False:
             return
         items = (*_items_of(body.get("input")), *response["output"])

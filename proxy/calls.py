@@ -1,4 +1,6 @@
-"""The calls made for one request: each is cancelled when the client goes, and its recorders learn of it from start to end."""
+"""The calls made for one request: each is cancelled when the client goes, and its recorders learn of it from
+start to end.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """The cancel scope of one request: every call made for it is cancelled when its client goes.
 
-Three endings stay apart: the client has gone, the server stops and tells the client so, and the answer is already on its
-way, which nothing may cancel any more.
+Three endings stay apart: the client has gone, the server stops and tells the client so, and the answer is
+already on its way, which nothing may cancel any more.
 """
 
 import threading
@@ -33,7 +33,8 @@ class CancelScope:
     def cancel(self, stopping: bool = False) -> None:
         """The client has gone, or the server is stopping: cancel every call made for the request.
 
-        A client that goes because it has its answer has not gone. One that we leave gets an error that says so.
+        A client that goes because it has its answer has not gone. One that we leave gets an error that says
+        so.
         """
         with self._lock:
             if self.delivered or self.failure is not None:

@@ -1,7 +1,8 @@
-"""What the pipeline needs of an API that clients speak. The APIs themselves are in `api/`, their formats in `wire/`.
+"""What the pipeline needs of an API that clients speak. The APIs themselves are in `api/`, their formats in
+`wire/`.
 
-Between the two ends everything is said in chat completions: a client API translates at the client's end, a provider at
-the other.
+Between the two ends everything is said in chat completions: a client API translates at the client's end, a
+provider at the other.
 """
 
 from abc import ABC, abstractmethod
@@ -33,8 +34,8 @@ class Relay(Protocol):
 class AnswerContext:
     """What a client API writes an answer from, besides the answer.
 
-    body: the request, as `read` gave it. model: the name of the model that answers. head_ms: when the first content was
-    there, in milliseconds from the request's arrival.
+    body: the request, as `read` gave it. model: the name of the model that answers. head_ms: when the first
+    content was there, in milliseconds from the request's arrival.
     """
 
     body: JsonObject
@@ -43,7 +44,8 @@ class AnswerContext:
 
 
 class ClientApi(ABC):
-    """Interprets one request: reads its body, and writes its answer, its stream and every error in the client's API.
+    """Interprets one request: reads its body, and writes its answer, its stream and every error in the
+    client's API.
 
     One object serves one request. It knows no Flask, no socket and no configuration.
     """

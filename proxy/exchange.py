@@ -1,7 +1,7 @@
 """One request: its identity, its clock, its cancel scope, and the recorders that are told what happens to it.
 
-It knows nothing of plans, answers or formats. Times are whole milliseconds from arrival on the monotonic clock; the
-timestamp is wall-clock.
+It knows nothing of plans, answers or formats. Times are whole milliseconds from arrival on the monotonic
+clock; the timestamp is wall-clock.
 """
 
 import secrets
@@ -26,8 +26,9 @@ class Exchange(CancelScope):
         recorders: Iterable[Recorder] = (),
         provider_failed: Callable[[str], None] = lambda provider: None,
     ) -> None:
-        """api: the name of what the client speaks, as the record has it. provider_failed: is called with the name
-        of each provider that has failed this request."""
+        """api: the name of what the client speaks, as the record has it. provider_failed: is called with the
+        name of each provider that has failed this request.
+        """
         super().__init__()
         self.id = secrets.token_hex(4)
         self.arrived_at = time.monotonic()
@@ -56,12 +57,16 @@ class Exchange(CancelScope):
         return self.failure.status if self.failure else 200
 
     def fail(self, error: ProxyError) -> ProxyError:
-        """Note what it failed with, and return that: when the server is stopping, that reason and no later one."""
+        """Note what it failed with, and return that: when the server is stopping, that reason and no later
+        one.
+        """
         self.failure = self.failure or error
         return self.failure
 
     def finish(self, *, worth_keeping: bool = True) -> None:
-        """End it, however it ended; the first time counts. worth_keeping: whether a record of it is wanted."""
+        """End it, however it ended; the first time counts. worth_keeping: whether a record of it is
+        wanted.
+        """
         with self._finishing:
             if self._finished:
                 return

@@ -31,9 +31,9 @@ def first_head(
 ) -> Attempt:
     """The first attempt along the plan's chain that brings content.
 
-    failed: providers that have failed this request already and are not tried again.
-    Raises UpstreamStatus for a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted
-    when all have failed, Cancelled.
+    failed: providers that have failed this request already and are not tried again. Raises UpstreamStatus for
+    a 4xx of the client's making (and a 429 when there is nobody else to ask), ChainExhausted when all have
+    failed, Cancelled.
     """
     passed_over = {**plan.passed_over, **(failed or {})}
     tried: list[tuple[str, ProxyError]] = []
@@ -79,7 +79,8 @@ def admit(exchange: Exchange, provider: Provider, *, is_meta: bool = False) -> t
         raise Unavailable(f"disabled, {provider.disabled}")
     if not provider.breaker.allows():
         raise _resting(provider)
-    # The place first: a call that finds none says nothing about the provider and must not use up its one trial.
+    # The place first: a call that finds none says nothing about the provider and must not use up its one
+    # trial.
     slot = provider.admission.enter(META_PRIORITY if is_meta else CHAT_PRIORITY, exchange.on_cancel)
     permit = provider.breaker.begin()
     if permit is None:

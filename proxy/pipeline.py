@@ -3,10 +3,11 @@
 1 plan       META by its markers and pinned models by their name need no decision
 2 speculate  for the rest the primary call starts on another thread
 3 classify   meanwhile this thread asks the classifier; then the speculation is adopted, or cancelled at once
-4 head       the first content is in hand before anything is sent; until then the chain may go on (`fallback.py`)
+4 head       nothing is sent before the first content is in hand; until then the chain goes on (`fallback.py`)
 5 reply      the stream passed on as it comes, or put together to one answer (`reply.py`)
 
-It knows no Flask and no socket: it is given an exchange and a request, and gives back a reply whose bytes the API sends.
+It knows no Flask and no socket: it is given an exchange and a request, and gives back a reply whose bytes the
+API sends.
 """
 
 import dataclasses
@@ -110,7 +111,9 @@ class Pipeline:
     # 1 Plan.
 
     def _known_plan(self, exchange: Exchange, request: Request) -> tuple[RoutePlan | None, Verdict | None]:
-        """The plan of a request that needs no decision, and the verdict that its marker is; (None, None) for any other."""
+        """The plan of a request that needs no decision, and the verdict that its marker is; (None, None) for
+        any other.
+        """
         plan = self._named_plan(request)
         if plan is not None:
             return plan, None
@@ -134,7 +137,9 @@ class Pipeline:
         return plan
 
     def housekeeping(self, exchange: Exchange, request: Request) -> Verdict | None:
-        """The verdict on a frontend's housekeeping, with the marker it was known by; None for a person's request."""
+        """The verdict on a frontend's housekeeping, with the marker it was known by; None for a person's
+        request.
+        """
         marker = self._meta_rules.match(request.body, request.headers)
         if marker is None:
             return None
@@ -153,7 +158,9 @@ class Pipeline:
     def _conversation(
         self, exchange: Exchange, request: Request, plan: RoutePlan | None
     ) -> Conversation | None:
-        """The conversation that the request belongs to; None for housekeeping, or where the owner wants no affinity."""
+        """The conversation that the request belongs to; None for housekeeping, or where the owner wants no
+        affinity.
+        """
         if not self._config.conversations.sticky or (plan and plan.decision == Decision.META):
             return None
         return self._affinity.find(
@@ -185,7 +192,9 @@ class Pipeline:
     def _decide(
         self, exchange: Exchange, request: Request, context: PolicyContext, date: str
     ) -> tuple[RoutePlan, Verdict, Attempt]:
-        """How an `auto` request is served, the verdict on it, and the attempt that answers, its head in hand."""
+        """How an `auto` request is served, the verdict on it, and the attempt that answers, its head in
+        hand.
+        """
         primary = apply(self._policies, self._router.primary, context)
 
         def prepare(plan: RoutePlan) -> ProviderRequest:

@@ -1,4 +1,4 @@
-"""What providers are asked for a request: the client's own words, the route's system prompt, and retrieved context."""
+"""What providers are asked: the client's own words, the route's system prompt, and retrieved context."""
 
 from proxy.exchange import Exchange
 from proxy.prompts import Prompts, has_system, with_context, with_system
@@ -22,9 +22,10 @@ class Preparation:
     def provider_request(
         self, exchange: Exchange, request: Request, plan: RoutePlan, date: str
     ) -> ProviderRequest:
-        """What this plan's providers are asked; for an enriched answer the web is searched first. Raises Cancelled.
+        """What this plan's providers are asked; for an enriched answer the web is searched first.
 
-        A provider that the client named by its model has neither prompt nor context, so it gets what the client sent.
+        A provider that the client named by its model has neither prompt nor context, so it gets what the
+        client sent. Raises Cancelled.
         """
         body, native = request.body, request.api.native
         prompt = self._prompts.render(plan.system_prompt, date_context=date)
@@ -41,7 +42,10 @@ class Preparation:
         return ProviderRequest(chat, native, request.api.at_home)
 
     def _context(self, exchange: Exchange, request: Request, plan: RoutePlan, date: str) -> str:
-        """What the web says, "" for nothing; the recorders learn of the search however it ends. Raises Cancelled."""
+        """What the web says, "" for nothing. The recorders learn of the search however it ends.
+
+        Raises Cancelled.
+        """
         calls: list[SearchCall] = []
         try:
             return self._enrichment.find(

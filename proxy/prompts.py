@@ -1,7 +1,7 @@
 """The prompt files of the configuration, and how they join a client's messages.
 
-A client's own system message keeps its place and its beginning; ours comes after it, with what changes (the date) at the
-very end. Nothing here alters the list or the messages it was given.
+A client's own system message keeps its place and its beginning; ours comes after it, with what changes (the
+date) at the very end. Nothing here alters the list or the messages it was given.
 """
 
 import re
@@ -51,7 +51,9 @@ class Prompts:
 
 
 def with_system(messages: list[JsonObject], text: str) -> list[JsonObject]:
-    """The messages with `text` at the end of the system message, or as a new first one; the list itself for ""."""
+    """The messages with `text` at the end of the system message, or as a new first one; the list itself for
+    "".
+    """
     if not text:
         return messages
     for i, message in enumerate(messages):
@@ -67,10 +69,11 @@ def has_system(messages: list[JsonObject]) -> bool:
 
 
 def with_context(messages: list[JsonObject], text: str, *, in_system: bool) -> list[JsonObject]:
-    """The messages with retrieved context: at the end of the system message, else before the words of the last user message.
+    """The messages with retrieved context: at the end of the system message, else before the words of the
+    last user message.
 
-    in_system: whether the client sent a system message of its own. Without one, every earlier turn stays byte for byte, and
-    chat templates that allow no system message between turns have nothing to refuse.
+    in_system: whether the client sent a system message of its own. Without one, every earlier turn stays byte
+    for byte, and chat templates that allow no system message between turns have nothing to refuse.
     """
     if in_system:
         return with_system(messages, text)
@@ -96,10 +99,11 @@ def now_in(timezone: str) -> datetime:
 
 
 def date_context(now: datetime) -> str:
-    """One line about an aware datetime: season, time zone, date, weekday, whether it is a weekend, time of day.
+    """One line about an aware datetime: season, time zone, date, weekday, whether it is a weekend, time of
+    day.
 
-    Only what changes a few times a day stands in it, coarse first: a system message that ends with it stays the same from
-    turn to turn and minute to minute, and the upstream's prefix cache holds.
+    Only what changes a few times a day stands in it, coarse first: a system message that ends with it stays
+    the same from turn to turn and minute to minute, and the upstream's prefix cache holds.
     """
     zone = getattr(now.tzinfo, "key", None) or now.strftime("%Z (UTC%z)")
     part = next(name for before, name in _TIMES_OF_DAY if now.hour < before)

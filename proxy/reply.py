@@ -1,6 +1,7 @@
 """Step 5: an attempt's answer as the client's, whole or as a stream.
 
-Nothing is sent before the head is in hand; from then on a failure is told in the client's own API, and the stream ends.
+Nothing is sent before the head is in hand; from then on a failure is told in the client's own API, and the
+stream ends.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ def whole_reply(value: Any) -> WholeReply:
 
 
 def reply(exchange: Exchange, request: Request, attempt: Attempt, note: RouteNote | None) -> Reply:
-    """The answer of an attempt whose head is in hand. note: the line about the route that it begins with, if any.
+    """The answer of an attempt whose head is in hand. note: the line about the route that it begins with, if
+    any.
 
     Raises UpstreamError when an answer that is not streamed ends too early, Cancelled.
     """

@@ -13,8 +13,8 @@ from wire.turns import user_turns
 class Request:
     """What is asked.
 
-    api: what the client speaks, which writes the answer as well. turns: the conversation as (role, text) in the user's
-    own words; empty where there are no messages.
+    api: what the client speaks, which writes the answer as well. turns: the conversation as (role, text) in
+    the user's own words; empty where there are no messages.
     """
 
     body: JsonObject
@@ -34,7 +34,9 @@ class Request:
 def accept(
     exchange: Exchange, api: ClientApi, body: JsonObject, headers: Headers, virtual_model: str
 ) -> Request:
-    """The Request for a body that `api` has read; the recorders learn of it. virtual_model: of one that names none."""
+    """The Request for a body that `api` has read; the recorders learn of it. virtual_model: of one that names
+    none.
+    """
     body = {**body, "model": body.get("model") or virtual_model}
     messages = body.get("messages")
     if messages is not None:

@@ -22,7 +22,9 @@ class RouteNote:
     verdict: Verdict | None
 
     def chunk(self, first: JsonObject, now_ms: int) -> JsonObject:
-        """The chunk to send before `first`, the first one with content. now_ms: since the request's arrival."""
+        """The chunk to send before `first`, the first one with content. now_ms: since the request's
+        arrival.
+        """
         verdict = self.verdict
         sure = f" {verdict.confidence:.0%} sure" if verdict and verdict.confidence is not None else ""
         decided = f", decided in {verdict.ms} ms" if verdict else ""
@@ -41,7 +43,9 @@ def wants_note(plan: RoutePlan, body: JsonObject) -> bool:
 
 
 def _wants_plain(body: JsonObject) -> bool:
-    """Whether the answer is wanted without reasoning, or a program parses it: a format, or a tool that must be called."""
+    """Whether the answer is wanted without reasoning, or a program parses it: a format, or a tool that must
+    be called.
+    """
     form, choice, switches = (
         body.get(name) for name in ("response_format", "tool_choice", "chat_template_kwargs")
     )
@@ -51,7 +55,9 @@ def _wants_plain(body: JsonObject) -> bool:
 
 
 def without_notes(messages: list[JsonObject]) -> list[JsonObject]:
-    """The messages without notes, which some clients hand back with the rest of the reasoning; the list itself if none."""
+    """The messages without notes, which some clients hand back with the rest of the reasoning; the list
+    itself if none.
+    """
     if not any(map(_has_note, messages)):
         return messages
     return [_without_note(message) if _has_note(message) else message for message in messages]

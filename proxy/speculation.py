@@ -1,7 +1,7 @@
 """Step 2: the primary's call, started before the decision is known.
 
-A speculation owns one of the few places for undecided calls from its start until the decision, as a context manager does:
-leaving the block gives the place back, and leaving it by an exception cancels the call.
+A speculation owns one of the few places for undecided calls from its start until the decision, as a context
+manager does: leaving the block gives the place back, and leaving it by an exception cancels the call.
 """
 
 import logging
@@ -50,7 +50,8 @@ class Speculation:
             self.cancel()
 
     def adopt(self) -> Attempt | None:
-        """The call with its head in hand; None if there is none, or it failed in a way that the chain may mend.
+        """The call with its head in hand; None if there is none, or it failed in a way that the chain may
+        mend.
 
         Raises UpstreamError where its refusal is the answer, Cancelled.
         """
@@ -82,7 +83,9 @@ class Speculation:
 
     @property
     def timed_out(self) -> Mapping[str, ProxyError]:
-        """The provider that this call has waited for its whole time, with the error; trying it again would double it."""
+        """The provider that this call has waited for its whole time, with the error; trying it again would
+        double it.
+        """
         attempt = self.attempt
         if attempt is None or not isinstance(attempt.failure, HeadTimeout):
             return {}
@@ -106,7 +109,8 @@ class Speculator:
     ) -> Speculation:
         """Call the plan's first provider on another thread.
 
-        There is no call when that provider is busy, resting or disabled, or when enough are undecided already.
+        There is no call when that provider is busy, resting or disabled, or when enough are undecided
+        already.
         """
         able = (self._providers[name] for name in plan.chain if name not in plan.passed_over)
         provider = next((one for one in able if not one.disabled and one.breaker.available), None)

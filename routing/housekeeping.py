@@ -11,6 +11,7 @@ knows are in prompts/meta_markers.yaml, which `routing.markers` reads.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""Policies: filters on a route plan. Each takes a plan and gives back the same one, or one with less, or another.
+"""Policies: filters on a route plan. Each takes a plan and gives back the same one, or one with less, or
+another.
 
 They apply in the order in which they are listed; none of them calls anybody.
 """
@@ -20,8 +21,9 @@ from wire.native import Native
 class PolicyContext:
     """What policies look at besides the plan.
 
-    native: the request in an API of its own, if it is in one. conversation: None for none, or for housekeeping.
-    verdict: None as long as nothing is decided. needs_completions: a legacy completion, which not every provider has.
+    native: the request in an API of its own, if it is in one. conversation: None for none, or for
+    housekeeping. verdict: None as long as nothing is decided. needs_completions: a legacy completion, which
+    not every provider has.
     """
 
     native: Native | None = None
@@ -47,7 +49,9 @@ def apply(policies: Iterable[Policy], plan: RoutePlan, context: PolicyContext) -
 def stay_with_target(
     plan: RoutePlan, context: PolicyContext, *, router: Router, providers: Mapping[str, Provider]
 ) -> RoutePlan:
-    """A short follow-up that is not clearly for somebody else stays where its conversation was answered before."""
+    """A short follow-up that is not clearly for somebody else stays where its conversation was answered
+    before.
+    """
     conversation, verdict = context.conversation, context.verdict
     if conversation is None or verdict is None or not conversation.should_stay(verdict):
         return plan
@@ -70,7 +74,9 @@ def stay_within_budget(
     providers: Mapping[str, Provider],
     budget: Spending,
 ) -> RoutePlan:
-    """Once the money is spent: the plan's local providers, else the primary's; the plan itself where nobody is local."""
+    """Once the money is spent: the plan's local providers, else the primary's; the plan itself where nobody
+    is local.
+    """
     named = [providers[name] for name in (*plan.chain, plan.context) if name]
     if all(provider.is_local or provider.disabled for provider in named) or not budget.exhausted():
         return plan
@@ -88,7 +94,9 @@ def stay_within_budget(
 def pass_over_the_unable(
     plan: RoutePlan, context: PolicyContext, *, providers: Mapping[str, Provider]
 ) -> RoutePlan:
-    """Providers that cannot be asked this are passed over, with the reason; where nobody can, the first says why."""
+    """Providers that cannot be asked this are passed over, with the reason; where nobody can, the first says
+    why.
+    """
     if context.needs_completions:
         able = tuple(name for name in plan.chain if providers[name].capabilities.completions)
         plan = dataclasses.replace(plan, chain=able or plan.chain)

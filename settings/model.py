@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import re2  # type: ignore[import-untyped]  # it brings no types
+import re2
 
 from settings.decisions import CLASSIFIED, Decision
 from settings.kinds import CHAT_SEARCH, KINDS, RESPONSES_SEARCH, Capabilities, capabilities_of

@@ -1,8 +1,9 @@
 """What happens to a request, as values; and who is told.
 
-The exchange notifies its recorders of these events, in the order in which they happen and always from the request's own
-thread. A recorder keeps what it needs and writes it down when the request has finished: the log line, the session file,
-the ledger rows and the metrics are one recorder each, and none of them knows of another.
+The exchange notifies its recorders of these events, in the order in which they happen and always from the
+request's own thread. A recorder keeps what it needs and writes it down when the request has finished: the log
+line, the session file, the ledger rows and the metrics are one recorder each, and none of them knows of
+another.
 
 All times are whole milliseconds from the request's arrival.
 """
@@ -42,7 +43,10 @@ class Arrived(Event):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """The body has been read and checked. user_text: of the last turn, whole. messages: as the client sent them."""
+    """The body has been read and checked.
+
+    messages: as the client sent them. user_text: of the user's last turn.
+    """
 
     name: ClassVar[str] = "accepted"
     model: str | None
@@ -56,8 +60,8 @@ class Accepted(Event):
 class Decided(Event):
     """The classifier, or a marker of a frontend's housekeeping, has decided.
 
-    model: the classifier's, None where none was asked. route: where the decision alone would lead. confidence,
-    probabilities: None and {} where the source gives none. raw: the source's own words.
+    model: the classifier's, None where none was asked. route: where the decision alone would lead.
+    confidence, probabilities: None and {} where the source gives none. raw: the source's own words.
     """
 
     name: ClassVar[str] = "decided"
@@ -151,10 +155,11 @@ class FirstByte(Event):
 class AttemptEnded(Event):
     """A call has ended.
 
-    is_answer: its answer, or its refusal, is what the client gets. for_decision: it asked a chat model for the decision.
-    outcome: answered, cancelled or failed. error: why it ended badly. failure: the kind of error the request met by it,
-    None where nobody waited for it. sent_body: what went out. native: in the client's own API, untouched.
-    usage: the provider's own object; used: the same as tokens, or an estimate. content: the beginning of the answer.
+    is_answer: its answer, or its refusal, is what the client gets. for_decision: it asked a chat model for
+    the decision. outcome: answered, cancelled or failed. error: why it ended badly. failure: the kind of
+    error the request met by it, None where nobody waited for it. sent_body: what went out. native: in the
+    client's own API, untouched. usage: the provider's own object; used: the same as tokens, or an estimate.
+    content: the beginning of the answer.
     """
 
     name: ClassVar[str] = "attempt_ended"
@@ -197,7 +202,8 @@ class Enriched(Event):
 class Finished(Event):
     """The response has been closed; the last event of every request, exactly once.
 
-    status: what the client got; 499 for one that left. error: why it failed. worth_keeping: whether a record is wanted.
+    status: what the client got; 499 for one that left. error: why it failed. worth_keeping: whether a record
+    is wanted.
     """
 
     name: ClassVar[str] = "finished"

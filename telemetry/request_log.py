@@ -108,7 +108,8 @@ class RequestLog(Recorder):
             log.warning(
                 "Provider failed: %s",
                 self._route,
-                # A provider's own words may quote the request: they go to the session file and not into the log.
+                # A provider's own words may quote the request: they go to the session file and not into the
+                # log.
                 extra=fields(
                     session=self._session, provider=event.provider, status=event.status, error=event.failure
                 ),

@@ -93,8 +93,8 @@ def in_chat(
     translate: Callable[[JsonObject], JsonObject],
     words_of: Callable[[JsonObject], JsonObject],
 ) -> tuple[JsonObject, BadRequest | None]:
-    """A body as a chat request, and None; or, where chat completions cannot say all of it, a chat request with
-    its words alone and the BadRequest that says what else there is.
+    """A body as a chat request, and None; or, where chat completions cannot say all of it, a chat request
+    with its words alone and the BadRequest that says what else there is.
 
     Raises BadRequest for what is unsound in any API.
     """

@@ -1,4 +1,6 @@
-"""What happens to a request is told to recorders that know nothing of each other; one that raises costs a log line only."""
+"""What happens to a request is told to recorders that know nothing of each other; one that raises costs a log
+line only.
+"""
 
 import time
 

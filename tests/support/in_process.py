@@ -35,7 +35,9 @@ class InProcess:
 
 @contextmanager
 def serving(folder, config, **options):
-    """Serve a configuration (a dict). options: of app.create_app. What it sets up for logging ends with it."""
+    """Serve a configuration (a dict). options: of app.create_app. What it sets up for logging ends with
+    it.
+    """
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     root.handlers = []
