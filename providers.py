@@ -36,9 +36,9 @@ OLLAMA_CLOUD = (":cloud", "-cloud")
 class Provider:
     """A configured server, with its connections, its breaker and its admission queue.
 
-    By itself it is a server of the OpenAI API that is never probed for a token. A kind of its own is a subclass
-    that names it, as in `class Mine(Provider, kind="mine")`, beside its entry in `settings/kinds.py`. It may
-    override
+    By itself it is a server of the OpenAI API that is never probed for a token. A kind of its own is a
+    subclass that names it, as in `class Mine(Provider, kind="mine")`, beside its entry in
+    `settings/kinds.py`. It may override
 
     - `usual_concurrent`, the calls at once where the owner sets no number, and `deep_probe`;
     - `build` and `_credentials`: what it is made of and how it identifies us;

@@ -6,12 +6,10 @@ requests: a record is a dict that somebody else makes.
 """
 
 import contextlib
-import json
 import logging
 import os
 import queue
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
+from wire import raw_json
 
 MAX_WAITING = 10_000  # records that wait for a disk that has stopped; beyond it they are dropped and logged
 SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
@@ -29,7 +28,6 @@ SAVED_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]+\.json")
 GATHER_S = 0.025
 UNFINISHED = ".part"
 UNFINISHED_S = 60.0  # a part file this old was left by a crash
-_PLACEHOLDER = secrets.token_hex(16)  # nobody outside can know it, so no content can hold it
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +45,7 @@ class Retention(Protocol):
     def clean_period_s(self) -> float: ...
 
 
-class RawJSON:
-    """Text that is JSON already and goes into the file as it is."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-Record = dict[str, Any]  # what json.dumps takes, and RawJSON
+Record = dict[str, Any]  # what wire.raw_json takes
 _Job = tuple[str, datetime, Callable[[], Record]]  # as `save` takes it
 
 
@@ -120,7 +109,7 @@ class SessionLogger:
         started = time.monotonic()
         failure: Exception | None = None
         try:
-            self._write(f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json", to_json(make_record()))
+            self._write(f"{timestamp:%Y-%m-%d_%H-%M-%S}_{session_id}.json", raw_json.dumps(make_record()))
         # The edge of a thread that must live on: a full disk costs a log line, never an answer.
         except Exception as error:
             failure = error
@@ -206,15 +195,3 @@ def remove_unfinished(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - entry.stat().st_mtime > UNFINISHED_S:
                 entry.unlink()
-
-
-def to_json(record: Record) -> str:
-    """JSON of a record; its RawJSON parts stand in it as they are."""
-    raw: list[str] = []
-
-    def placeholder(value: RawJSON) -> str:
-        raw.append(value.text)
-        return _PLACEHOLDER
-
-    pieces = json.dumps(record, default=placeholder).split(f'"{_PLACEHOLDER}"')
-    return pieces[0] + "".join(text + piece for text, piece in zip(raw, pieces[1:], strict=True))

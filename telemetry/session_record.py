@@ -4,9 +4,10 @@ Images, audio and files are kept by their size only; keys never reach it, since 
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
 
-from session_logger import RawJSON, SessionLogger
 from telemetry.events import (
     OFF,
     Accepted,
@@ -23,16 +24,23 @@ from telemetry.events import (
     Speculated,
 )
 from wire import JsonObject
+from wire.raw_json import RawJSON
 
 QUERY_CHARS = 500
 MESSAGE_TEXT = ("messages", "prompt", "system", "input", "instructions")  # what a call's params leave out
 LONG_CHARS = 256  # from here on a value beside the text may be a picture
 
 
+class Sessions(Protocol):
+    """Writes records; session_logger.SessionLogger does."""
+
+    def save(self, session_id: str, timestamp: datetime, make_record: Callable[[], JsonObject]) -> None: ...
+
+
 class SessionRecord(Recorder):
     """Collects the record, and queues it for writing when the request has finished."""
 
-    def __init__(self, sessions: SessionLogger) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._arrived: Arrived
         self._accepted: Accepted | None = None

@@ -7,7 +7,7 @@ back.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from wire import JsonObject
 if TYPE_CHECKING:
     import mlx.core as mx
 
-    from training.train import Trained
 
 LEVELS, SPREADS_KEPT = 7, 3.2  # logits move by less than 0.05, and no decision on 410 rows changed
 
@@ -30,10 +29,10 @@ def few_levels(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.round(change / scales), -LEVELS, LEVELS).astype(np.int8), scales.astype(np.float32)
 
 
-def write(folder: Path, trained: "Trained", base: dict[str, "mx.array"], calibration: JsonObject) -> None:
+def write(folder: Path, trained: Any, base: dict[str, "mx.array"], calibration: JsonObject) -> None:
     """Write router.npz and router.json.
 
-    base: the published weights. calibration: what training/calibration.json holds.
+    trained: a train.Trained. base: the published weights. calibration: what training/calibration.json holds.
     """
     arrays = {
         "shape.mean": trained.scaling.mean,

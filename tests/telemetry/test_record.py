@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 import pytest
 import requests
 
-from session_logger import RawJSON, SessionLogger, clean, remove_unfinished, to_json
+from session_logger import SessionLogger, clean, remove_unfinished
 from settings import model as settings_of
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server, streamed_text
+from wire.raw_json import RawJSON, dumps
 
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
 HELLO = [{"role": "user", "content": "hello"}]
@@ -611,7 +612,7 @@ def test_what_a_crash_has_left_is_removed_once_it_is_old(tmp_path):
 def test_raw_json_stands_in_a_record_as_it_is():
     text = '[{"a":1.50,"b":"\\ud800"}]'
 
-    written = to_json({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"})
+    written = dumps({"x": RawJSON(text), "y": [RawJSON("null")], "z": "x"})
 
     assert written == f'{{"x": {text}, "y": [null], "z": "x"}}'
 
