@@ -67,7 +67,8 @@ class EngineFailed(Exception):
 
 def backoff_s(failures: int) -> float:
     """The pause before the next start after `failures` in a row: 0.5 s doubling to 30 s."""
-    return min(FIRST_BACKOFF_S * 2.0 ** max(0, failures - 1), LONGEST_BACKOFF_S)
+    doublings = min(max(0, failures - 1), 10)  # however long it fails: 2.0 ** 1024 is no float any more
+    return min(FIRST_BACKOFF_S * 2.0**doublings, LONGEST_BACKOFF_S)
 
 
 class Client:

@@ -76,7 +76,8 @@ class Enrichment:
             # A provider's own words may quote the request.
             log_summary = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message
         finally:
-            call.duration_ms = elapsed_ms() - call.started_ms
+            # Two roundings may differ by one: no first word comes after the end.
+            call.duration_ms = max(elapsed_ms() - call.started_ms, call.ttft_ms or 0)
             call.cost_usd = provider.cost_usd(call.usage) if source.costs_money else 0.0
         if found is None:
             log.warning(

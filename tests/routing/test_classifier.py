@@ -14,7 +14,7 @@ from settings.model import Classifier as Settings
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server
-from upstream.connection import CancelToken
+from upstream.cancellation import CancelToken
 
 TURNS = [("user", "hello")]
 
