@@ -13,7 +13,7 @@ run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HO
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
 test: models     ## the same set-up, then the whole test suite
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 test-clients: models .venv-clients/.installed tests/clients/node_modules/.installed ## the client libraries that frontends are made of (needs PyPI, npm and Node 20 or newer)
 	@HEADSTART_PYTHON=$(CURDIR)/$(BIN)/python exec .venv-clients/bin/python -m pytest tests/clients

@@ -67,11 +67,10 @@ class LedgerEntries(Recorder):
 
     def _of_search(self, search: Enriched) -> Call:
         step = search.step
-        cancelled = step["error"] == "hung up"
         return self._row(
             provider=step["provider"],
             model=step["model"],
-            outcome=ANSWERED if step["status"] == 200 else CANCELLED if cancelled else FAILED,
+            outcome=OUTCOMES[search.outcome],
             started_ms=search.started_ms,
             duration_ms=search.duration_ms,
             used=parse_usage(step["usage"]),

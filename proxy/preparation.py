@@ -8,7 +8,7 @@ from routing.router import RoutePlan
 from search.call import SearchCall
 from search.enrichment import Enrichment
 from settings.decisions import Decision
-from telemetry.events import Enriched
+from telemetry.events import ANSWERED, CANCELLED, FAILED, Enriched
 from wire.native import ProviderRequest
 
 
@@ -59,6 +59,9 @@ class Preparation:
             )
         finally:
             for call in calls:
+                outcome = ANSWERED if call.status == 200 else CANCELLED if call.cancelled else FAILED
                 exchange.notify(
-                    Enriched(call.session_step(), call.started_ms, call.duration_ms or 0, call.cost_usd)
+                    Enriched(
+                        call.session_step(), outcome, call.started_ms, call.duration_ms or 0, call.cost_usd
+                    )
                 )

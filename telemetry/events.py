@@ -189,10 +189,14 @@ class AttemptEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Enriched(Event):
-    """The search for context has ended, well or not. step: as it stands in the session file."""
+    """The search for context has ended, well or not.
+
+    step: as it stands in the session file. outcome: answered, cancelled or failed.
+    """
 
     name: ClassVar[str] = "enriched"
     step: JsonObject
+    outcome: str
     started_ms: int
     duration_ms: int
     cost_usd: float | None
