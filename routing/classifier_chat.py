@@ -81,7 +81,9 @@ class ChatClassifier:
     def _text(self, attempt: Attempt) -> str:
         attempt.start(self._executor)  # elsewhere, since a name look-up cannot be cancelled
         attempt.head()
-        return "".join(openai_chat.spoken(chunk) for _, chunk in attempt.events() if chunk)
+        return "".join(
+            openai_chat.answer_text(openai_chat.first_choice(chunk)) for _, chunk in attempt.events() if chunk
+        )
 
     def _request(self, turns: list[Turn]) -> JsonObject:
         messages = [

@@ -9,10 +9,11 @@ All times are whole milliseconds from the request's arrival.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from functools import cache
+from typing import NamedTuple, get_args
 
 from telemetry.logs import fields
 from wire import JsonObject
@@ -24,31 +25,21 @@ ANSWERED = "answered"  # or CANCELLED or FAILED: how a call ends
 log = logging.getLogger(__name__)
 
 
-class Event:
-    """One thing that happens to a request. `name` is the method of a recorder that is called for it."""
-
-    name: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived(Event):
+class Arrived(NamedTuple):
     """The request has reached us; nothing of it has been read. The first event of every request."""
 
-    name: ClassVar[str] = "arrived"
     session: str
     timestamp: datetime
     client_ip: str | None
     api: str
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted(Event):
+class Accepted(NamedTuple):
     """The body has been read and checked.
 
     messages: as the client sent them. user_text: of the user's last turn.
     """
 
-    name: ClassVar[str] = "accepted"
     model: str | None
     stream: bool
     messages: list[JsonObject] | None
@@ -56,15 +47,13 @@ class Accepted(Event):
     total_chars: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decided(Event):
+class Decided(NamedTuple):
     """The classifier, or a marker of a frontend's housekeeping, has decided.
 
     model: the classifier's, None where none was asked. route: where the decision alone would lead.
     confidence, probabilities: None and {} where the source gives none. raw: the source's own words.
     """
 
-    name: ClassVar[str] = "decided"
     decision: str
     route: str
     confidence: float | None
@@ -77,8 +66,7 @@ class Decided(Event):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Affinity:
+class Affinity(NamedTuple):
     """The conversation's last target. known_by: what identified the conversation."""
 
     known_by: str
@@ -86,15 +74,13 @@ class Affinity:
     provider: str
 
 
-@dataclass(frozen=True, slots=True)
-class Planned(Event):
+class Planned(NamedTuple):
     """It is settled how the request is served.
 
     route: None for what no route serves. provider: where there is only one to choose. affinity: None for a
     conversation's first turn. stayed: with that target, although the decision was for another.
     """
 
-    name: ClassVar[str] = "planned"
     decision: str
     route: str | None
     slow_ms: int | None
@@ -105,35 +91,29 @@ class Planned(Event):
     budget_exhausted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptStarted(Event):
+class AttemptStarted(NamedTuple):
     """A provider is being called. number: counts the request's calls. speculative: before the decision."""
 
-    name: ClassVar[str] = "attempt_started"
     number: int
     provider: str
     started_ms: int
     speculative: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Speculated(Event):
+class Speculated(NamedTuple):
     """A speculation was adopted, cancelled or has failed. cancel_ms: how long the cancelling took."""
 
-    name: ClassVar[str] = "speculated"
     outcome: str
     provider: str
     cancel_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptHead(Event):
+class AttemptHead(NamedTuple):
     """A call has its first content, and its answer is the one that the client gets.
 
     connect_ms, ttft_ms: from the call's own start; connect_ms is None where it never connected.
     """
 
-    name: ClassVar[str] = "attempt_head"
     number: int
     provider: str
     started_ms: int
@@ -143,16 +123,13 @@ class AttemptHead(Event):
     speculative: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FirstByte(Event):
+class FirstByte(NamedTuple):
     """The first content is on its way to the client."""
 
-    name: ClassVar[str] = "first_byte"
     ttft_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded(Event):
+class AttemptEnded(NamedTuple):
     """A call has ended.
 
     is_answer: its answer, or its refusal, is what the client gets. for_decision: it asked a chat model for
@@ -162,7 +139,6 @@ class AttemptEnded(Event):
     content: the beginning of the answer.
     """
 
-    name: ClassVar[str] = "attempt_ended"
     number: int
     provider: str
     model: str
@@ -187,14 +163,12 @@ class AttemptEnded(Event):
     content: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Enriched(Event):
+class Enriched(NamedTuple):
     """The search for context has ended, well or not.
 
     step: as it stands in the session file. outcome: answered, cancelled or failed.
     """
 
-    name: ClassVar[str] = "enriched"
     step: JsonObject
     outcome: str
     started_ms: int
@@ -202,23 +176,36 @@ class Enriched(Event):
     cost_usd: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished(Event):
+class Finished(NamedTuple):
     """The response has been closed; the last event of every request, exactly once.
 
     status: what the client got; 499 for one that left. error: why it failed. worth_keeping: whether a record
     is wanted.
     """
 
-    name: ClassVar[str] = "finished"
     status: int
     total_ms: int
     error: str | None
     worth_keeping: bool
 
 
+Event = (
+    Arrived
+    | Accepted
+    | Decided
+    | Planned
+    | AttemptStarted
+    | Speculated
+    | AttemptHead
+    | FirstByte
+    | AttemptEnded
+    | Enriched
+    | Finished
+)
+
+
 class Recorder:
-    """Is told what happens to one request. A subclass overrides what it wants to know.
+    """Records what happens to one request: a method for each event, overridden where the event matters.
 
     One object serves one request, so it may keep state without a lock.
     """
@@ -246,20 +233,39 @@ class Recorder:
     def finished(self, event: Finished) -> None: ...
 
 
+# The method that is called for each event: `attempt_ended` for AttemptEnded.
+METHODS: dict[type[Event], str] = {
+    event: re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower() for event in get_args(Event)
+}
+
+
 class Recorders:
     """All recorders of one request. One that raises costs a line in the log, and nothing else."""
 
     def __init__(self, recorders: Iterable[Recorder]) -> None:
         self._recorders = tuple(recorders)
+        self._listening = _listening(tuple(map(type, self._recorders)))
 
     def notify(self, event: Event) -> None:
-        """Tell every recorder. Never raises."""
-        for recorder in self._recorders:
+        """Tell every recorder that overrides the event's method. Never raises."""
+        method, places = self._listening[type(event)]
+        for place in places:
+            recorder = self._recorders[place]
             try:
-                getattr(recorder, event.name)(event)
+                getattr(recorder, method)(event)
             except Exception:
-                self._failed(recorder, event)
+                log.exception(
+                    "Recorder failed:", extra=fields(recorder=type(recorder).__name__, event=method)
+                )
 
-    @staticmethod
-    def _failed(recorder: Any, event: Event) -> None:
-        log.exception("Recorder failed:", extra=fields(recorder=type(recorder).__name__, event=event.name))
+
+@cache
+def _listening(classes: tuple[type[Recorder], ...]) -> dict[type[Event], tuple[str, list[int]]]:
+    """The method of each event, and the places of the classes that override it: most events concern few."""
+    return {
+        event: (
+            name,
+            [i for i, cls in enumerate(classes) if getattr(cls, name) is not getattr(Recorder, name)],
+        )
+        for event, name in METHODS.items()
+    }

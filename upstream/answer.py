@@ -4,7 +4,7 @@
 call's limits nor who waits for it; that is `attempt.py`'s.
 """
 
-import json
+import codecs
 import time
 from collections.abc import Iterable, Iterator
 
@@ -42,13 +42,16 @@ class AnswerSummary:
         return "".join(self._texts)
 
     def add(self, chunk: JsonObject) -> None:
+        first = openai_chat.first_choice(chunk)
         self.usage = chunk.get("usage") or self.usage
         self.pieces += openai_chat.has_content(chunk)
-        self.finish_reason = openai_chat.first_choice(chunk).get("finish_reason") or self.finish_reason
+        self.finish_reason = first.get("finish_reason") or self.finish_reason
+        if self._chars >= RECORDED_CHARS and not self.timing:
+            return
+        text = openai_chat.answer_text(first)
         if self.timing:
-            self.timing.received(openai_chat.spoken(chunk))
+            self.timing.received(text)
         if self._chars < RECORDED_CHARS:
-            text = openai_chat.spoken(chunk)
             self._texts.append(text)
             self._chars += len(text)
 
@@ -84,19 +87,16 @@ class AnswerReader:
     def refusal(self) -> UpstreamStatus:
         """The answer as the error it is."""
         body = read_whole(self._response, self._cancel_token, max_bytes=MAX_ERROR_BYTES, truncate=True)
-        try:
-            error = openai_chat.error_of(json.loads(body))
-        except ValueError:
-            error = None
+        error = openai_chat.error_in(body)
         retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
         status = self.status if self.status >= 400 else 502
-        return UpstreamStatus(status, error or {}, self._provider, retry_after_s)
+        return UpstreamStatus(status, error, self._provider, retry_after_s)
 
     def whole(self) -> EventChunk:
         """The answer of a server that does not stream, as if it were one event."""
         body = read_whole(self._response, self._cancel_token)
         try:
-            answer = openai_chat.parse_chunk(body)
+            answer = openai_chat.parse_chunk(body.removeprefix(codecs.BOM_UTF8))
         except (ValueError, RecursionError) as error:
             raise StreamBroken("it sent something that is no completion") from error
         self._check(answer)

@@ -106,9 +106,13 @@ def has_content(chunk: JsonObject) -> bool:
     return False
 
 
+_decode = json.JSONDecoder().decode
+
+
 def parse_chunk(data: bytes | str) -> JsonObject:
     """A stream event's data as a chunk. Raises ValueError when it is none."""
-    chunk = json.loads(data)
+    # json.loads would guess the encoding first, for each event; they are UTF-8.
+    chunk = _decode(data if isinstance(data, str) else data.decode("utf-8", "surrogatepass"))
     if not isinstance(chunk, dict):
         raise ValueError("not a completion chunk")
     choices = chunk.get("choices")
@@ -457,8 +461,7 @@ def first_choice(chunk: JsonObject) -> JsonObject:
     return {}
 
 
-def spoken(chunk: JsonObject) -> str:
-    """The answer text a chunk brings for its first choice: content, else nothing."""
-    first = first_choice(chunk)
-    text = first.get("text") or (first.get("delta") or {}).get("content")
+def answer_text(choice: JsonObject) -> str:
+    """The text that a chunk's choice brings; "" for none."""
+    text = choice.get("text") or (choice.get("delta") or {}).get("content")
     return text if isinstance(text, str) else ""

@@ -9,7 +9,7 @@ import requests
 
 import api.handler
 import services
-from telemetry.events import Recorder, Recorders
+from telemetry.events import Finished, Recorder, Recorders
 from tests.support.in_process import serving
 from tests.support.ledger import booked
 from tests.support.scripted import scripted_config
@@ -111,13 +111,10 @@ def test_one_more_recorder_is_one_class_and_one_line(monkeypatch, tmp_path, upst
 def test_events_come_in_their_order(monkeypatch, tmp_path, upstreams, primary, cloud, judge):
     seen = []
 
-    class Watching(Recorder):
-        def __getattribute__(self, name):
-            if name in EVENTS:
-                seen.append(name)
-            return super().__getattribute__(name)
-
-    monkeypatch.setattr(services.Services, "recorders", lambda self: [Watching()])
+    watching = type(
+        "Watching", (Recorder,), {name: lambda self, event, name=name: seen.append(name) for name in EVENTS}
+    )
+    monkeypatch.setattr(services.Services, "recorders", lambda self: [watching()])
 
     with serving(tmp_path, scripted_config(**upstreams)) as headstart:
         ask(headstart, judge, "COMPLEX", stream=True)
@@ -146,9 +143,6 @@ def test_what_one_recorder_raises_reaches_no_other(caplog):
         def finished(self, event):
             seen.append(event)
 
-    class Finished:
-        name = "finished"
-
-    Recorders([failing()(), Watching()]).notify(event := Finished())
+    Recorders([failing()(), Watching()]).notify(event := Finished(200, 7, None, True))
 
     assert seen == [event]

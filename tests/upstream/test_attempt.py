@@ -48,7 +48,12 @@ def test_what_came_before_it_was_adopted_is_read_from_the_first_event_on(fake, e
 
     chunks = [chunk for _, chunk in attempt.events() if chunk]
 
-    assert [openai_chat.spoken(chunk) for chunk in chunks] == ["", "forty", "-two", ""]
+    assert [openai_chat.answer_text(openai_chat.first_choice(chunk)) for chunk in chunks] == [
+        "",
+        "forty",
+        "-two",
+        "",
+    ]
     assert (attempt.content, attempt.finish_reason, attempt.status, attempt.saw_done) == (
         "forty-two",
         "stop",

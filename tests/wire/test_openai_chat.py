@@ -7,7 +7,17 @@ import pytest
 from errors import BadRequest
 from wire import openai_chat, sse
 from wire.envelope import Envelope
-from wire.openai_chat import Assembly, Relay, chunk_of, dumps, error_of, has_content, parse_chunk, spoken
+from wire.openai_chat import (
+    Assembly,
+    Relay,
+    answer_text,
+    chunk_of,
+    dumps,
+    error_of,
+    first_choice,
+    has_content,
+    parse_chunk,
+)
 
 
 def chunk(delta, finish=None, index=0, **more):
@@ -191,7 +201,10 @@ def test_an_end_is_content_and_usage_is_none():
 
 
 def test_only_the_first_choice_is_spoken_of():
-    assert [spoken(chunk({"content": word}, index=index)) for word, index in (("one", 0), ("two", 1))] == [
+    assert [
+        answer_text(first_choice(chunk({"content": word}, index=index)))
+        for word, index in (("one", 0), ("two", 1))
+    ] == [
         "one",
         "",
     ]
