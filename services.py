@@ -71,8 +71,8 @@ class Services:
         engines = Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines")
         self.providers = build_providers(config, engines, previous.providers if previous else None)
         self.classifier = build_classifier(config, previous.classifier if previous else None)
-        self._account(config, previous)
         self.router = Router(config)
+        self._account(config, previous)
         # The providers and not `self`: services that have served their time are gone at once, and not when a
         # cycle is found.
         known = self.providers
@@ -85,7 +85,7 @@ class Services:
         )
         self.pipeline = self._pipeline(config)
         self.passthrough = PassThrough(config.virtual_model, self.router, known, self.embedder)
-        self.health = Health(config, known, self.classifier, self.probes)
+        self.health = Health(self.router.primary.chain, known, self.classifier, self.probes)
 
     def _account(self, config: Config, previous: "Services | None") -> None:
         def unchanged(*sections: str) -> bool:
@@ -98,7 +98,7 @@ class Services:
             if previous and unchanged("ledger")
             else Ledger(located(config.ledger.url, config.resolve))
         )
-        self.costs = Costs(self.ledger, config.timezone, cloud_of(config))
+        self.costs = Costs(self.ledger, config.timezone, cloud_of(self.router.cloud.chain, config.providers))
         self.budget = (
             previous.budget
             if previous and unchanged("ledger", "budgets", "timezone")

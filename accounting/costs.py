@@ -7,7 +7,7 @@ what they cost is in no sum.
 import re
 import sys
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,8 @@ from accounting.budgets import local, midnight
 from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, Row, calls, located
 from errors import BadRequest, ConfigError
 from settings import loader
-from settings.model import Config, Provider
+from settings.decisions import Decision
+from settings.model import Provider
 from wire import JsonObject
 from wire.usage import Usage
 
@@ -42,14 +43,12 @@ _SUMS: tuple[sa.Label[Any], ...] = (
 )
 
 
-def cloud_of(config: Config) -> tuple[str, Provider] | None:
+def cloud_of(chain: Iterable[str], providers: Mapping[str, Provider]) -> tuple[str, Provider] | None:
     """The name and settings of the provider that answers where all goes to the cloud.
 
-    It is the first of COMPLEX's chain that is not local. None without one.
+    It is the first that is not local. chain: the cloud route's. None without one.
     """
-    route = config.routes[config.cloud_route]
-    chain = config.routes[route.answer].chain if route.answer else route.chain
-    named = ((name, config.providers[name]) for name in chain)
+    named = ((name, providers[name]) for name in chain)
     return next(((name, provider) for name, provider in named if not prices.is_local(provider)), None)
 
 
@@ -207,7 +206,8 @@ def main() -> int:
     try:
         config = loader.load()
         ledger = Ledger(located(config.ledger.url, config.resolve))
-        print(table(Costs(ledger, config.timezone, cloud_of(config)), datetime.now(UTC)))
+        cloud = cloud_of(config.chain_of(config.decisions[Decision.COMPLEX]), config.providers)
+        print(table(Costs(ledger, config.timezone, cloud), datetime.now(UTC)))
         ledger.close()
     except (ConfigError, ArgumentError, LedgerUnreadable) as error:
         print(error)

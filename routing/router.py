@@ -64,10 +64,10 @@ class Router:
 
     def _plan(self, name: str) -> RoutePlan:
         route = self._config.routes[name]
-        answer = self._config.routes[route.answer] if route.answer else route
+        answer = self._config.routes[route.answer or name]
         return RoutePlan(
             name,
-            tuple(answer.chain),
+            tuple(self._config.chain_of(name)),
             route.slow_ms,
             system_prompt=route.system_prompt or answer.system_prompt,
             context=route.context,

@@ -328,15 +328,9 @@ class Config:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    @property
-    def primary_route(self) -> str:
-        """The route of what needs no more than the owner's own model."""
-        return self.decisions[Decision.MODERATE]
-
-    @property
-    def cloud_route(self) -> str:
-        """The route of what the owner's own model is not enough for."""
-        return self.decisions[Decision.COMPLEX]
+    def chain_of(self, route: str) -> list[str]:
+        """The providers that answer for a route: its own chain, or that of its answer route."""
+        return self.routes[self.routes[route].answer or route].chain
 
     @property
     def engines(self) -> dict[str, str]:

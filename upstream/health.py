@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -18,7 +18,6 @@ import requests
 
 from errors import ConfigError
 from settings import loader
-from settings.model import Config
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.cancellation import CancelToken
@@ -42,7 +41,7 @@ class Classifier(Protocol):
 class Health:
     def __init__(
         self,
-        config: Config,
+        primary_chain: Iterable[str],
         providers: Mapping[str, Endpoint],
         classifier: Classifier,
         probes: Probes,
@@ -50,8 +49,7 @@ class Health:
         self._providers = providers
         self._probes = probes
         self._classifier = _ClassifierProbe(classifier)
-        primary = config.routes[config.primary_route]
-        self._primary = (config.routes[primary.answer] if primary.answer else primary).chain
+        self._primary_chain = tuple(primary_chain)
 
     def report(self, fresh: bool = False) -> JsonObject:
         """{status, duration_ms, providers: {name: entry}, classifier: {status, latency_ms, error}}.
@@ -81,7 +79,7 @@ class Health:
 
     def _status(self, report: JsonObject) -> str:
         entries = report["providers"]
-        if not any(entries[name]["status"] == "healthy" for name in self._primary):
+        if not any(entries[name]["status"] == "healthy" for name in self._primary_chain):
             return "unhealthy"
         everybody = [*entries.values(), report["classifier"]]
         return "degraded" if any(entry["status"] == "unhealthy" for entry in everybody) else "healthy"

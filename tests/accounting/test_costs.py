@@ -10,7 +10,9 @@ from accounting import costs
 from accounting.costs import Costs
 from accounting.ledger import Call, Ledger
 from errors import BadRequest
+from routing.router import Router
 from settings import model as config
+from settings.decisions import Decision
 from settings.model import Provider
 from tests.support.postgres import Postgres
 from wire import usage as usages
@@ -307,7 +309,9 @@ def config_with(chain):
     other = Provider(kind="openai", model="grok", base_url="https://api.x.ai/v1")
     providers = {"local": Provider(kind="mlx", model="builtin"), "cloud": CLOUD[1], "other": other}
     return config.Config(
-        decisions={"COMPLEX": "xai"}, providers=providers, routes={"xai": config.Route(chain=chain)}
+        decisions=dict.fromkeys(Decision, "xai"),
+        providers=providers,
+        routes={"xai": config.Route(chain=chain)},
     )
 
 
@@ -316,7 +320,9 @@ def config_with(chain):
     [(["cloud", "other", "local"], "cloud"), (["local", "other", "cloud"], "other"), (["local"], None)],
 )
 def test_the_cloud_is_the_first_of_complexs_chain_that_is_not_local(chain, name):
-    found = costs.cloud_of(config_with(chain))
+    configured = config_with(chain)
+
+    found = costs.cloud_of(Router(configured).cloud.chain, configured.providers)
 
     assert (found and found[0]) == name
 

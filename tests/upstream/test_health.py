@@ -19,6 +19,7 @@ import requests
 
 from providers import OpenAIProvider
 from routing.classifier import Classifier, MlxClassifier
+from routing.router import Router
 from settings import model as settings_of
 from tests.support.server import HANG_GUARD_S, ROOT, Server
 from upstream import health
@@ -241,7 +242,7 @@ def read_to_end(sock):
 def test_a_backend_that_drips_is_hung_up_on(holes):
     hole = holes()
     provider = OpenAIProvider("drip", settings_of.Provider("openai", model="m", base_url=hole.url))
-    checks = health.Health(settings_of_one(), {"drip": provider}, Healthy(), watching(provider))
+    checks = health.Health(["drip"], {"drip": provider}, Healthy(), watching(provider))
     reports = queue.Queue()
     threading.Thread(target=lambda: reports.put(checks.report()), daemon=True).start()
     sock = hole.taken.get(timeout=HANG_GUARD_S)
@@ -288,7 +289,7 @@ def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstrea
         "drip", settings_of.Provider("openai", model="m", base_url=upstreams["primary"].url)
     )
 
-    report = health.Health(settings_of_one(), {"drip": provider}, Odd(), watching(provider)).report()
+    report = health.Health(["drip"], {"drip": provider}, Odd(), watching(provider)).report()
 
     assert report["classifier"] == {
         "status": "unhealthy",
@@ -324,7 +325,7 @@ def test_a_primary_route_that_is_an_enriched_one_is_judged_by_who_answers(upstre
     }
 
     report = health.Health(
-        settings_of_one(**routes), {"drip": provider}, Healthy(), watching(provider)
+        Router(settings_of_one(**routes)).primary.chain, {"drip": provider}, Healthy(), watching(provider)
     ).report()
 
     assert report["status"] == "healthy"
@@ -339,7 +340,7 @@ def test_a_broken_embedded_classifier_is_degraded(upstreams):
     )
     classifier = Classifier(settings_of.Classifier(), MlxClassifier(load))
 
-    report = health.Health(settings_of_one(), {"drip": provider}, classifier, watching(provider)).report()
+    report = health.Health(["drip"], {"drip": provider}, classifier, watching(provider)).report()
 
     assert report["status"] == "degraded"
     assert report["classifier"]["error"] == "the model could not be loaded: no weights"
