@@ -118,9 +118,7 @@ def _has_terminal():
 
 
 def _terminal_is_gone():
-    """Whether a SIGHUP is the one that a closing terminal sends, which means stop; any other one means
-    reload.
-    """
+    """Whether a SIGHUP is the one that a closing terminal sends and means stop; any other means reload."""
     return _stops_with_terminal and not _has_terminal()
 
 

@@ -107,8 +107,7 @@ class Provider:
         return api == "responses" and self.capabilities.responses
 
     def native_body(self, body: JsonObject, rule: settings_of.ModelRule | None = None) -> JsonObject:
-        """The body for a request in an API of its own: what the client wrote, unless the settings say
-        otherwise.
+        """The body for a request in an API of its own: as the client wrote it, with the owner's settings.
 
         rule: as for `body`.
         """

@@ -17,8 +17,9 @@ class Cors:
         self._allowed_origins = allowed_origins
 
     def preflight(self) -> Response | None:
-        """The answer to OPTIONS: what a path takes, and whether pages from elsewhere may call it. None for
-        any other.
+        """The answer to OPTIONS: what a path takes, and whether a page may call it.
+
+        None for any other method.
         """
         if http.method != "OPTIONS":
             return None

@@ -24,8 +24,9 @@ class OnGone(Protocol):
 
 
 class DisconnectWatcher:
-    """Watches client sockets. One per process; its thread starts with the first request, thus after the
-    fork.
+    """Watches client sockets. One per process.
+
+    Its thread starts with the first request, thus after the fork.
     """
 
     def __init__(self) -> None:

@@ -62,17 +62,16 @@ class Handler:
     def __init__(
         self, reloader: Reloader[Services], disconnects: DisconnectWatcher, apis: Iterable[Api]
     ) -> None:
-        """apis: in the order in which they are asked whether a path is theirs; the last one takes what nobody
-        owns.
-        """
+        """apis: the first one that owns a path writes its errors; the last one takes what nobody owns."""
         self._reloader = reloader
         self._disconnects = disconnects
         self._apis = tuple(apis)
 
     @property
     def services(self) -> Services:
-        """The services of the moment. A request that takes its time takes hold of them once: they may be
-        replaced.
+        """The services of the moment.
+
+        A request that takes its time takes hold of them once: they may be replaced.
         """
         return self._reloader.parts
 

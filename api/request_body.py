@@ -18,8 +18,9 @@ DRAIN_BYTES = 1024 * 1024
 
 
 def read_json(max_bytes: int) -> Any:
-    """The body as JSON has it; None for an empty one. Raises TooLarge, BadRequest, Cancelled when the client
-    leaves.
+    """The body as JSON has it; None for an empty one.
+
+    Raises TooLarge, BadRequest, Cancelled when the client leaves.
     """
     raw = _read(max_bytes) or b"null"
     try:

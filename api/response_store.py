@@ -40,8 +40,7 @@ class ResponseStore:
         self._lock = threading.Lock()
 
     def resolved(self, client: str, body: JsonObject) -> JsonObject:
-        """The same request with what it refers to in its place, as far as that is known here; the rest is
-        left as it is.
+        """The same request with what it refers to in its place; what is not known here is left as it is.
 
         client: what tells this client from others. body: a checked Responses request.
         """
@@ -56,8 +55,9 @@ class ResponseStore:
         return {**named, "input": [*before.items, *found]}
 
     def keep(self, client: str, body: JsonObject, response: JsonObject) -> None:
-        """Keep an answer, unless its request has `store: false`. body: with what it refers to in its
-        place.
+        """Keep an answer, unless its request has `store: false`.
+
+        body: with what it refers to in its place.
         """
         if body.get("store") is False:
             return

@@ -44,8 +44,7 @@ class AnswerContext:
 
 
 class ClientApi(ABC):
-    """Interprets one request: reads its body, and writes its answer, its stream and every error in the
-    client's API.
+    """Interprets one request: reads its body, and writes its answer, stream and errors in the client's API.
 
     One object serves one request. It knows no Flask, no socket and no configuration.
     """

@@ -26,8 +26,9 @@ class Exchange(CancelScope):
         recorders: Iterable[Recorder] = (),
         provider_failed: Callable[[str], None] = lambda provider: None,
     ) -> None:
-        """api: the name of what the client speaks, as the record has it. provider_failed: is called with the
-        name of each provider that has failed this request.
+        """api: the name of what the client speaks, as the record has it.
+
+        provider_failed: is called with the name of each provider that has failed this request.
         """
         super().__init__()
         self.id = secrets.token_hex(4)
@@ -57,16 +58,12 @@ class Exchange(CancelScope):
         return self.failure.status if self.failure else 200
 
     def fail(self, error: ProxyError) -> ProxyError:
-        """Note what it failed with, and return that: when the server is stopping, that reason and no later
-        one.
-        """
+        """Note what it failed with, and return that. When the server is stopping, that reason stays."""
         self.failure = self.failure or error
         return self.failure
 
     def finish(self, *, worth_keeping: bool = True) -> None:
-        """End it, however it ended; the first time counts. worth_keeping: whether a record of it is
-        wanted.
-        """
+        """End it, however it ended; the first time counts. worth_keeping: whether a record is wanted."""
         with self._finishing:
             if self._finished:
                 return

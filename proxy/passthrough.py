@@ -34,11 +34,11 @@ class PassThrough:
         self._embedder = embedder
 
     def embedding(self, exchange: Exchange, request: Request) -> WholeReply:
-        """Embed: by the provider marked for it, else by the one that has the model, else, under its own name
-        or none, by the embedded model.
+        """Embed by a provider, else by the embedded model.
 
-        Raises NotFound when nobody has the model: another one's vectors could not be compared with the
-        client's.
+        The provider is the one marked for embeddings, else the one that has the model. The embedded model
+        answers under its own name, or none. Raises NotFound when nobody has the model: another one's vectors
+        could not be compared with the client's.
         """
         name = self._router.embeddings_provider(request.model)
         provider = self._providers.get(name) if name else None
@@ -64,8 +64,9 @@ class PassThrough:
         return WholeReply(embeddings.answer(wanted, embeddings.MODEL, vectors, tokens))
 
     def count_tokens(self, exchange: Exchange, request: Request) -> WholeReply:
-        """Count a request's tokens: by a provider of this very API, if that is who would answer, else by an
-        estimate; a local server's tokenizer is not known here.
+        """Count a request's tokens by the provider that would answer, or estimate them.
+
+        A provider counts where it has this API; a local server's tokenizer is not known here.
         """
         plan = self._router.pin(request.model) or self._router.primary
         usable = (self._providers[name] for name in plan.chain if not self._providers[name].disabled)

@@ -72,7 +72,7 @@ class Pipeline:
         conversation = self._conversation(exchange, request, plan)
         context = PolicyContext(request.api.native, conversation)
         if plan is not None:
-            plan = self._settle_plan(exchange, plan, context)
+            plan = self._apply_policies(exchange, plan, context)
             provider_request = self._preparation.provider_request(exchange, request, plan, date)
             attempt = first_head(exchange, plan, provider_request, self._providers)
         else:
@@ -90,7 +90,7 @@ class Pipeline:
             if verdict is not None:
                 self._decided(exchange, verdict)
                 plan = self._router.plan_for(Decision.META)
-        plan = self._settle_plan(exchange, plan, PolicyContext(needs_completions=True))
+        plan = self._apply_policies(exchange, plan, PolicyContext(needs_completions=True))
         provider_request = ProviderRequest(request.body)
         attempt = first_head(exchange, plan, provider_request, self._providers, path=COMPLETIONS)
         return self._reply(exchange, request, plan, attempt, verdict)
@@ -111,8 +111,9 @@ class Pipeline:
     # 1 Plan.
 
     def _known_plan(self, exchange: Exchange, request: Request) -> tuple[RoutePlan | None, Verdict | None]:
-        """The plan of a request that needs no decision, and the verdict that its marker is; (None, None) for
-        any other.
+        """The plan of a request that needs no decision, with the verdict that its marker is.
+
+        (None, None) for any other.
         """
         plan = self._named_plan(request)
         if plan is not None:
@@ -137,9 +138,7 @@ class Pipeline:
         return plan
 
     def housekeeping(self, exchange: Exchange, request: Request) -> Verdict | None:
-        """The verdict on a frontend's housekeeping, with the marker it was known by; None for a person's
-        request.
-        """
+        """The verdict on a frontend's housekeeping, by its marker; None for a person's request."""
         marker = self._meta_rules.match(request.body, request.headers)
         if marker is None:
             return None
@@ -158,8 +157,9 @@ class Pipeline:
     def _conversation(
         self, exchange: Exchange, request: Request, plan: RoutePlan | None
     ) -> Conversation | None:
-        """The conversation that the request belongs to; None for housekeeping, or where the owner wants no
-        affinity.
+        """The conversation that the request belongs to.
+
+        None for housekeeping, or where the owner wants no affinity.
         """
         if not self._config.conversations.sticky or (plan and plan.decision == Decision.META):
             return None
@@ -167,7 +167,7 @@ class Pipeline:
             exchange.client_ip, request.turns, request.body.get("user"), request.headers
         )
 
-    def _settle_plan(self, exchange: Exchange, plan: RoutePlan, context: PolicyContext) -> RoutePlan:
+    def _apply_policies(self, exchange: Exchange, plan: RoutePlan, context: PolicyContext) -> RoutePlan:
         """The plan after all policies, which is how the request is served."""
         plan = apply(self._policies, plan, context)
         conversation, known = context.conversation, None
@@ -192,9 +192,7 @@ class Pipeline:
     def _decide(
         self, exchange: Exchange, request: Request, context: PolicyContext, date: str
     ) -> tuple[RoutePlan, Verdict, Attempt]:
-        """How an `auto` request is served, the verdict on it, and the attempt that answers, its head in
-        hand.
-        """
+        """The plan of an `auto` request, its verdict, and the attempt that answers, its head in hand."""
         primary = apply(self._policies, self._router.primary, context)
 
         def prepare(plan: RoutePlan) -> ProviderRequest:
@@ -203,7 +201,7 @@ class Pipeline:
         with self._speculator.start(exchange, primary, lambda: prepare(primary)) as speculation:
             verdict = self.classify(exchange, request)
         context = dataclasses.replace(context, verdict=verdict)
-        plan = self._settle_plan(exchange, self._router.plan_for(verdict.decision), context)
+        plan = self._apply_policies(exchange, self._router.plan_for(verdict.decision), context)
         if plan.route == primary.route:
             attempt = speculation.adopt()
             if attempt is not None:

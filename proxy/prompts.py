@@ -51,8 +51,9 @@ class Prompts:
 
 
 def with_system(messages: list[JsonObject], text: str) -> list[JsonObject]:
-    """The messages with `text` at the end of the system message, or as a new first one; the list itself for
-    "".
+    """The messages with `text` at the end of the system message, or as a new first one.
+
+    The list itself for "".
     """
     if not text:
         return messages
@@ -69,11 +70,11 @@ def has_system(messages: list[JsonObject]) -> bool:
 
 
 def with_context(messages: list[JsonObject], text: str, *, in_system: bool) -> list[JsonObject]:
-    """The messages with retrieved context: at the end of the system message, else before the words of the
-    last user message.
+    """The messages with retrieved context, in the system message or before the user's last words.
 
-    in_system: whether the client sent a system message of its own. Without one, every earlier turn stays byte
-    for byte, and chat templates that allow no system message between turns have nothing to refuse.
+    in_system: whether the client sent a system message of its own; then it goes to its end. Without one,
+    every earlier turn stays byte for byte, and chat templates that allow no system message between turns have
+    nothing to refuse.
     """
     if in_system:
         return with_system(messages, text)
@@ -99,8 +100,7 @@ def now_in(timezone: str) -> datetime:
 
 
 def date_context(now: datetime) -> str:
-    """One line about an aware datetime: season, time zone, date, weekday, whether it is a weekend, time of
-    day.
+    """One line about an aware datetime: season, zone, date, weekday, weekend or not, time of day.
 
     Only what changes a few times a day stands in it, coarse first: a system message that ends with it stays
     the same from turn to turn and minute to minute, and the upstream's prefix cache holds.

@@ -44,10 +44,10 @@ def whole_reply(value: Any) -> WholeReply:
 
 
 def reply(exchange: Exchange, request: Request, attempt: Attempt, note: RouteNote | None) -> Reply:
-    """The answer of an attempt whose head is in hand. note: the line about the route that it begins with, if
-    any.
+    """The answer of an attempt whose head is in hand.
 
-    Raises UpstreamError when an answer that is not streamed ends too early, Cancelled.
+    note: the line about the route that it begins with, if any. Raises UpstreamError when an answer that is
+    not streamed ends too early, Cancelled.
     """
     exchange.calls.answers(attempt)
     if attempt.native:

@@ -34,8 +34,9 @@ class Request:
 def accept(
     exchange: Exchange, api: ClientApi, body: JsonObject, headers: Headers, virtual_model: str
 ) -> Request:
-    """The Request for a body that `api` has read; the recorders learn of it. virtual_model: of one that names
-    none.
+    """The Request for a body that `api` has read; the recorders learn of it.
+
+    virtual_model: stands where the client names no model.
     """
     body = {**body, "model": body.get("model") or virtual_model}
     messages = body.get("messages")

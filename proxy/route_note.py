@@ -22,8 +22,9 @@ class RouteNote:
     verdict: Verdict | None
 
     def chunk(self, first: JsonObject, now_ms: int) -> JsonObject:
-        """The chunk to send before `first`, the first one with content. now_ms: since the request's
-        arrival.
+        """The chunk to send before `first`, the first one with content.
+
+        now_ms: since the request's arrival.
         """
         verdict = self.verdict
         sure = f" {verdict.confidence:.0%} sure" if verdict and verdict.confidence is not None else ""
@@ -43,8 +44,9 @@ def wants_note(plan: RoutePlan, body: JsonObject) -> bool:
 
 
 def _wants_plain(body: JsonObject) -> bool:
-    """Whether the answer is wanted without reasoning, or a program parses it: a format, or a tool that must
-    be called.
+    """Whether the answer is wanted without reasoning, or a program parses it.
+
+    A program does where a format is named, or a tool must be called.
     """
     form, choice, switches = (
         body.get(name) for name in ("response_format", "tool_choice", "chat_template_kwargs")
@@ -55,8 +57,9 @@ def _wants_plain(body: JsonObject) -> bool:
 
 
 def without_notes(messages: list[JsonObject]) -> list[JsonObject]:
-    """The messages without notes, which some clients hand back with the rest of the reasoning; the list
-    itself if none.
+    """The messages without notes, which some clients hand back with the reasoning.
+
+    The list itself where there are none.
     """
     if not any(map(_has_note, messages)):
         return messages

@@ -50,8 +50,7 @@ class Speculation:
             self.cancel()
 
     def adopt(self) -> Attempt | None:
-        """The call with its head in hand; None if there is none, or it failed in a way that the chain may
-        mend.
+        """The call with its head in hand; None if there is none, or if the chain may mend its failure.
 
         Raises UpstreamError where its refusal is the answer, Cancelled.
         """
@@ -83,9 +82,7 @@ class Speculation:
 
     @property
     def timed_out(self) -> Mapping[str, ProxyError]:
-        """The provider that this call has waited for its whole time, with the error; trying it again would
-        double it.
-        """
+        """The provider that has used up its time for this request, with the error; it is not tried again."""
         attempt = self.attempt
         if attempt is None or not isinstance(attempt.failure, HeadTimeout):
             return {}

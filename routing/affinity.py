@@ -49,8 +49,7 @@ class Conversation:
     is_follow_up: bool
 
     def should_stay(self, verdict: Verdict) -> bool:
-        """Whether it should stay with its target, whatever the verdict: for a follow-up whose verdict is
-        unclear.
+        """Whether it stays with its target: a follow-up does, unless its verdict is clear.
 
         Without a probability, a chat model's word is clear, a rule is not.
         """

@@ -49,9 +49,7 @@ def apply(policies: Iterable[Policy], plan: RoutePlan, context: PolicyContext) -
 def stay_with_target(
     plan: RoutePlan, context: PolicyContext, *, router: Router, providers: Mapping[str, Provider]
 ) -> RoutePlan:
-    """A short follow-up that is not clearly for somebody else stays where its conversation was answered
-    before.
-    """
+    """A short follow-up whose verdict is unclear stays where its conversation was answered before."""
     conversation, verdict = context.conversation, context.verdict
     if conversation is None or verdict is None or not conversation.should_stay(verdict):
         return plan
@@ -74,8 +72,9 @@ def stay_within_budget(
     providers: Mapping[str, Provider],
     budget: Spending,
 ) -> RoutePlan:
-    """Once the money is spent: the plan's local providers, else the primary's; the plan itself where nobody
-    is local.
+    """Once the money is spent, only local providers serve: the plan's own, else the primary's.
+
+    The plan stays as it is where nobody is local.
     """
     named = [providers[name] for name in (*plan.chain, plan.context) if name]
     if all(provider.is_local or provider.disabled for provider in named) or not budget.exhausted():
@@ -94,8 +93,9 @@ def stay_within_budget(
 def pass_over_the_unable(
     plan: RoutePlan, context: PolicyContext, *, providers: Mapping[str, Provider]
 ) -> RoutePlan:
-    """Providers that cannot be asked this are passed over, with the reason; where nobody can, the first says
-    why.
+    """Providers that cannot take this request are passed over, with the reason.
+
+    Where none has completions, the first one is asked all the same and says why.
     """
     if context.needs_completions:
         able = tuple(name for name in plan.chain if providers[name].capabilities.completions)

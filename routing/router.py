@@ -128,10 +128,9 @@ class Router:
         return list(self._plans)
 
     def embeddings_provider(self, model: str | None) -> str | None:
-        """The name of the provider that embeds: the one marked for it, else the one that the model's name
-        leads to.
+        """The name of the provider that embeds, None if there is none.
 
-        None if there is none.
+        It is the one marked for it, else the one that the model's name leads to.
         """
         marked = next(
             (name for name, provider in self._config.providers.items() if provider.embeddings), None

@@ -51,12 +51,11 @@ class Enrichment:
         elapsed_ms: Callable[[], int],
         record: Callable[[SearchCall], None],
     ) -> str:
-        """The text to hand to the answering model, "" when the search failed or found nothing. Raises
-        Cancelled.
+        """The text to hand to the answering model, "" when the search failed or found nothing.
 
         body: the client's request, a chat. plan: one with a context. session: the request's id, for the log.
         elapsed_ms: since the request's arrival. record: is given the SearchCall once, when the search begins;
-        the call is complete when this method returns or raises.
+        the call is complete when this method returns or raises. Raises Cancelled.
         """
         assert plan.context is not None
         provider = self._providers[plan.context]

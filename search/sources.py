@@ -70,8 +70,10 @@ class Source(Protocol):
     params: JsonObject
 
     def find(self, call: SearchCall, on_cancel: OnCancel) -> Found:
-        """Ask, and note in the call what came back. Raises Cancelled after the client has gone, a ProxyError
-        when nothing came of it."""
+        """Search, and note in the call what came back.
+
+        Raises Cancelled after the client has gone, another ProxyError when nothing came of it.
+        """
 
 
 class ResponsesSearch:

@@ -151,9 +151,7 @@ class SessionRecord(Recorder):
         return round(sum(known), 8) if known else None
 
     def _conversation(self) -> JsonObject:
-        """What became of the conversation's target; nothing for a first request, or one that belongs to
-        none.
-        """
+        """What became of the conversation's target; nothing where there was none."""
         planned = self._planned
         if planned is None or planned.affinity is None:
             return {}

@@ -122,8 +122,9 @@ class AnswerReader:
         return self._decoded(events)
 
     def drain(self) -> None:
-        """Read the response to its end so that its connection can serve again, unless it goes on after
-        [DONE].
+        """Read the response to its end, so that its connection can serve again.
+
+        One that goes on after [DONE] is closed.
         """
         try:
             read_whole(self._response, self._cancel_token, deadline=time.monotonic() + DRAIN_S)

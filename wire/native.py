@@ -93,9 +93,9 @@ def in_chat(
     translate: Callable[[JsonObject], JsonObject],
     words_of: Callable[[JsonObject], JsonObject],
 ) -> tuple[JsonObject, BadRequest | None]:
-    """A body as a chat request, and None; or, where chat completions cannot say all of it, a chat request
-    with its words alone and the BadRequest that says what else there is.
+    """A body as a chat request, and what chat completions cannot say of it.
 
+    The second is None where they say it all, else a BadRequest; the chat request then has the words alone.
     Raises BadRequest for what is unsound in any API.
     """
     try:
