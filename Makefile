@@ -15,7 +15,7 @@ run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HO
 test: models     ## the same set-up, then the whole test suite
 	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-test-clients: models .venv-clients/.installed tests/clients/node_modules/.installed ## the client libraries that frontends are made of (needs PyPI, npm and Node 20 or newer)
+test-clients: models .venv-clients/.installed tests/clients/node_modules/.installed ## other people's client libraries
 	@HEADSTART_PYTHON=$(CURDIR)/$(BIN)/python exec .venv-clients/bin/python -m pytest tests/clients
 
 benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
@@ -24,7 +24,7 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 health: .venv/.installed ## ask the running server how everything is
 	@exec $(BIN)/python -m upstream.health
 
-train: models    ## train the routing classifier anew (about 25 minutes on one core); weights/ holds what it learnt
+train: models    ## train the routing classifier anew (about 25 minutes on one core)
 	@exec $(BIN)/python -m training.train $(ARGS)
 
 evaluate: models ## judge the routing classifier on the project's own test rows
@@ -49,10 +49,11 @@ clean:           ## remove the environment, prepared models and caches; sessions
 models: .venv/.installed
 	@$(BIN)/python -m engine.prepare
 
-# Made anew when the list of packages changes; an interrupted installation leaves no mark and is taken up again.
+# Made anew when the list of packages changes; an interrupted installation is taken up again.
 .venv/.installed: requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Headstart needs Python 3.11 or newer as '$(PYTHON)'"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Headstart needs Python 3.11 or newer, this is {sys.version.split()[0]}")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  f"Headstart needs Python 3.11 or newer, this is {sys.version.split()[0]}")'
 	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "Installing requirements.txt (a minute or two the first time)"
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
@@ -62,7 +63,8 @@ models: .venv/.installed
 .venv-clients/.installed: tests/clients/requirements.txt
 	@test -x .venv-clients/bin/python || { echo "Making .venv-clients"; $(PYTHON) -m venv .venv-clients; }
 	@echo "Installing tests/clients/requirements.txt"
-	@.venv-clients/bin/python -m pip install --disable-pip-version-check --quiet -r tests/clients/requirements.txt
+	@.venv-clients/bin/python -m pip install --disable-pip-version-check --quiet \
+	  -r tests/clients/requirements.txt
 	@touch $@
 
 tests/clients/node_modules/.installed: tests/clients/package.json

@@ -28,11 +28,8 @@ from settings.reload import Reloader
 from telemetry.logs import fields
 from wire import openai_chat
 
-RETRIED = (
-    408,
-    409,
-    429,
-)  # besides 5xx: what the client libraries repeat unless `x-should-retry` says it is useless
+# Besides 5xx: what the client libraries repeat unless `x-should-retry` says that it is useless.
+RETRIED = (408, 409, 429)
 UNRECORDED = ("classify", "messages.count_tokens")  # what answers nobody's question leaves no session file
 INTERNAL = "something went wrong inside the proxy; its log tells more"
 

@@ -11,9 +11,8 @@ from errors import BadRequest, Cancelled, TooLarge
 from wire import strict_json
 
 MAX_NESTING = 128  # far beyond any tool's schema, and well within what Python's own JSON writer takes
-DRAIN_S = (
-    10.0  # how long the rest of a refused upload is read, so that the client sees the refusal and no reset
-)
+# How long the rest of a refused upload is read, so that the client sees the refusal and no reset.
+DRAIN_S = 10.0
 DRAIN_BYTES = 1024 * 1024
 
 

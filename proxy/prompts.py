@@ -14,18 +14,12 @@ from settings.model import Config
 from wire import JsonObject
 from wire.turns import SYSTEM_ROLES
 
-HOME = (
-    Path(__file__).resolve().parent.parent
-)  # has the prompts that a configuration elsewhere does not bring along
+# Has the prompts that a configuration elsewhere does not bring along.
+HOME = Path(__file__).resolve().parent.parent
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SEASONS = ("winter", "spring", "summer", "autumn")  # meteorological, northern half
-_TIMES_OF_DAY = (
-    (5, "night"),
-    (12, "morning"),
-    (17, "afternoon"),
-    (22, "evening"),
-    (24, "night"),
-)  # before this hour
+# (before this hour, name)
+_TIMES_OF_DAY = ((5, "night"), (12, "morning"), (17, "afternoon"), (22, "evening"), (24, "night"))
 
 
 class Prompts:

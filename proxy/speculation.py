@@ -21,9 +21,8 @@ from telemetry.events import ADOPTED, CANCELLED, FAILED, Speculated
 from upstream.attempt import Attempt
 from wire.native import ProviderRequest
 
-LINGERING_THREADS = (
-    24  # beyond the places: cancelled calls that still hang in a name look-up, which cannot be cut
-)
+# Beyond the places: cancelled calls that still hang in a name look-up, which cannot be cut.
+LINGERING_THREADS = 24
 
 log = logging.getLogger(__name__)
 

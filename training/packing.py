@@ -55,6 +55,6 @@ def write(folder: Path, trained: Any, base: dict[str, "mx.array"], calibration: 
         else:
             arrays[f"change.{name}"] = change.astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "router.npz", **arrays)  # type: ignore[arg-type]  # taken for allow_pickle
+    np.savez_compressed(folder / "router.npz", **arrays)
     meta = {"labels": list(LABELS), "encoder": fingerprint(base), "calibration": calibration}
     (folder / "router.json").write_text(json.dumps(meta, indent=2) + "\n")

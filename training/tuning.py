@@ -114,7 +114,7 @@ def train(
     for number, batch in enumerate(plan):
         share = min(1.0, (number + 1) / (WARM_UP_SHARE * len(plan))) * max(0.02, 1 - number / len(plan))
         value, gradients = loss_and_gradients(parts, batch)
-        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)  # type: ignore[no-untyped-call]  # MLX's own
+        gradients, _ = optimizers.clip_grad_norm(gradients, 1.0)
         for part, stepper in steppers.items():
             stepper.learning_rate = rates[part] * share
             parts[part] = stepper.apply_gradients(gradients[part], parts[part])

@@ -11,9 +11,8 @@ import pytest
 
 from tests.support.fake_upstream import HANG_GUARD_S
 
-LATEST_S = (
-    0.200  # from the client's leaving until every provider has seen the hang-up (issue 2, "Speculation")
-)
+# From the client's leaving until every provider has seen the hang-up (issue 2, "Speculation").
+LATEST_S = 0.200
 TRIES = 3  # of which the median counts: other programs share the cores
 
 
