@@ -2,8 +2,6 @@
 line only.
 """
 
-import time
-
 import pytest
 import requests
 
@@ -14,6 +12,7 @@ from tests.support.in_process import serving
 from tests.support.ledger import booked
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, streamed_text
+from tests.support.waiting import await_that
 
 SECRET = "a text of the request"
 EVENTS = [name for name in vars(Recorder) if not name.startswith("_")]
@@ -38,13 +37,6 @@ def failing(cls=Recorder):
         raise RuntimeError(SECRET)
 
     return type("Failing", (cls,), dict.fromkeys(EVENTS, fail))
-
-
-def await_that(holds, what):
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def ask(headstart, judge, decision, stream):

@@ -1,27 +1,23 @@
 """A changed configuration takes effect while requests are served; a faulty one is reported, nothing more."""
 
 import copy
-import gc
 import itertools
 import os
 import re
 import signal
 import threading
-import time
-import weakref
-from datetime import datetime
 
 import pytest
 import requests
 import yaml
 
-import services
-from errors import ConfigError
 from routing.classifier import ClassifierFailed, MlxClassifier
 from settings import loader, reload
 from settings import model as settings
+from tests.support.config_texts import MINIMAL
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, Server
+from tests.support.waiting import await_that
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 
@@ -75,13 +71,6 @@ class Owner:
 
         await_that(found, f"no line like {pattern!r}")
         return found()[0]
-
-
-def await_that(condition, what):
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        threading.Event().wait(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -423,13 +412,6 @@ class Parts:
         self.closed.set()
 
 
-MINIMAL = """\
-decisions: {SIMPLE: a, MODERATE: a, COMPLEX: a, ENRICH: a, META: a}
-providers: {near: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: small}}
-routes: {a: {chain: [near]}}
-"""
-
-
 @pytest.fixture
 def reloader(tmp_path):
     (tmp_path / "config.yaml").write_text(MINIMAL)
@@ -475,92 +457,6 @@ def test_the_end_closes_all_parts_those_in_use_too(reloader):
 
     assert old.done[-1] == ("close", new)
     assert new.done[-1] == ("close", None)
-
-
-@pytest.fixture
-def parts_of(tmp_path):
-    """Makes the parts under a configuration, or those that follow others; closes them in the end."""
-    made = []
-
-    def parts_of(text, previous=None):
-        config = of(tmp_path, text)
-        made.append(previous.successor(config) if previous else services.Services(config))
-        return made[-1]
-
-    yield parts_of
-    for parts in made:
-        parts.close(None)
-
-
-JUDGED = 'classifier: {backend: openai, base_url: "http://127.0.0.1:1/v1", model: judge}\n'
-SECOND = (
-    MINIMAL.replace(
-        "providers: {", 'providers: {far: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: large}, '
-    )
-    + JUDGED
-)
-
-
-def test_parts_that_a_change_leaves_as_they_were_are_taken_over(parts_of):
-    old = parts_of(SECOND)
-
-    new = parts_of(SECOND.replace("model: large", "model: larger") + "virtual_model: any\n", old)
-
-    taken_over = ("metrics", "affinity", "sessions", "ledger", "budget")
-    assert [name for name in taken_over if getattr(new, name) is not getattr(old, name)] == []
-    assert new.providers["near"] is old.providers["near"]
-    assert new.providers["far"] is not old.providers["far"]
-    assert new.classifier.backend is old.classifier.backend
-
-
-@pytest.mark.parametrize(
-    "change, renewed",
-    [
-        ("ledger: {url: 'sqlite:///other.db'}\n", {"ledger", "budget"}),
-        ("budgets: {daily_usd: 1}\n", {"budget"}),
-        ("timezone: UTC\n", {"budget"}),
-    ],
-)
-def test_parts_that_a_change_is_about_are_made_anew(parts_of, change, renewed):
-    old = parts_of(SECOND)
-
-    new = parts_of(SECOND + change, old)
-
-    assert {
-        name
-        for name in ("metrics", "affinity", "sessions", "ledger", "budget")
-        if getattr(new, name) is not getattr(old, name)
-    } == renewed
-
-
-def test_parts_that_have_served_their_time_are_gone_at_once(tmp_path):
-    old = services.Services(of(tmp_path, SECOND))
-    new = old.successor(of(tmp_path, SECOND + "timezone: UTC\n"))
-    gone = weakref.ref(old)
-    gc.disable()  # which would find them some time, with their threads and connections
-    try:
-        old.close(new)
-        del old
-
-        assert gone() is None
-    finally:
-        gc.enable()
-        new.close(None)
-
-
-@pytest.mark.parametrize(
-    "section, change", [("sessions", "sessions: {dir: config.yaml}\n"), ("log", "log: {file: .}\n")]
-)
-def test_a_change_that_cannot_take_effect_is_refused_and_leaves_the_parts_as_they_are(
-    parts_of, tmp_path, section, change
-):
-    old = parts_of(SECOND)
-
-    with pytest.raises(ConfigError, match=rf"^config\.yaml:5: {section}: (File exists|Is a directory)$"):
-        parts_of(SECOND + change, old)
-
-    old.sessions.save("0a1b2c3d", datetime.now(), lambda: {"kept": True})
-    await_that(lambda: list((tmp_path / "sessions").glob("*_0a1b2c3d.json")), "the record was not written")
 
 
 def of(tmp_path, text):

@@ -2,6 +2,13 @@
 
 from settings import loader
 
+# The least that is a configuration.
+MINIMAL = """\
+decisions: {SIMPLE: a, MODERATE: a, COMPLEX: a, ENRICH: a, META: a}
+providers: {near: {kind: openai, base_url: "http://127.0.0.1:1/v1", model: small}}
+routes: {a: {chain: [near]}}
+"""
+
 GOOD = """\
 server: {port: 9000}
 timezone: Europe/Berlin
