@@ -17,11 +17,12 @@ from sqlalchemy.exc import ArgumentError
 
 from accounting import prices
 from accounting.budgets import local, midnight
-from accounting.ledger import ANSWERED, CANCELLED, FAILED, Ledger, LedgerUnreadable, Row, calls, located
+from accounting.ledger import Ledger, LedgerUnreadable, Row, calls, located
 from errors import BadRequest, ConfigError
 from settings import loader
 from settings.decisions import Decision
 from settings.model import Provider
+from telemetry.events import ANSWERED, CANCELLED, FAILED
 from wire import JsonObject
 from wire.usage import Usage
 

@@ -2,38 +2,26 @@
 
 from datetime import timedelta
 
-from accounting.ledger import ANSWERED, CANCELLED, FAILED, Call, Ledger
+from accounting.ledger import Call, Ledger
 from telemetry import events
-from telemetry.events import Arrived, AttemptEnded, Decided, Enriched, Finished, Planned, Recorder, Speculated
+from telemetry.events import Arrived, AttemptEnded, Enriched, Finished
+from telemetry.summary import Summary
 from wire.usage import Usage, parse_usage
 
-OUTCOMES = {events.ANSWERED: ANSWERED, events.CANCELLED: CANCELLED, events.FAILED: FAILED}
 
-
-class LedgerEntries(Recorder):
+class LedgerEntries(Summary):
     """Collects the request's calls and has the ledger write them when it has finished."""
 
     def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
         self._ledger = ledger
         self._arrived: Arrived
-        self._decision: str | None = None
-        self._route: str | None = None
-        self._classification_ms: int | None = None
-        self._speculation = events.OFF
         self._calls: list[AttemptEnded] = []
         self._enriched: Enriched | None = None
 
     def arrived(self, event: Arrived) -> None:
+        super().arrived(event)
         self._arrived = event
-
-    def decided(self, event: Decided) -> None:
-        self._decision, self._classification_ms = event.decision, event.duration_ms
-
-    def planned(self, event: Planned) -> None:
-        self._decision, self._route = event.decision, event.route
-
-    def speculated(self, event: Speculated) -> None:
-        self._speculation = event.outcome
 
     def attempt_ended(self, event: AttemptEnded) -> None:
         self._calls.append(event)
@@ -52,17 +40,17 @@ class LedgerEntries(Recorder):
 
     def _of_call(self, call: AttemptEnded) -> Call:
         answered = call.outcome == events.ANSWERED
-        saved = call.speculative and self._speculation == events.ADOPTED and answered
+        saved = call.speculative and self.speculation == events.ADOPTED and answered
         return self._row(
             provider=call.provider,
             model=call.model,
-            outcome=OUTCOMES[call.outcome],
+            outcome=call.outcome,
             started_ms=call.started_ms,
             duration_ms=call.ended_ms - call.started_ms,
             used=call.used,
             cost_usd=call.cost_usd,
             speculative=call.speculative,
-            saved_ms=self._classification_ms if saved else None,
+            saved_ms=self.classification_ms if saved else None,
         )
 
     def _of_search(self, search: Enriched) -> Call:
@@ -70,7 +58,7 @@ class LedgerEntries(Recorder):
         return self._row(
             provider=step["provider"],
             model=step["model"],
-            outcome=OUTCOMES[search.outcome],
+            outcome=search.outcome,
             started_ms=search.started_ms,
             duration_ms=search.duration_ms,
             used=parse_usage(step["usage"]),
@@ -92,13 +80,13 @@ class LedgerEntries(Recorder):
     ) -> Call:
         return Call(
             at=self._arrived.timestamp + timedelta(milliseconds=started_ms),
-            session=self._arrived.session,
+            session=self.session,
             provider=provider,
             model=model,
             outcome=outcome,
             duration_ms=duration_ms,
-            route=self._route,
-            decision=self._decision,
+            route=self.route,
+            decision=self.decision,
             input_tokens=used.input_tokens if used else None,
             cached_tokens=used.cached_tokens if used else None,
             output_tokens=used.output_tokens if used else None,

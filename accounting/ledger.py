@@ -37,7 +37,6 @@ RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)  # between attempts at a database that is a
 LOG_EVERY_S = 60.0  # at most one line per trouble and this long
 LOCK_KEY = 0x48454144  # PostgreSQL's advisory lock while the tables are made
 
-ANSWERED, CANCELLED, FAILED = "answered", "cancelled", "failed"
 
 # Text, since SQLAlchemy 2.0 takes other parameters than 2.1.
 Select: TypeAlias = "sa.Select[*tuple[Any, ...]]"

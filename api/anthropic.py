@@ -63,7 +63,7 @@ def blueprint(handler: Handler) -> Blueprint:
     def count_tokens() -> Response:
         return handler.proxied(
             Messages("messages.count_tokens"),
-            lambda services, *asked: services.passthrough.count_tokens(*asked),
+            lambda services, *call: services.passthrough.count_tokens(*call),
         )
 
     return endpoints

@@ -167,12 +167,12 @@ def blueprint(handler: Handler) -> Blueprint:
     @endpoints.post("/completions")
     def completions() -> Response:
         api = OpenAI("completions", lambda body: openai_chat.check_prompt(body, "prompt"))
-        return handler.proxied(api, lambda services, *asked: services.pipeline.completion(*asked))
+        return handler.proxied(api, lambda services, *call: services.pipeline.completion(*call))
 
     @endpoints.post("/embeddings")
     def embeddings() -> Response:
         api = OpenAI("embeddings", lambda body: openai_chat.check_prompt(body, "input"))
-        return handler.proxied(api, lambda services, *asked: services.passthrough.embedding(*asked))
+        return handler.proxied(api, lambda services, *call: services.passthrough.embedding(*call))
 
     @endpoints.post("/classify")
     def classify() -> Response:

@@ -3,18 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from telemetry.events import (
-    ADOPTED,
-    OFF,
-    AttemptHead,
-    AttemptStarted,
-    Decided,
-    Finished,
-    FirstByte,
-    Planned,
-    Recorder,
-    Speculated,
-)
+from telemetry.events import OFF, Finished
+from telemetry.summary import Summary
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -54,45 +44,21 @@ class Metrics:
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
-class RequestMetrics(Recorder):
+class RequestMetrics(Summary):
     """Counts one request when it has finished."""
 
     def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
         self._metrics = metrics
-        self._route = self._decision = self._provider = "none"
-        self._speculation = OFF
-        self._classification_ms: int | None = None
-        self._ttft_ms: int | None = None
-
-    def decided(self, event: Decided) -> None:
-        self._decision, self._classification_ms = event.decision, event.duration_ms
-
-    def planned(self, event: Planned) -> None:
-        self._decision, self._route = event.decision, event.route or "none"
-        self._provider = event.provider or "none"
-
-    def attempt_started(self, event: AttemptStarted) -> None:
-        if not event.speculative:
-            self._provider = event.provider
-
-    def speculated(self, event: Speculated) -> None:
-        self._speculation = event.outcome
-        if event.outcome == ADOPTED:
-            self._provider = event.provider
-
-    def attempt_head(self, event: AttemptHead) -> None:
-        self._provider = event.provider
-
-    def first_byte(self, event: FirstByte) -> None:
-        self._ttft_ms = event.ttft_ms
 
     def finished(self, event: Finished) -> None:
-        metrics, route = self._metrics, self._route
-        metrics.requests.labels(route, self._decision, self._provider, str(event.status)).inc()
-        if self._speculation != OFF:
-            metrics.speculations.labels(self._speculation).inc()
+        metrics, route = self._metrics, self.route or "none"
+        decision, provider = self.decision or "none", self.provider or "none"
+        metrics.requests.labels(route, decision, provider, str(event.status)).inc()
+        if self.speculation != OFF:
+            metrics.speculations.labels(self.speculation).inc()
         metrics.total.labels(route).observe(event.total_ms / 1000)
-        if self._ttft_ms is not None:
-            metrics.ttft.labels(route).observe(self._ttft_ms / 1000)
-        if self._classification_ms is not None:
-            metrics.classification.observe(self._classification_ms / 1000)
+        if self.ttft_ms is not None:
+            metrics.ttft.labels(route).observe(self.ttft_ms / 1000)
+        if self.classification_ms is not None:
+            metrics.classification.observe(self.classification_ms / 1000)

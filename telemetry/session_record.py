@@ -9,20 +9,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from telemetry.events import (
-    OFF,
     Accepted,
     Arrived,
     AttemptEnded,
-    AttemptHead,
     AttemptStarted,
     Decided,
     Enriched,
     Finished,
-    FirstByte,
     Planned,
-    Recorder,
     Speculated,
 )
+from telemetry.summary import Summary
 from wire import JsonObject
 from wire.raw_json import RawJSON
 
@@ -37,90 +34,84 @@ class Sessions(Protocol):
     def save(self, session_id: str, timestamp: datetime, make_record: Callable[[], JsonObject]) -> None: ...
 
 
-class SessionRecord(Recorder):
+class SessionRecord(Summary):
     """Collects the record, and queues it for writing when the request has finished."""
 
     def __init__(self, sessions: Sessions) -> None:
+        super().__init__()
         self._sessions = sessions
         self._arrived: Arrived
         self._accepted: Accepted | None = None
         self._decided: Decided | None = None
         self._planned: Planned | None = None
-        self._decision: str | None = None
-        self._provider: str | None = None
-        self._speculation: JsonObject = {
-            "outcome": OFF,
-            "provider": None,
-            "started_ms": None,
-            "cancel_ms": None,
-        }
+        self._speculative: AttemptStarted | None = None
+        self._cancel_ms: int | None = None
         self._attempts: list[AttemptEnded] = []
         self._enriched: Enriched | None = None
-        self._ttft_ms: int | None = None
         self._finished: Finished
 
     def arrived(self, event: Arrived) -> None:
+        super().arrived(event)
         self._arrived = event
 
     def accepted(self, event: Accepted) -> None:
+        super().accepted(event)
         self._accepted = event
 
     def decided(self, event: Decided) -> None:
-        self._decided, self._decision = event, event.decision
+        super().decided(event)
+        self._decided = event
 
     def planned(self, event: Planned) -> None:
-        self._planned, self._decision, self._provider = event, event.decision, event.provider
+        super().planned(event)
+        self._planned = event
 
     def attempt_started(self, event: AttemptStarted) -> None:
+        super().attempt_started(event)
         if event.speculative:
-            self._speculation |= {"provider": event.provider, "started_ms": event.started_ms}
-        else:
-            self._provider = event.provider
+            self._speculative = event
 
     def speculated(self, event: Speculated) -> None:
-        self._speculation |= {"outcome": event.outcome, "cancel_ms": event.cancel_ms}
-
-    def attempt_head(self, event: AttemptHead) -> None:
-        self._provider = event.provider
-
-    def first_byte(self, event: FirstByte) -> None:
-        self._ttft_ms = event.ttft_ms
+        super().speculated(event)
+        self._cancel_ms = event.cancel_ms
 
     def attempt_ended(self, event: AttemptEnded) -> None:
+        super().attempt_ended(event)
         self._attempts.append(event)
 
     def enriched(self, event: Enriched) -> None:
+        super().enriched(event)
         self._enriched = event
 
     def finished(self, event: Finished) -> None:
         self._finished = event
         if event.worth_keeping:
-            self._sessions.save(self._arrived.session, self._arrived.timestamp, self.record)
+            self._sessions.save(self.session, self._arrived.timestamp, self.record)
 
     def record(self) -> JsonObject:
         """The file's content. Called by the writing thread, off the request's path."""
-        accepted, decided, planned = self._accepted, self._decided, self._planned
+        accepted, decided = self._accepted, self._decided
         messages = accepted.messages if accepted else None
         client_messages = None if messages is None else RawJSON(json.dumps(redacted(messages)))
         answer = next((attempt for attempt in self._attempts if attempt.is_answer), None)
         return {
-            "id": self._arrived.session,
+            "id": self.session,
             "timestamp": self._arrived.timestamp.isoformat(timespec="milliseconds"),
-            "client_ip": self._arrived.client_ip,
+            "client_ip": self.client_ip,
             "api": self._arrived.api,
             "model": accepted and accepted.model,
-            "stream": bool(accepted and accepted.stream),
+            "stream": self.stream,
             "user_query": accepted and accepted.user_text and accepted.user_text[:QUERY_CHARS],
             "client_messages": client_messages,
-            "decision": self._decision,
-            "route": planned and planned.route,
+            "decision": self.decision,
+            "route": self.route,
             "confidence": decided and decided.confidence,
             "probabilities": decided and decided.probabilities,
             "classification_raw": decided and decided.raw,
-            "classification_ms": decided and decided.duration_ms,
-            "speculation": self._speculation,
+            "classification_ms": self.classification_ms,
+            "speculation": self._speculation(),
             "steps": self._steps(client_messages),
-            "ttft_ms": self._ttft_ms,
+            "ttft_ms": self.ttft_ms,
             "total_ms": self._finished.total_ms,
             "status": self._finished.status,
             "usage": answer and answer.usage,
@@ -142,6 +133,15 @@ class SessionRecord(Recorder):
                 steps.append(_call_step(call, client_messages if unchanged else sent and redacted(sent)))
         return sorted(steps, key=lambda step: int(step["started_ms"]))
 
+    def _speculation(self) -> JsonObject:
+        started = self._speculative
+        return {
+            "outcome": self.speculation,
+            "provider": started and started.provider,
+            "started_ms": started.started_ms if started else None,
+            "cancel_ms": self._cancel_ms,
+        }
+
     def _cost_usd(self) -> float | None:
         """The sum of what is known to have been paid; None where nothing is known."""
         costs = [call.cost_usd for call in self._attempts]
@@ -156,7 +156,7 @@ class SessionRecord(Recorder):
         if planned is None or planned.affinity is None:
             return {}
         before = {"route": planned.affinity.route, "provider": planned.affinity.provider}
-        switched = (planned.route, self._provider) != (before["route"], before["provider"])
+        switched = (self.route, self.provider) != (before["route"], before["provider"])
         known_by = planned.affinity.known_by
         return {
             "conversation": {
