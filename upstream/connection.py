@@ -26,6 +26,7 @@ from errors import Cancelled, ConnectFailed, HeadTimeout, ProxyError, StreamBrok
 from upstream.cancellation import CancelToken, SocketHandle
 
 READ_BYTES = 65536  # one read takes what has arrived, up to this
+SILENCE_TOLERANCE = 0.05  # of a read's time limit
 POOL_SIZE = 128  # idle connections kept per provider; as many as there can be streams
 # What requests, urllib3 and the socket raise.
 _FOREIGN = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
@@ -323,9 +324,13 @@ def read_whole(
 
 
 def set_silence(response: requests.Response, silence_s: float) -> None:
-    """Set how long the next read may block, in seconds."""
+    """Set how long the next read may block, in seconds, to within SILENCE_TOLERANCE."""
     connection = response.raw.connection
-    if isinstance(connection, _Connection) and connection.answering is not None:
+    if not isinstance(connection, _Connection) or connection.answering is None:
+        return
+    # Setting it is a system call that hands the interpreter to other threads; mostly it is right already.
+    now_s = connection.answering.gettimeout()
+    if now_s is None or abs(now_s - silence_s) > SILENCE_TOLERANCE * silence_s:
         connection.answering.settimeout(silence_s)
 
 
