@@ -32,6 +32,7 @@ from telemetry.events import Recorder
 from telemetry.metrics import Metrics, RequestMetrics
 from telemetry.request_log import RequestLog
 from telemetry.session_record import SessionRecord
+from telemetry.summary import Summary
 from upstream.health import Health
 from upstream.probes import Probes
 
@@ -115,7 +116,7 @@ class Services:
             classifier=self.classifier,
             meta_rules=markers.load(MARKERS),
             affinity=self.affinity,
-            preparation=Preparation(prompts, Enrichment(self.providers, prompts)),
+            preparation=Preparation(prompts, Enrichment(self.providers, prompts), config.timezone),
             speculator=Speculator(config.speculation, self.providers),
         )
 
@@ -132,12 +133,13 @@ class Services:
             partial(policies.pass_over_the_unable, providers=self.providers),
         )
 
-    def recorders(self) -> Iterator[Recorder]:
-        """Who is told what happens to one request; one line each."""
-        yield RequestLog()
-        yield RequestMetrics(self.metrics)
-        yield LedgerEntries(self.ledger)
-        yield SessionRecord(self.sessions)
+    def recorders(self, summary: Summary) -> Iterator[Recorder]:
+        """Who records what happens to one request, a line each. summary: what they all need of it."""
+        yield summary
+        yield RequestLog(summary)
+        yield RequestMetrics(self.metrics, summary)
+        yield LedgerEntries(self.ledger, summary)
+        yield SessionRecord(self.sessions, summary)
 
     def files(self) -> set[Path]:
         """The files these services were made of, also those that do not exist yet.

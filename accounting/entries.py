@@ -4,23 +4,22 @@ from datetime import timedelta
 
 from accounting.ledger import Call, Ledger
 from telemetry import events
-from telemetry.events import Arrived, AttemptEnded, Enriched, Finished
+from telemetry.events import Arrived, AttemptEnded, Enriched, Finished, Recorder
 from telemetry.summary import Summary
 from wire.usage import Usage, parse_usage
 
 
-class LedgerEntries(Summary):
+class LedgerEntries(Recorder):
     """Collects the request's calls and has the ledger write them when it has finished."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
+    def __init__(self, ledger: Ledger, summary: Summary) -> None:
         self._ledger = ledger
+        self._request = summary
         self._arrived: Arrived
         self._calls: list[AttemptEnded] = []
         self._enriched: Enriched | None = None
 
     def arrived(self, event: Arrived) -> None:
-        super().arrived(event)
         self._arrived = event
 
     def attempt_ended(self, event: AttemptEnded) -> None:
@@ -39,8 +38,9 @@ class LedgerEntries(Summary):
         self._ledger.record(rows)
 
     def _of_call(self, call: AttemptEnded) -> Call:
+        request = self._request
         answered = call.outcome == events.ANSWERED
-        saved = call.speculative and self.speculation == events.ADOPTED and answered
+        saved = call.speculative and request.speculation == events.ADOPTED and answered
         return self._row(
             provider=call.provider,
             model=call.model,
@@ -50,7 +50,7 @@ class LedgerEntries(Summary):
             used=call.used,
             cost_usd=call.cost_usd,
             speculative=call.speculative,
-            saved_ms=self.classification_ms if saved else None,
+            saved_ms=request.classification_ms if saved else None,
         )
 
     def _of_search(self, search: Enriched) -> Call:
@@ -78,15 +78,16 @@ class LedgerEntries(Summary):
         speculative: bool = False,
         saved_ms: int | None = None,
     ) -> Call:
+        request = self._request
         return Call(
             at=self._arrived.timestamp + timedelta(milliseconds=started_ms),
-            session=self.session,
+            session=request.session,
             provider=provider,
             model=model,
             outcome=outcome,
             duration_ms=duration_ms,
-            route=self.route,
-            decision=self.decision,
+            route=request.route,
+            decision=request.decision,
             input_tokens=used.input_tokens if used else None,
             cached_tokens=used.cached_tokens if used else None,
             output_tokens=used.output_tokens if used else None,

@@ -17,7 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 from api.disconnect import DisconnectWatcher
 from api.request_body import read_json
-from api.response_headers import ResponseHeaders
+from api.response_headers import response_headers
 from errors import BadRequest, Cancelled, MethodNotAllowed, NotFound, ProxyError
 from proxy.client_api import ClientApi
 from proxy.exchange import Exchange
@@ -26,6 +26,7 @@ from proxy.request import Request, accept
 from services import Services
 from settings.reload import Reloader
 from telemetry.logs import fields
+from telemetry.summary import Summary
 from wire import openai_chat
 
 # Besides 5xx: what the client libraries repeat unless `x-should-retry` says that it is useless.
@@ -75,10 +76,8 @@ class Handler:
     def proxied(self, api: ClientApi, answer: Answer) -> Response:
         """Answer the current request. api: what reads it and writes the answer."""
         services = self._reloader.take()
-        headers = ResponseHeaders()
-        exchange = Exchange(
-            http.remote_addr, api.api, (headers, *services.recorders()), services.probes.trigger
-        )
+        summary = Summary()
+        exchange = Exchange(http.remote_addr, api.api, services.recorders(summary), services.probes.trigger)
         socket = http.environ.get("gunicorn.socket")
         watched = self._disconnects.watch(socket, exchange.cancel) if socket else None
         services.metrics.in_flight.inc()
@@ -95,7 +94,7 @@ class Handler:
             response = error_response(
                 exchange, api, exchange.fail(ProxyError(INTERNAL, code="internal_error"))
             )
-        response.headers.update({**headers.values(exchange.ms()), **api.headers(exchange.id)})
+        _add_headers(response, exchange, api, summary)
 
         @response.call_on_close
         def close() -> None:
@@ -138,10 +137,10 @@ class Handler:
     def refused(self, error: ProxyError) -> Response:
         """The response to a request that failed before it was read."""
         api = next((api for api in self._apis if api.owns(http.path)), self._apis[-1]).errors()
-        headers = ResponseHeaders()
-        exchange = Exchange(http.remote_addr, api.api, (headers, *self.services.recorders()))
+        summary = Summary()
+        exchange = Exchange(http.remote_addr, api.api, self.services.recorders(summary))
         response = error_response(exchange, api, exchange.fail(error))
-        response.headers.update({**headers.values(exchange.ms()), **api.headers(exchange.id)})
+        _add_headers(response, exchange, api, summary)
         response.call_on_close(lambda: exchange.finish(worth_keeping=False))
         return response
 
@@ -154,6 +153,11 @@ def _response(exchange: Exchange, api: ClientApi, reply: Reply) -> Response:
         return response
     exchange.delivered = True
     return Response(reply.body, mimetype="application/json")
+
+
+def _add_headers(response: Response, exchange: Exchange, api: ClientApi, summary: Summary) -> None:
+    response.headers.extend(response_headers(summary, exchange.ms()))
+    response.headers.extend(api.headers(exchange.id))
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -3,26 +3,23 @@
 from telemetry.summary import Summary
 
 
-class ResponseHeaders(Summary):
-    """Knows at any moment what the headers would say."""
-
-    def values(self, now_ms: int) -> dict[str, str]:
-        """The headers at this moment. now_ms: since the request's arrival."""
-        inference_ms = self.inference_ms
-        if inference_ms is None and self.inference_started_ms is not None:
-            inference_ms = now_ms - self.inference_started_ms
-        times = {
-            "classification": self.classification_ms,
-            "enrichment": self.enrichment_ms,
-            "inference": inference_ms,
-        }
-        headers = {
-            "X-Session-Id": self.session,
-            "X-Decision": self.decision,
-            "X-Route": self.route,
-            "X-Provider": self.provider,
-            "X-Speculation": self.speculation,
-            "X-Budget": "exhausted" if self.budget_exhausted else None,
-            "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in times.items() if ms is not None),
-        }
-        return {name: value for name, value in headers.items() if value}
+def response_headers(request: Summary, now_ms: int) -> dict[str, str]:
+    """What is known at this moment, as headers. now_ms: since the request's arrival."""
+    inference_ms = request.inference_ms
+    if inference_ms is None and request.inference_started_ms is not None:
+        inference_ms = now_ms - request.inference_started_ms
+    times = {
+        "classification": request.classification_ms,
+        "enrichment": request.enrichment_ms,
+        "inference": inference_ms,
+    }
+    headers = {
+        "X-Session-Id": request.session,
+        "X-Decision": request.decision,
+        "X-Route": request.route,
+        "X-Provider": request.provider,
+        "X-Speculation": request.speculation,
+        "X-Budget": "exhausted" if request.budget_exhausted else None,
+        "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in times.items() if ms is not None),
+    }
+    return {name: value for name, value in headers.items() if value}

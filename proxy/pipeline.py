@@ -18,7 +18,6 @@ from providers import Provider
 from proxy.exchange import Exchange
 from proxy.fallback import first_head
 from proxy.preparation import Preparation
-from proxy.prompts import date_context, now_in
 from proxy.reply import Reply, reply
 from proxy.request import Request
 from proxy.route_note import RouteNote, wants_note
@@ -67,16 +66,15 @@ class Pipeline:
 
     def chat(self, exchange: Exchange, request: Request) -> Reply:
         """Answer a chat request. Raises a ProxyError when nothing has been sent yet."""
-        date = date_context(now_in(self._config.timezone))
         plan, verdict = self._known_plan(exchange, request)
         conversation = self._conversation(exchange, request, plan)
         context = PolicyContext(request.api.native, conversation)
         if plan is not None:
             plan = self._apply_policies(exchange, plan, context)
-            provider_request = self._preparation.provider_request(exchange, request, plan, date)
+            provider_request = self._preparation.provider_request(exchange, request, plan)
             attempt = first_head(exchange, plan, provider_request, self._providers)
         else:
-            plan, verdict, attempt = self._decide(exchange, request, context, date)
+            plan, verdict, attempt = self._decide(exchange, request, context)
         if conversation is not None:
             self._affinity.answered(conversation, Target(plan.route, attempt.provider.name))
         return self._reply(exchange, request, plan, attempt, verdict)
@@ -190,13 +188,13 @@ class Pipeline:
     # 2 Speculate, 3 classify.
 
     def _decide(
-        self, exchange: Exchange, request: Request, context: PolicyContext, date: str
+        self, exchange: Exchange, request: Request, context: PolicyContext
     ) -> tuple[RoutePlan, Verdict, Attempt]:
         """The plan of an `auto` request, its verdict, and the attempt that answers, its head in hand."""
         primary = apply(self._policies, self._router.primary, context)
 
         def prepare(plan: RoutePlan) -> ProviderRequest:
-            return self._preparation.provider_request(exchange, request, plan, date)
+            return self._preparation.provider_request(exchange, request, plan)
 
         with self._speculator.start(exchange, primary, lambda: prepare(primary)) as speculation:
             verdict = self.classify(exchange, request)

@@ -1,7 +1,7 @@
 """What providers are asked: the client's own words, the route's system prompt, and retrieved context."""
 
 from proxy.exchange import Exchange
-from proxy.prompts import Prompts, has_system, with_context, with_system
+from proxy.prompts import Prompts, date_context, has_system, now_in, with_context, with_system
 from proxy.request import Request
 from proxy.route_note import without_notes
 from routing.router import RoutePlan
@@ -15,19 +15,20 @@ from wire.native import ProviderRequest
 class Preparation:
     """Prepares requests under one configuration."""
 
-    def __init__(self, prompts: Prompts, enrichment: Enrichment) -> None:
+    def __init__(self, prompts: Prompts, enrichment: Enrichment, timezone: str) -> None:
+        """timezone: whose date stands in the prompts, an IANA name or "local"."""
+        self._timezone = timezone
         self._prompts = prompts
         self._enrichment = enrichment
 
-    def provider_request(
-        self, exchange: Exchange, request: Request, plan: RoutePlan, date: str
-    ) -> ProviderRequest:
+    def provider_request(self, exchange: Exchange, request: Request, plan: RoutePlan) -> ProviderRequest:
         """What this plan's providers are asked; for an enriched answer the web is searched first.
 
         A provider that the client named by its model has neither prompt nor context, so it gets what the
         client sent. Raises Cancelled.
         """
         body, native = request.body, request.api.native
+        date = date_context(now_in(self._timezone)) if plan.system_prompt or plan.context else ""
         prompt = self._prompts.render(plan.system_prompt, date_context=date)
         messages = with_system(without_notes(body["messages"]), prompt)
         native = native and native.with_system(prompt)

@@ -55,6 +55,8 @@ def as_word(value: object) -> str:
     if value is None or value == "":
         return "-"
     text = str(value)
+    if type(value) is int:
+        return text
     if len(text) > MAX_VALUE_CHARS:
         text = text[:MAX_VALUE_CHARS] + "..."
     return text if _PLAIN.fullmatch(text) else json.dumps(text).replace(" ", "\\u0020")

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from telemetry.events import OFF, Finished
+from telemetry.events import OFF, Finished, Recorder
 from telemetry.summary import Summary
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -44,21 +44,22 @@ class Metrics:
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
-class RequestMetrics(Summary):
+class RequestMetrics(Recorder):
     """Counts one request when it has finished."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        super().__init__()
+    def __init__(self, metrics: Metrics, summary: Summary) -> None:
         self._metrics = metrics
+        self._request = summary
 
     def finished(self, event: Finished) -> None:
-        metrics, route = self._metrics, self.route or "none"
-        decision, provider = self.decision or "none", self.provider or "none"
+        metrics, request = self._metrics, self._request
+        route, decision = request.route or "none", request.decision or "none"
+        provider = request.provider or "none"
         metrics.requests.labels(route, decision, provider, str(event.status)).inc()
-        if self.speculation != OFF:
-            metrics.speculations.labels(self.speculation).inc()
+        if request.speculation != OFF:
+            metrics.speculations.labels(request.speculation).inc()
         metrics.total.labels(route).observe(event.total_ms / 1000)
-        if self.ttft_ms is not None:
-            metrics.ttft.labels(route).observe(self.ttft_ms / 1000)
-        if self.classification_ms is not None:
-            metrics.classification.observe(self.classification_ms / 1000)
+        if request.ttft_ms is not None:
+            metrics.ttft.labels(route).observe(request.ttft_ms / 1000)
+        if request.classification_ms is not None:
+            metrics.classification.observe(request.classification_ms / 1000)

@@ -10,6 +10,7 @@ from telemetry.events import (
     AttemptHead,
     Decided,
     Finished,
+    Recorder,
     Speculated,
 )
 from telemetry.logs import fields
@@ -18,20 +19,20 @@ from telemetry.summary import Summary
 log = logging.getLogger(__name__)
 
 
-class RequestLog(Summary):
+class RequestLog(Recorder):
     """Writes each line when its event happens, and REQUEST at the end."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, summary: Summary) -> None:
+        self._request = summary
         self._head: AttemptHead | None = None
 
     def accepted(self, event: Accepted) -> None:
-        super().accepted(event)
+        request = self._request
         log.info(
             "Incoming request:",
             extra=fields(
-                session=self.session,
-                client=self.client_ip,
+                session=request.session,
+                client=request.client_ip,
                 model=event.model,
                 messages=len(event.messages or ()),
                 total_chars=event.total_chars,
@@ -40,7 +41,6 @@ class RequestLog(Summary):
         )
 
     def decided(self, event: Decided) -> None:
-        super().decided(event)
         if event.model is None:
             return
         log.info(
@@ -55,76 +55,82 @@ class RequestLog(Summary):
         )
 
     def speculated(self, event: Speculated) -> None:
-        super().speculated(event)
+        request = self._request
         if event.outcome == CANCELLED:
             log.info(
                 "Cancelled speculative primary:",
-                extra=fields(session=self.session, route=self.route, cancel_ms=event.cancel_ms),
+                extra=fields(session=request.session, route=request.route, cancel_ms=event.cancel_ms),
             )
 
     def attempt_head(self, event: AttemptHead) -> None:
-        super().attempt_head(event)
         self._head = event
-        if self.stream:
+        if self._request.stream:
             self._log_response(event, connect_ms=event.connect_ms, ttft_ms=event.ttft_ms)
 
     def attempt_ended(self, event: AttemptEnded) -> None:
-        super().attempt_ended(event)
+        request = self._request
         if event.failure is not None:
             log.warning(
                 "Provider failed: %s",
-                self.route,
+                request.route,
                 # A provider's own words may quote the request: they go to the session file, not into the log.
                 extra=fields(
-                    session=self.session, provider=event.provider, status=event.status, error=event.failure
+                    session=request.session,
+                    provider=event.provider,
+                    status=event.status,
+                    error=event.failure,
                 ),
             )
-        elif event.is_answer and event.outcome == ANSWERED and self._head and not self.stream:
-            self._log_response(self._head, duration_ms=self.inference_ms, finish_reason=event.finish_reason)
+        elif event.is_answer and event.outcome == ANSWERED and self._head and not request.stream:
+            self._log_response(
+                self._head, duration_ms=request.inference_ms, finish_reason=event.finish_reason
+            )
 
     def finished(self, event: Finished) -> None:
-        enrichment = {} if self.enrichment_ms is None else {"enrichment_ms": self.enrichment_ms}
+        request = self._request
+        enrichment = {} if request.enrichment_ms is None else {"enrichment_ms": request.enrichment_ms}
         log.info(
             "REQUEST",
             extra=fields(
-                session=self.session,
-                client=self.client_ip,
-                decision=self.decision,
-                route=self.route,
-                provider=self.provider,
-                speculation=self.speculation,
-                classification_ms=self.classification_ms,
+                session=request.session,
+                client=request.client_ip,
+                decision=request.decision,
+                route=request.route,
+                provider=request.provider,
+                speculation=request.speculation,
+                classification_ms=request.classification_ms,
                 **enrichment,
-                inference_ms=self.inference_ms,
-                ttft_ms=self.ttft_ms,
+                inference_ms=request.inference_ms,
+                ttft_ms=request.ttft_ms,
                 total_ms=event.total_ms,
                 status=event.status,
-                stream=self.stream,
+                stream=request.stream,
             ),
         )
-        if self.slow_ms is not None and event.total_ms > self.slow_ms:
+        if request.slow_ms is not None and event.total_ms > request.slow_ms:
             log.warning(
                 "SLOW_REQUEST",
                 extra=fields(
-                    session=self.session,
-                    route=self.route,
+                    session=request.session,
+                    route=request.route,
                     total_ms=event.total_ms,
-                    classification_ms=self.classification_ms,
+                    classification_ms=request.classification_ms,
                     **enrichment,
-                    inference_ms=self.inference_ms,
+                    inference_ms=request.inference_ms,
                 ),
             )
 
     def _log_response(self, head: AttemptHead, **details: int | str | None) -> None:
+        request = self._request
         log.info(
             "Provider response: %s session=%s",
-            self.route,
-            self.session,
+            request.route,
+            request.session,
             extra=fields(
                 provider=head.provider,
                 status=head.status,
                 **details,
-                stream=str(self.stream).lower(),
+                stream=str(request.stream).lower(),
                 speculative=str(head.speculative).lower(),
             ),
         )

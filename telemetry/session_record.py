@@ -17,6 +17,7 @@ from telemetry.events import (
     Enriched,
     Finished,
     Planned,
+    Recorder,
     Speculated,
 )
 from telemetry.summary import Summary
@@ -34,12 +35,12 @@ class Sessions(Protocol):
     def save(self, session_id: str, timestamp: datetime, make_record: Callable[[], JsonObject]) -> None: ...
 
 
-class SessionRecord(Summary):
+class SessionRecord(Recorder):
     """Collects the record, and queues it for writing when the request has finished."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        super().__init__()
+    def __init__(self, sessions: Sessions, summary: Summary) -> None:
         self._sessions = sessions
+        self._request = summary
         self._arrived: Arrived
         self._accepted: Accepted | None = None
         self._decided: Decided | None = None
@@ -51,67 +52,60 @@ class SessionRecord(Summary):
         self._finished: Finished
 
     def arrived(self, event: Arrived) -> None:
-        super().arrived(event)
         self._arrived = event
 
     def accepted(self, event: Accepted) -> None:
-        super().accepted(event)
         self._accepted = event
 
     def decided(self, event: Decided) -> None:
-        super().decided(event)
         self._decided = event
 
     def planned(self, event: Planned) -> None:
-        super().planned(event)
         self._planned = event
 
     def attempt_started(self, event: AttemptStarted) -> None:
-        super().attempt_started(event)
         if event.speculative:
             self._speculative = event
 
     def speculated(self, event: Speculated) -> None:
-        super().speculated(event)
         self._cancel_ms = event.cancel_ms
 
     def attempt_ended(self, event: AttemptEnded) -> None:
-        super().attempt_ended(event)
         self._attempts.append(event)
 
     def enriched(self, event: Enriched) -> None:
-        super().enriched(event)
         self._enriched = event
 
     def finished(self, event: Finished) -> None:
         self._finished = event
         if event.worth_keeping:
-            self._sessions.save(self.session, self._arrived.timestamp, self.record)
+            self._sessions.save(self._request.session, self._arrived.timestamp, self.record)
 
     def record(self) -> JsonObject:
         """The file's content. Called by the writing thread, off the request's path."""
+        request = self._request
         accepted, decided = self._accepted, self._decided
         messages = accepted.messages if accepted else None
         client_messages = None if messages is None else RawJSON(json.dumps(redacted(messages)))
         answer = next((attempt for attempt in self._attempts if attempt.is_answer), None)
         return {
-            "id": self.session,
+            "id": request.session,
             "timestamp": self._arrived.timestamp.isoformat(timespec="milliseconds"),
-            "client_ip": self.client_ip,
+            "client_ip": request.client_ip,
             "api": self._arrived.api,
             "model": accepted and accepted.model,
-            "stream": self.stream,
+            "stream": request.stream,
             "user_query": accepted and accepted.user_text and accepted.user_text[:QUERY_CHARS],
             "client_messages": client_messages,
-            "decision": self.decision,
-            "route": self.route,
+            "decision": request.decision,
+            "route": request.route,
             "confidence": decided and decided.confidence,
             "probabilities": decided and decided.probabilities,
             "classification_raw": decided and decided.raw,
-            "classification_ms": self.classification_ms,
+            "classification_ms": request.classification_ms,
             "speculation": self._speculation(),
             "steps": self._steps(client_messages),
-            "ttft_ms": self.ttft_ms,
+            "ttft_ms": request.ttft_ms,
             "total_ms": self._finished.total_ms,
             "status": self._finished.status,
             "usage": answer and answer.usage,
@@ -136,7 +130,7 @@ class SessionRecord(Summary):
     def _speculation(self) -> JsonObject:
         started = self._speculative
         return {
-            "outcome": self.speculation,
+            "outcome": self._request.speculation,
             "provider": started and started.provider,
             "started_ms": started.started_ms if started else None,
             "cancel_ms": self._cancel_ms,
@@ -152,11 +146,12 @@ class SessionRecord(Summary):
 
     def _conversation(self) -> JsonObject:
         """What became of the conversation's target; nothing where there was none."""
+        request = self._request
         planned = self._planned
         if planned is None or planned.affinity is None:
             return {}
         before = {"route": planned.affinity.route, "provider": planned.affinity.provider}
-        switched = (self.route, self.provider) != (before["route"], before["provider"])
+        switched = (request.route, request.provider) != (before["route"], before["provider"])
         known_by = planned.affinity.known_by
         return {
             "conversation": {

@@ -20,7 +20,8 @@ from telemetry.events import (
 class Summary(Recorder):
     """Who a request is, how it was decided, who serves it, and how long each stage took.
 
-    A recorder that needs these is a subclass. A value is None as long as it is not known.
+    One object serves all recorders of a request and learns of each event before them. A value is None as long
+    as it is not known.
     """
 
     def __init__(self) -> None:

@@ -70,8 +70,8 @@ def test_a_recorder_that_raises_costs_a_log_line_and_no_answer(
     assert SECRET not in log
 
 
-def test_headers_that_cannot_be_recorded_cost_no_answer(monkeypatch, tmp_path, upstreams, primary, judge):
-    monkeypatch.setattr(api.handler, "ResponseHeaders", failing(api.handler.ResponseHeaders))
+def test_a_summary_that_raises_costs_no_answer(monkeypatch, tmp_path, upstreams, primary, judge):
+    monkeypatch.setattr(api.handler, "Summary", failing(api.handler.Summary))
 
     with serving(tmp_path, scripted_config(**upstreams)) as headstart:
         reply = ask(headstart, judge, "MODERATE", stream=False)
@@ -91,7 +91,9 @@ def test_one_more_recorder_is_one_class_and_one_line(monkeypatch, tmp_path, upst
             seen.append(event.status)
 
     recorders = services.Services.recorders
-    monkeypatch.setattr(services.Services, "recorders", lambda self: [*recorders(self), Watching()])
+    monkeypatch.setattr(
+        services.Services, "recorders", lambda self, summary: [*recorders(self, summary), Watching()]
+    )
 
     with serving(tmp_path, scripted_config(**upstreams)) as headstart:
         ask(headstart, judge, "MODERATE", stream=False)
@@ -106,7 +108,7 @@ def test_events_come_in_their_order(monkeypatch, tmp_path, upstreams, primary, c
     watching = type(
         "Watching", (Recorder,), {name: lambda self, event, name=name: seen.append(name) for name in EVENTS}
     )
-    monkeypatch.setattr(services.Services, "recorders", lambda self: [watching()])
+    monkeypatch.setattr(services.Services, "recorders", lambda self, summary: [watching()])
 
     with serving(tmp_path, scripted_config(**upstreams)) as headstart:
         ask(headstart, judge, "COMPLEX", stream=True)
