@@ -4,7 +4,7 @@ It knows nothing of plans, answers or formats. Times are whole milliseconds from
 clock; the timestamp is wall-clock.
 """
 
-import secrets
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ class Exchange(CancelScope):
         provider_failed: is called with the name of each provider that has failed this request.
         """
         super().__init__()
-        self.id = secrets.token_hex(4)
+        self.id = f"{random.getrandbits(32):08x}"  # it names a record and is no secret
         self.arrived_at = time.monotonic()
         self.timestamp = datetime.now().astimezone()
         self.client_ip = client_ip
