@@ -59,7 +59,7 @@ def room_of(module):
     return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_run_downwards(module):
     room = room_of(module)
 
@@ -78,7 +78,7 @@ def test_no_modules_import_each_other_in_a_circle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("room", [room for room in FLOOR if (ROOT / room).is_dir()])
+@pytest.mark.parametrize("room", sorted(room for room in FLOOR if (ROOT / room).is_dir()))
 def test_every_room_says_what_it_is_for(room):
     assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
 
