@@ -19,11 +19,11 @@ from upstream.admission import Admission
 from upstream.breaker import Breaker, Policy
 from upstream.cancellation import CancelToken
 from upstream.connection import Upstream
-from upstream.endpoint import CallTimeouts, DeepProbe, StreamDecoder
+from upstream.endpoint import CHAT, CallTimeouts, DeepProbe, StreamDecoder
 from wire import JsonObject, anthropic, anthropic_stream, openai_chat
 from wire import usage as usages
 
-CHAT, MESSAGES, MODELS = "/chat/completions", "/messages", "/models"
+MESSAGES, MODELS = "/messages", "/models"
 # A home server may be silent through a long prefill; a cloud that is silent has lost the request.
 HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0
 ANTHROPIC_VERSION = "2023-06-01"
@@ -145,8 +145,7 @@ class Provider:
         if self.is_local and usage is not None:
             return 0.0
         used = usage if isinstance(usage, usages.Usage) else usages.parse_usage(usage)
-        cost: float | None = prices.cost_usd(self.settings, self.model, used)
-        return cost
+        return prices.cost_usd(self.settings, self.model, used)
 
     # How it is probed.
 

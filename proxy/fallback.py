@@ -15,9 +15,8 @@ from upstream.admission import META as META_PRIORITY
 from upstream.admission import Slot
 from upstream.attempt import Attempt
 from upstream.breaker import Permit
+from upstream.endpoint import CHAT
 from wire.native import ProviderRequest
-
-CHAT = "/chat/completions"
 
 
 def first_head(

@@ -14,11 +14,11 @@ from types import TracebackType
 from errors import HeadTimeout, ProxyError, UpstreamError
 from providers import Provider
 from proxy.exchange import Exchange
-from proxy.fallback import CHAT
 from routing.router import RoutePlan
 from settings.model import Speculation as Settings
 from telemetry.events import ADOPTED, CANCELLED, FAILED, Speculated
 from upstream.attempt import Attempt
+from upstream.endpoint import CHAT
 from wire.native import ProviderRequest
 
 # Beyond the places: cancelled calls that still hang in a name look-up, which cannot be cut.

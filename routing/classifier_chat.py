@@ -16,6 +16,7 @@ from settings.decisions import CLASSIFIED, Decision
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken, OnCancel
 from upstream.connection import POOL_SIZE
+from upstream.endpoint import CHAT
 from wire import JsonObject, openai_chat
 
 # Of the last turn and of those before it, for a chat model.
@@ -48,7 +49,7 @@ class ChatClassifier:
 
         on_attempt: is given the Attempt, for the ledger.
         """
-        attempt = Attempt(self._provider, "/chat/completions", self._request(turns))
+        attempt = Attempt(self._provider, CHAT, self._request(turns))
         on_cancel(attempt.cancel)
         if on_attempt:
             on_attempt(attempt)

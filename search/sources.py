@@ -26,6 +26,7 @@ from telemetry import call_timing
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken, OnCancel
 from upstream.connection import read_whole
+from upstream.endpoint import CHAT
 from wire import JsonObject, chat_search, openai_chat, openai_responses, searxng, webpage
 from wire.turns import user_turns
 
@@ -115,7 +116,7 @@ class ChatSearch:
         self.params = _without(self._request, "messages")
 
     def find(self, call: SearchCall, on_cancel: OnCancel) -> Found:
-        attempt = Attempt(self._provider, "/chat/completions", self._request, rule=self._search_limits())
+        attempt = Attempt(self._provider, CHAT, self._request, rule=self._search_limits())
         on_cancel(attempt.cancel)
         try:
             answer = self._assembled(attempt)

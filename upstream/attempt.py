@@ -310,13 +310,13 @@ class Attempt:
 
         Nothing for a call that was refused.
         """
-        reported: usages.Usage | None = usages.parse_usage(self.usage)
+        reported = usages.parse_usage(self.usage)
         if reported:
             return reported
         if self.sent_body is None or self.connected_at is None or (self.status or 200) >= 300:
             return usages.Usage()
-        estimated: usages.Usage = usages.estimate_usage(self.sent_body, self._summary.pieces)
-        begun: usages.Usage | None = usages.parse_usage(self._decoder.usage)
+        estimated = usages.estimate_usage(self.sent_body, self._summary.pieces)
+        begun = usages.parse_usage(self._decoder.usage)
         if not begun:
             return estimated
         output_tokens = max(begun.output_tokens, estimated.output_tokens)

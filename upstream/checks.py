@@ -18,7 +18,7 @@ from settings.addresses import is_public
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken
 from upstream.connection import read_whole
-from upstream.endpoint import DeepProbe, Endpoint
+from upstream.endpoint import CHAT, DeepProbe, Endpoint
 from wire import JsonObject
 
 # For a ping. A token has the provider's own `timeouts.first_byte_s`, as a call's would.
@@ -87,7 +87,7 @@ class Check:
 
     def _generate_token(self) -> None:
         body = {"messages": [{"role": "user", "content": "ok"}], "max_tokens": 1}
-        attempt = Attempt(self._provider, "/chat/completions", body)
+        attempt = Attempt(self._provider, CHAT, body)
         self._set_current(attempt.cancel)
         try:
             attempt.head()

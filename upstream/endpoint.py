@@ -15,6 +15,8 @@ from wire import JsonObject
 from wire.sse import Event
 from wire.usage import Usage
 
+CHAT = "/chat/completions"  # the API path of a chat call
+
 # An event of a stream, and what it says as a chunk of chat completions; None for comments and for [DONE].
 EventChunk = tuple[Event, JsonObject | None]
 
