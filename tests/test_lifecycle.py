@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
 
 import pytest
@@ -19,6 +18,7 @@ import yaml
 
 from tests.support.scripted import scripted_config
 from tests.support.server import HANG_GUARD_S, ROOT, Server, sse_events, streamed_text
+from tests.support.waiting import await_that
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 NOTHING_SET = {"XAI_API_KEY": "", "VLLM_URL": "", "VLLM_MODEL": ""}
@@ -43,13 +43,6 @@ def alive(pid):
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def await_that(condition, what):
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        threading.Event().wait(0.02)
 
 
 def ended(server, pids):

@@ -3,23 +3,14 @@
 import json
 import time
 
-import openai
 import pytest
 
 from tests.support.envelope import MISTAKES, STREAM, USAGE, WHOLE, mistaken
-from tests.support.fake_upstream import HANG_GUARD_S, data_event
+from tests.support.fake_upstream import data_event
 from wire import sse
 
 QUESTION = [{"role": "user", "content": "what is six times seven?"}]
 MISNAMED = [*STREAM[:-1], {**STREAM[-1], "object": "chat.completion"}]  # as mlx_lm.server does
-
-
-@pytest.fixture
-def sdk(headstart):
-    with openai.OpenAI(
-        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
-    ) as client:
-        yield client
 
 
 def scripted(chunks):

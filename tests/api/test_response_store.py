@@ -27,14 +27,6 @@ RESPONSE = {
 ASKED = {"model": "auto", "input": "six times seven?"}
 
 
-@pytest.fixture
-def sdk(headstart):
-    with openai.OpenAI(
-        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
-    ) as client:
-        yield client
-
-
 def told(primary):
     return [(message["role"], message["content"]) for message in primary.last.messages]
 

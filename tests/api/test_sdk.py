@@ -5,15 +5,6 @@ import pytest
 
 from tests.support.fake_upstream import HANG_GUARD_S, data_event
 
-
-@pytest.fixture
-def sdk(headstart):
-    with openai.OpenAI(
-        base_url=f"{headstart.url}/v1", api_key="any", max_retries=0, timeout=HANG_GUARD_S
-    ) as client:
-        yield client
-
-
 QUESTION = [{"role": "user", "content": "what is six times seven?"}]
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,7 @@ from engine.state import DOWN, EngineDown, EngineState
 from errors import BadRequest
 from tests.support.engine import FRANCE, READY_S, Running
 from tests.support.server import ROOT
-
-
-def until(seen, what):
-    deadline = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+from tests.support.waiting import await_that
 
 
 def has_ended(pid):
@@ -184,7 +177,7 @@ def test_the_engine_stops_working_for_a_client_that_hung_up(real, prompt, waits_
         own_steps.append(real.progress() - start)
         return own_steps[-1] <= 8  # 6 tokens and its prefill; a neighbour would have had as many
 
-    until(is_alone, "the abandoned generation never ended")
+    await_that(is_alone, "the abandoned generation never ended", within_s=60)
 
     assert real.progress() - before - own_steps[-1] < most_steps
 
@@ -193,7 +186,7 @@ def test_a_killed_engine_is_started_again_and_answers(real):
     first = real.engine
 
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: real.state.read().pid != first.pid, "the death went unnoticed")
+    await_that(lambda: real.state.read().pid != first.pid, "the death went unnoticed", within_s=60)
     text, _, _ = real.answer(messages=FRANCE)
 
     assert real.engine.base_url != first.base_url
@@ -239,5 +232,9 @@ child.wait()
     parent.kill()
     parent.wait()
 
-    until(lambda: has_ended(supervisor_pid) and has_ended(engine_pid), "a child outlived its parent")
+    await_that(
+        lambda: has_ended(supervisor_pid) and has_ended(engine_pid),
+        "a child outlived its parent",
+        within_s=60,
+    )
     parent.stdout.close()

@@ -14,6 +14,7 @@ import pytest
 from engine import supervisor
 from engine.state import DOWN, READY, STARTING, EngineState
 from engine.supervisor import Patience, Supervised, backoff_s
+from tests.support.waiting import await_that
 
 HANG_GUARD_S = 30
 PATIENCE = Patience(start_s=HANG_GUARD_S, probe_period_s=0.05, probe_s=0.3)
@@ -84,11 +85,7 @@ class Scripted:
         self._thread.start()
 
     def until(self, seen):
-        deadline = time.monotonic() + HANG_GUARD_S
-        while not (found := seen()):
-            assert time.monotonic() < deadline, f"never happened; last report {self.state.read()}"
-            time.sleep(0.01)
-        return found
+        return await_that(seen, lambda: f"never happened; last report {self.state.read()}", HANG_GUARD_S)
 
     def reported(self, state, reason):
         def seen():

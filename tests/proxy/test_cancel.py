@@ -2,7 +2,6 @@
 
 import ssl
 import statistics
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import pytest
 from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server, streamed_text
+from tests.support.waiting import await_that
 
 # For 127.0.0.1 until 2126, made by openssl req -x509; its key is no secret.
 CERTIFICATE = ROOT / "tests/support/loopback.pem"
 LATEST_S = 0.050  # from the decision until the provider has seen the hang-up (issue 2, "Speculation")
+NEVER = "it never came to that"
 TRIES = 5  # of which the median counts: other programs share the cores
 linux_only = pytest.mark.skipif(
     not Path("/proc/self/fd").exists(), reason="counts what a process holds in /proc"
@@ -122,12 +123,12 @@ def after_a_role_and_comments(primary):
 
 def among_its_tokens(primary):
     primary.streams_forever()
-    return lambda: wait_until(lambda: primary.asked and primary.last.tokens_sent > 3)
+    return lambda: await_that(lambda: primary.asked and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
 
 
 def among_tokens_until_the_connection_closes(primary):
     primary.streams_forever(until_close=True)
-    return lambda: wait_until(lambda: primary.asked and primary.last.tokens_sent > 3)
+    return lambda: await_that(lambda: primary.asked and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
 
 
 def silent_until_the_connection_closes(primary):
@@ -204,7 +205,7 @@ def test_cancellations_leave_no_thread_and_no_descriptor_behind(scene):
         scene.primary.streams_forever()
         for reply in [scene.asks(stream) for stream in (False, True) * 4]:
             assert reply.result(HANG_GUARD_S).headers["X-Speculation"] == "cancelled"
-        wait_until(lambda: all(call.ended.is_set() for call in scene.primary.asked))
+        await_that(lambda: all(call.ended.is_set() for call in scene.primary.asked), NEVER, HANG_GUARD_S)
 
     many_at_once()
     descriptors, threads = held(scene.server)
@@ -214,9 +215,10 @@ def test_cancellations_leave_no_thread_and_no_descriptor_behind(scene):
 
     # 96 calls were cancelled. The pools of the others may still grow to eight connections each, with two
     # descriptors for each connection.
-    wait_until(
+    await_that(
         lambda: held(scene.server)[0] <= descriptors + 32,
         lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before",
+        HANG_GUARD_S,
     )
     assert held(scene.server)[1] <= threads + 24
 
@@ -234,9 +236,10 @@ def test_sequential_cancellations_at_every_moment_leave_no_descriptor_behind(sce
     for _ in range(3):
         each_moment()
 
-    wait_until(
+    await_that(
         lambda: held(scene.server)[0] <= descriptors + 2,
         lambda: f"{held(scene.server)[0]} descriptors, {descriptors} before",
+        HANG_GUARD_S,
     )
 
 
@@ -245,11 +248,3 @@ def held(server):
     master = server.process.pid
     (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     return len(list(Path(f"/proc/{worker}/fd").iterdir())), len(list(Path(f"/proc/{worker}/task").iterdir()))
-
-
-def wait_until(true, told=lambda: "it never came to that"):
-    """For what no event tells: look again until it holds."""
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not true():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.002)

@@ -7,22 +7,9 @@ import pytest
 from errors import Cancelled, HeadTimeout
 from providers import OpenAIProvider
 from settings import model as config
-from tests.support.fake_upstream import HANG_GUARD_S, FakeUpstream, data_event
+from tests.support.fake_upstream import HANG_GUARD_S, data_event
 from upstream.attempt import Attempt
 from wire import openai_chat
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    upstream = FakeUpstream()
-    yield upstream
-    upstream.close()
-
-
-@pytest.fixture
-def fake(upstream):
-    yield upstream
-    upstream.reset()
 
 
 @pytest.fixture

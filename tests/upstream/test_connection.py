@@ -15,19 +15,6 @@ from upstream.cancellation import CancelToken
 from upstream.connection import Upstream, read_some, read_whole, set_silence
 
 
-@pytest.fixture(scope="module")
-def provider():
-    provider = FakeUpstream()
-    yield provider
-    provider.close()
-
-
-@pytest.fixture
-def fake(provider):
-    yield provider
-    provider.reset()
-
-
 @pytest.fixture
 def thread():
     executor = ThreadPoolExecutor(1)
