@@ -118,7 +118,7 @@ def test_what_it_cannot_be_told_is_the_clients_to_leave_out(native, claude, judg
     reply = native.chat(model=model, logit_bias={"50256": -100})
 
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "logit_bias")
-    assert not claude.asked
+    assert not claude.requests
     assert (
         requests.get(native.url + "/health", timeout=HANG_GUARD_S).json()["providers"]["main"][
             "consecutive_failures"
@@ -131,7 +131,7 @@ def test_it_has_no_legacy_completions(native, claude):
     reply = native.post("/v1/completions", {"model": "claude-x", "prompt": "Once"})
 
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "model")
-    assert not claude.asked
+    assert not claude.requests
 
 
 # What it answers.
@@ -233,7 +233,7 @@ def test_an_overloaded_one_gives_way_to_the_next(native, claude, backup, stream)
 
     assert text_of(reply, stream) == "I am here"
     assert reply.headers["X-Provider"] == "backup"
-    assert (len(claude.asked), len(backup.asked)) == (1, 1)
+    assert (len(claude.requests), len(backup.requests)) == (1, 1)
 
 
 def test_an_overloaded_one_alone_is_a_503_with_its_words(native, claude):
@@ -264,7 +264,7 @@ def test_an_error_event_among_the_tokens_ends_the_stream_in_our_shape(native, cl
         "error": {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": 529}
     }
     assert sse_events(reply)[-1] == "[DONE]"
-    assert not backup.asked
+    assert not backup.requests
     [row] = booked(native, reply.headers["X-Session-Id"], 1)
     assert (row["outcome"], row["input_tokens"], row["output_tokens"], row["estimated"]) == (
         "failed",
@@ -280,7 +280,7 @@ def test_an_error_event_in_an_answer_that_is_put_together_is_an_error(native, cl
     reply = native.chat(model="primary")
 
     assert (reply.status_code, reply.json()["error"]["message"]) == (500, "Internal server error")
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_an_answer_without_its_end_is_no_answer(native, claude):
@@ -311,7 +311,7 @@ def test_its_own_refusal_is_passed_back_in_our_shape(native, claude, backup, str
         "param": None,
         "code": None,
     }
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_it_answers_for_one_that_failed_before_it(native, claude, cloud):
@@ -337,7 +337,7 @@ def test_its_answer_ahead_of_the_decision_is_adopted(native, claude, judge, aski
 
     assert text_of(reply, stream) == "forty-two"
     assert (reply.headers["X-Decision"], reply.headers["X-Speculation"]) == ("MODERATE", "adopted")
-    assert len(claude.asked) == 1
+    assert len(claude.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_new_kind_answers_every_client_and_is_asked_in_its_own_format(headstar
     text = streamed_text(reply) if stream else reply.json()["choices"][0]["message"]["content"]
     assert (reply.status_code, text) == (200, "forty-two")
     assert (reply.headers["X-Provider"], reply.headers["X-Speculation"]) == ("cave", "adopted")
-    asked = [one for one in cave.asked if one.body["call"] != "ok"]  # and not the probe
+    asked = [one for one in cave.requests if one.body["call"] != "ok"]  # and not the probe
     assert [(one.path, one.body) for one in asked] == [
         ("/v1/call", {"call": "six times seven?", "cave": "cave-1"})
     ]
@@ -191,7 +191,7 @@ def test_a_new_client_api_goes_down_the_same_road_to_every_provider(headstart, c
     assert (reply.status_code, reply.json()) == (200, {"telegram": "FORTY-TWO STOP"})
     assert (reply.headers["X-Decision"], reply.headers["X-Provider"]) == ("MODERATE", "cave")
     assert reply.headers["X-Telegram"] == reply.headers["X-Session-Id"]
-    assert cave.asked[-1].body["call"] == "six times seven"
+    assert cave.requests[-1].body["call"] == "six times seven"
 
 
 def test_a_new_client_apis_errors_have_its_own_shape(headstart):

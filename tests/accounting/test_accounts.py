@@ -118,7 +118,7 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
     budgeted.request_line(spent.headers["X-Session-Id"])
     judge.streams("COMPLEX")
     primary.streams("from", " home")
-    asked_before = len(cloud.asked)
+    asked_before = len(cloud.requests)
 
     reply = budgeted.chat("prove it")
 
@@ -128,7 +128,7 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
         "main",
         "xai",
     )
-    assert len(cloud.asked) == asked_before
+    assert len(cloud.requests) == asked_before
     assert "X-Budget" not in spent.headers
     assert len(budgeted.log_lines("Budget exhausted: period=daily", 1)) == 1
 
@@ -136,7 +136,7 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
 def test_a_spent_budget_sends_legacy_completions_home_too(budgeted, primary, cloud):
     cloud.streams("dear", usage={"prompt_tokens": 0, "completion_tokens": 100_000, "total_tokens": 100_000})
     budgeted.request_line(budgeted.chat("hello", model="c-model").headers["X-Session-Id"])
-    asked_before = len(cloud.asked)
+    asked_before = len(cloud.requests)
 
     reply = budgeted.post("/v1/completions", {"model": "c-model", "prompt": "once upon"})
 
@@ -145,7 +145,7 @@ def test_a_spent_budget_sends_legacy_completions_home_too(budgeted, primary, clo
         "exhausted",
         "main",
     )
-    assert len(cloud.asked) == asked_before
+    assert len(cloud.requests) == asked_before
 
 
 def test_a_route_that_is_local_anyway_knows_nothing_of_a_spent_budget(budgeted, primary, cloud, judge):

@@ -69,7 +69,7 @@ def test_a_body_that_is_no_json_is_refused(headstart, primary, payload):
 
     assert "not valid JSON" in refused(reply, 400, code="invalid_json")["message"]
     settled(headstart, reply, 400)
-    assert primary.asked == []
+    assert primary.requests == []
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_wrong_shape_names_the_field(headstart, primary, body, param, code):
 
     assert f"'{param}'" in refused(reply, 400, param, code)["message"]
     settled(headstart, reply, 400)
-    assert primary.asked == []
+    assert primary.requests == []
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_any_of_the_keys_opens_either_way(locked, judge, headers):
 )
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/classify", "/v1/embeddings"])
 def test_a_wrong_or_missing_key_is_refused(locked, primary, headers, path):
-    before = len(primary.asked)
+    before = len(primary.requests)
 
     reply = requests.post(
         locked.url + path, json={"messages": HELLO, "model": SECRET}, headers=headers, timeout=HANG_GUARD_S
@@ -491,7 +491,7 @@ def test_a_wrong_or_missing_key_is_refused(locked, primary, headers, path):
     assert refused(reply, 401, code="invalid_api_key")["type"] == "authentication_error"
     assert reply.headers["WWW-Authenticate"] == "Bearer"
     settled(locked, reply, 401)
-    assert len(primary.asked) == before
+    assert len(primary.requests) == before
 
 
 def test_a_wrong_key_is_told_before_the_body_is_judged(locked):

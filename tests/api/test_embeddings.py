@@ -211,7 +211,7 @@ def test_a_provider_marked_for_embeddings_gets_them_all(upstreams, primary, tmp_
 
         assert embedded(client, "a", "text-embedding-3-small") == [[0.5, 0.25]]
         assert in_ollamas.embed(model="nomic-embed-text", input="a").embeddings == [[0.5, 0.25]]
-        assert [asked.path for asked in primary.asked] == ["/v1/embeddings"] * 2
+        assert [asked.path for asked in primary.requests] == ["/v1/embeddings"] * 2
     finally:
         server.stop()
 

@@ -264,7 +264,7 @@ def test_to_load_or_unload_a_model_is_acknowledged_and_asks_nobody(sdk, primary,
     ]
 
     assert [(answer.done, answer.done_reason) for answer in loaded] == [(True, reason)] * 2
-    assert not primary.asked and not judge.asked
+    assert not primary.requests and not judge.requests
 
 
 def test_the_models_are_listed_with_a_tag_and_auto_first(sdk):
@@ -319,7 +319,7 @@ def test_what_cannot_be_served_is_refused_by_name(headstart, primary, judge, ask
 
     assert (reply.status_code, list(reply.json())) == (400, ["error"])
     assert f"'{told}'" in reply.json()["error"]
-    assert not primary.asked
+    assert not primary.requests
 
 
 def test_a_failure_in_mid_stream_is_a_line_and_raised(sdk, primary, judge):
@@ -479,7 +479,7 @@ def test_home_assistants_voice_turn_calls_a_tool_and_says_what_was_done(headstar
 
     assert (text, called, done) == ("", [("HassTurnOn", IN_THE_KITCHEN)], True)
     assert primary.last.body["chat_template_kwargs"] == {"enable_thinking": False}
-    assert judge.asked  # a real turn, not housekeeping
+    assert judge.requests  # a real turn, not housekeeping
 
     primary.streams("Licht", " ist an.")
     arguments = {name: value for name, value in IN_THE_KITCHEN.items() if value not in (None, "")}

@@ -337,7 +337,7 @@ def test_the_speculation_is_kept_where_the_primary_answers(sdk, headstart, prima
     raw = sdk.responses.with_raw_response.create(model="auto", input=QUESTION)
 
     assert raw.headers["x-speculation"] == "adopted"
-    assert len(primary.asked) == 1
+    assert len(primary.requests) == 1
 
 
 @both
@@ -605,7 +605,7 @@ def test_what_only_such_a_provider_knows_passes_over_the_others_of_the_chain(
 
     assert answer.output_text == "forty-two"
     assert primary.last.body["tools"] == [HOSTED]
-    assert not cloud.asked
+    assert not cloud.requests
 
 
 def test_what_nobody_of_the_chain_knows_is_refused_by_name(sdk, primary, cloud, judge):
@@ -613,7 +613,7 @@ def test_what_nobody_of_the_chain_knows_is_refused_by_name(sdk, primary, cloud, 
         ask(sdk, tools=[HOSTED])
 
     assert raised.value.param == "tools[0].type"
-    assert not primary.asked
+    assert not primary.requests
 
 
 def test_another_provider_of_the_chain_goes_on_in_chat_completions(passing_sdk, primary, backup, judge):
@@ -633,7 +633,7 @@ def test_its_refusal_is_passed_back(passing_sdk, primary, backup, judge):
         ask(passing_sdk, previous_response_id="resp_gone")
 
     assert raised.value.param == "previous_response_id"
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_its_failure_in_mid_stream_reaches_the_client(passing_sdk, passing, primary, judge):

@@ -86,7 +86,7 @@ def test_tools(client, primary, before, way):
 
     assert getattr(client, way)(QUESTION).endswith("42 and 6.")
 
-    first, second = primary.asked
+    first, second = primary.requests
     (offered,) = (tool["function"] for tool in first.body["tools"])
     assert (offered["name"], set(offered["parameters"]["properties"])) == ("multiply", {"a", "b"})
     called, *results = second.messages[-3:]
@@ -131,7 +131,7 @@ def test_error_before_the_head(client, primary, backup):
         (client.text or client.city)(QUESTION)
 
     assert "the context is full" in messages_of(raised.value)
-    assert (len(primary.asked), len(backup.asked)) == (1, 0)
+    assert (len(primary.requests), len(backup.requests)) == (1, 0)
 
 
 @talking
@@ -143,7 +143,7 @@ def test_error_before_the_head_of_a_stream(client, primary, backup):
         list(client.stream(QUESTION))
 
     assert "the model is being loaded" in messages_of(raised.value)
-    assert backup.asked
+    assert backup.requests
 
 
 @talking

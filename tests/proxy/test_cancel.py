@@ -123,12 +123,12 @@ def after_a_role_and_comments(primary):
 
 def among_its_tokens(primary):
     primary.streams_forever()
-    return lambda: await_that(lambda: primary.asked and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
+    return lambda: await_that(lambda: primary.requests and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
 
 
 def among_tokens_until_the_connection_closes(primary):
     primary.streams_forever(until_close=True)
-    return lambda: await_that(lambda: primary.asked and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
+    return lambda: await_that(lambda: primary.requests and primary.last.tokens_sent > 3, NEVER, HANG_GUARD_S)
 
 
 def silent_until_the_connection_closes(primary):
@@ -205,7 +205,7 @@ def test_cancellations_leave_no_thread_and_no_descriptor_behind(scene):
         scene.primary.streams_forever()
         for reply in [scene.asks(stream) for stream in (False, True) * 4]:
             assert reply.result(HANG_GUARD_S).headers["X-Speculation"] == "cancelled"
-        await_that(lambda: all(call.ended.is_set() for call in scene.primary.asked), NEVER, HANG_GUARD_S)
+        await_that(lambda: all(call.ended.is_set() for call in scene.primary.requests), NEVER, HANG_GUARD_S)
 
     many_at_once()
     descriptors, threads = held(scene.server)

@@ -489,13 +489,13 @@ def test_retry_after_is_the_time_that_the_provider_rests_and_the_next_one_answer
     first = server.chat(TEXT, model="after-a-rest")
     meanwhile = server.chat(TEXT, model="after-a-rest")
     alone = server.chat(TEXT, model="resting")
-    asked_meanwhile = len(scene.resting.asked)
+    asked_meanwhile = len(scene.resting.requests)
 
     answered_by = []
-    while len(scene.resting.asked) < 2:
+    while len(scene.resting.requests) < 2:
         answered_by.append(server.chat(TEXT, model="after-a-rest").headers["X-Provider"])
 
-    refused, again = scene.resting.asked
+    refused, again = scene.resting.requests
     assert (first.headers["X-Provider"], meanwhile.headers["X-Provider"], asked_meanwhile) == (
         "backup",
         "backup",

@@ -11,7 +11,7 @@ def test_a_moderate_request_is_answered_by_the_speculative_call(headstart, prima
     assert reply.json()["choices"][0]["message"] == {"role": "assistant", "content": "forty-two"}
     assert reply.headers["X-Decision"] == "MODERATE"
     assert reply.headers["X-Speculation"] == "adopted"
-    assert len(primary.asked) == 1
+    assert len(primary.requests) == 1
 
 
 def test_a_complex_request_hangs_up_the_speculative_call(headstart, primary, cloud, judge):

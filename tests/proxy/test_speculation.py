@@ -76,7 +76,7 @@ def test_beyond_max_in_flight_speculation_is_off_and_nothing_queues(one_at_a_tim
     assert first.result(HANG_GUARD_S).headers["X-Speculation"] == "adopted"
     assert second.result(HANG_GUARD_S).headers["X-Speculation"] == "off"
     assert answer_of(second.result()) == "ok"
-    assert len(primary.asked) == 2
+    assert len(primary.requests) == 2
 
 
 def test_after_a_decision_the_next_request_may_speculate_again(one_at_a_time, primary, cloud, judge):
@@ -94,7 +94,7 @@ def test_speculation_can_be_switched_off(another, headstart, primary, judge):
 
     assert reply.headers["X-Speculation"] == "off"
     assert answer_of(reply) == "after all"
-    assert len(primary.asked) == len(judge.asked) == 1
+    assert len(primary.requests) == len(judge.requests) == 1
 
 
 @pytest.mark.parametrize("model", ["primary", "main", "p-model"])
@@ -104,7 +104,7 @@ def test_a_pinned_model_is_not_classified_and_called_once(headstart, primary, ju
     assert answer_of(reply) == "ok"
     assert reply.headers["X-Speculation"] == "off"
     assert "X-Decision" not in reply.headers or reply.headers["X-Decision"] == "PINNED"
-    assert (len(primary.asked), len(judge.asked)) == (1, 0)
+    assert (len(primary.requests), len(judge.requests)) == (1, 0)
 
 
 def test_a_pinned_cloud_does_not_disturb_the_primary(headstart, primary, cloud, judge):
@@ -115,7 +115,7 @@ def test_a_pinned_cloud_does_not_disturb_the_primary(headstart, primary, cloud, 
         "cloud",
         "off",
     )
-    assert (len(cloud.asked), len(primary.asked), len(judge.asked)) == (1, 0, 0)
+    assert (len(cloud.requests), len(primary.requests), len(judge.requests)) == (1, 0, 0)
 
 
 def test_housekeeping_is_not_classified_and_called_once(headstart, primary, judge):
@@ -126,7 +126,7 @@ def test_housekeeping_is_not_classified_and_called_once(headstart, primary, judg
         "meta",
         "off",
     )
-    assert (len(primary.asked), len(judge.asked)) == (1, 0)
+    assert (len(primary.requests), len(judge.requests)) == (1, 0)
 
 
 # One that fails is no error.
@@ -166,7 +166,7 @@ def test_a_speculation_that_fails_walks_the_chain_as_if_there_had_been_none(
 
     assert (streamed_text(reply) if stream else answer_of(reply)) == "I am here"
     assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("failed", "backup")
-    assert (len(primary.asked), len(backup.asked)) == (2, 1)
+    assert (len(primary.requests), len(backup.requests)) == (2, 1)
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "200"
 
 
@@ -182,7 +182,7 @@ def test_a_speculation_that_is_refused_a_key_is_not_tried_again(headstart, prima
         "I am here",
     )
     assert (second.headers["X-Speculation"], second.headers["X-Provider"]) == ("adopted", "backup")
-    assert len(primary.asked) == 1
+    assert len(primary.requests) == 1
 
 
 def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(
@@ -249,7 +249,7 @@ def test_an_upstreams_own_refusal_is_passed_back(headstart, primary, backup, jud
         }
     }
     assert reply.headers["X-Provider"] == "main"
-    assert (len(primary.asked), len(backup.asked)) == (1, 0)
+    assert (len(primary.requests), len(backup.requests)) == (1, 0)
     assert headstart.request_line(reply.headers["X-Session-Id"])["status"] == "400"
     assert (
         headstart.session(reply.headers["X-Session-Id"])["error"] == "maximum context length is 8192 tokens"
@@ -285,7 +285,7 @@ def test_a_status_that_another_provider_may_mend_goes_on_in_the_chain(headstart,
 
     assert answer_of(reply) == "ok"
     assert reply.headers["X-Provider"] == "backup"
-    assert (len(primary.asked), len(backup.asked)) == (1, 1)
+    assert (len(primary.requests), len(backup.requests)) == (1, 1)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -318,7 +318,7 @@ def test_after_the_first_content_nobody_else_is_asked(headstart, primary, backup
     assert not any(
         choice.get("finish_reason") for chunk in events[:-1] for choice in chunk.get("choices", ())
     )
-    assert not backup.asked
+    assert not backup.requests
     line = headstart.request_line(reply.headers["X-Session-Id"])
     assert (line["status"], line["provider"]) == ("502", "main")
 
@@ -372,7 +372,7 @@ def test_an_error_event_among_the_tokens_is_passed_on_with_its_words(headstart, 
         "code": 500,
     }
     assert sse_events(reply)[-1] == "[DONE]"
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_an_answer_put_together_is_whole_or_an_error(headstart, primary, backup, judge):
@@ -385,7 +385,7 @@ def test_an_answer_put_together_is_whole_or_an_error(headstart, primary, backup,
         "broke off" in reply.json()["error"]["message"]
         or "closed the connection" in reply.json()["error"]["message"]
     )
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_silence_among_the_tokens_ends_the_stream_with_an_error(impatient, primary, judge):
@@ -441,7 +441,7 @@ def test_a_classifier_that_fails_means_on_failure_and_the_speculation_is_used(
 
     assert answer_of(reply) == "ok"
     assert (reply.headers["X-Decision"], reply.headers["X-Speculation"]) == ("MODERATE", "adopted")
-    assert len(primary.asked) == 1
+    assert len(primary.requests) == 1
     steps = {step["step"]: step for step in headstart.session(reply.headers["X-Session-Id"])["steps"]}
     assert steps["classification"]["error"]
 

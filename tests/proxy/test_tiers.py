@@ -92,13 +92,13 @@ def test_who_comes_first_is_served_first(busy, primary, asking, stream):
     queue = Queue(busy, primary, asking)
     for text in ("one", "two", "three", "four"):
         queue.joins(text, model="p-model", stream=stream)
-    asked_before = len(primary.asked)
+    asked_before = len(primary.requests)
 
     replies = queue.opens()
 
     assert asked_before == 1
     assert [reply.status_code for reply in replies] == [200] * 5
-    assert [asked.messages[-1]["content"] for asked in primary.asked] == [
+    assert [asked.messages[-1]["content"] for asked in primary.requests] == [
         "holder",
         "one",
         "two",
@@ -137,7 +137,7 @@ def test_housekeeping_lets_every_chat_go_first(busy, primary, asking):
         "META",
         "PINNED",
     ]
-    assert [asked.messages[-1]["content"] for asked in primary.asked] == [
+    assert [asked.messages[-1]["content"] for asked in primary.requests] == [
         "holder",
         "chat one",
         "chat two",
@@ -159,7 +159,7 @@ def test_one_who_hangs_up_leaves_the_queue_and_nobody_is_asked_for_them(busy, pr
     queue.opens()
 
     assert gone
-    assert [asked.messages[-1]["content"] for asked in primary.asked] == ["holder", "patient"]
+    assert [asked.messages[-1]["content"] for asked in primary.requests] == ["holder", "patient"]
 
 
 def test_who_waits_too_long_goes_on_to_the_next(busy, primary, backup, asking):
@@ -167,7 +167,7 @@ def test_who_waits_too_long_goes_on_to_the_next(busy, primary, backup, asking):
 
     reply = busy.chat("second", model="hasty-then-backup")
 
-    assert (reply.headers["X-Provider"], len(primary.asked), len(backup.asked)) == ("backup", 1, 1)
+    assert (reply.headers["X-Provider"], len(primary.requests), len(backup.requests)) == ("backup", 1, 1)
     queue.opens()
 
 
@@ -211,7 +211,7 @@ def test_speculation_is_off_while_the_primarys_door_is_full(busy, primary, judge
     judge.streams(decision)
     coming = asking(busy.chat, "second")
     judge.wait_asked(1)
-    asked_before = len(primary.asked)
+    asked_before = len(primary.requests)
     if decision == "COMPLEX":
         coming.result(HANG_GUARD_S)  # nothing of it has to do with the primary
     queue.opens()
@@ -270,13 +270,13 @@ def test_a_breaker_opens_lets_exactly_one_call_through_and_closes(failing, prima
     primary.runs(("stall-before-headers",), ("token", "well again"), ("finish", "stop"))
 
     trials = []
-    while len(primary.asked) == FAILURES:  # until the rest is over
+    while len(primary.requests) == FAILURES:  # until the rest is over
         trials.append(asking(failing.chat, "trial", model="primary"))
-        while len(primary.asked) == FAILURES and not trials[-1].done():
+        while len(primary.requests) == FAILURES and not trials[-1].done():
             time.sleep(0.005)
     others = [asking(failing.chat, "others", model="primary") for _ in range(8)]
     answered_by = [other.result(HANG_GUARD_S).headers["X-Provider"] for other in others]
-    half_open, asked = entry_of(failing, "main"), len(primary.asked)
+    half_open, asked = entry_of(failing, "main"), len(primary.requests)
     primary.probes(200)
     primary.release.set()
 
@@ -302,7 +302,7 @@ def test_a_trial_that_fails_opens_it_again(failing, primary, backup):
     primary.probes(500)  # else the background may find it well, since it lists its models
     turned_before = len(failing.log_lines("Breaker: provider=main state=open", 1))
 
-    while len(primary.asked) == FAILURES:  # until the rest is over
+    while len(primary.requests) == FAILURES:  # until the rest is over
         assert failing.chat("hello", model="primary").headers["X-Provider"] == "backup"
 
     failing.log_lines("Breaker: provider=main state=open", turned_before + 1)
@@ -354,7 +354,7 @@ def test_a_refused_key_is_misconfigured_until_a_restart(upstreams, tmp_path, pri
 
     again = [server.chat("hello", model="primary") for _ in range(3)]
     report = requests.get(server.url + "/health", params={"fresh": 1}, timeout=HANG_GUARD_S).json()
-    asked_before = len(primary.asked)
+    asked_before = len(primary.requests)
     server.stop()
     server.start()
     server.wait_until_up()

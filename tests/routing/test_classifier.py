@@ -542,7 +542,7 @@ def test_the_embedded_classifier_decides_in_a_real_server(prepared, upstreams, t
         assert told["probabilities"][told["decision"]] == told["confidence"]
     assert [told["decision"] for told in replies.values()] == ["MODERATE", "ENRICH", "COMPLEX"]
     assert [told["route"] for told in replies.values()] == ["primary", "enrich", "xai"]
-    assert all(upstream.asked == [] for upstream in upstreams.values())
+    assert all(upstream.requests == [] for upstream in upstreams.values())
 
 
 BORDER = {"MODERATE": 0.4, "COMPLEX": 0.5, "ENRICH": 0.1}

@@ -104,7 +104,7 @@ def test_the_first_rule_that_fits_decides_and_may_give_another_name(named, backu
 
     assert reply.headers["X-Provider"] == "backup"
     assert backup.last.body["model"] == "b-renamed"
-    assert not primary.asked
+    assert not primary.requests
 
 
 @pytest.mark.parametrize("model", ["o3", "o4-mini"])
@@ -113,7 +113,7 @@ def test_a_rule_for_a_pattern_leads_to_a_route(named, backup, judge, model):
 
     assert (reply.headers["X-Route"], reply.headers["X-Provider"]) == ("reason", "backup")
     assert backup.last.body["model"] == "b-model"
-    assert not judge.asked
+    assert not judge.requests
 
 
 def test_a_rule_to_a_route_has_the_routes_fallback(named, far, backup):
@@ -137,7 +137,7 @@ def test_a_rule_to_a_provider_has_no_fallback(named, far, backup):
     reply = named.chat(model="llama-3.3-70b")
 
     assert reply.status_code == 503
-    assert not backup.asked
+    assert not backup.requests
 
 
 def test_a_name_that_no_rule_fits_is_classified_as_ever(named, primary, judge):
@@ -200,8 +200,8 @@ def test_embeddings_go_to_the_provider_marked_for_them_whatever_their_model(
         ["one", "two"],
         "embedding-model",
     )
-    assert not far.asked
-    assert not primary.asked
+    assert not far.requests
+    assert not primary.requests
 
 
 # The owner's routes.
@@ -251,7 +251,7 @@ def test_an_owners_route_is_reached_and_nothing_is_classified(named, judge, ask,
         "PINNED",
     )
     assert reply.json()["choices"][0]["message"]["content"] == "ok"
-    assert not judge.asked
+    assert not judge.requests
     session = named.session(reply.headers["X-Session-Id"])
     assert (session["route"], session["user_query"]) == (route, "write a parser")
 
@@ -307,8 +307,8 @@ def test_a_route_that_is_not_there_is_a_404_that_names_it(named, primary, judge,
     assert "'cod'" in error["message"]
     assert "code, reason" in error["message"]
     assert (error["param"], error["code"]) == (param, "route_not_found")
-    assert not primary.asked
-    assert not judge.asked
+    assert not primary.requests
+    assert not judge.requests
     assert named.request_line(reply.headers["X-Session-Id"])["status"] == "404"
 
 

@@ -61,7 +61,7 @@ def test_the_context_provider_is_asked_to_search(headstart, cloud, enriching):
 
     headstart.chat("is it raining?", temperature=1.5, max_tokens=7)
 
-    asked = cloud.asked[0]
+    asked = cloud.requests[0]
     assert asked.path == "/v1/responses"
     assert asked.headers["Authorization"] == "Bearer key-of-c-model"
     assert asked.body.keys() == {"model", "input", "tools", "max_output_tokens", "temperature"}
@@ -97,7 +97,7 @@ def test_the_whole_conversations_user_and_assistant_turns_are_searched_for(heads
 
     headstart.chat(messages=messages)
 
-    assert cloud.asked[0].body["input"][1:] == [
+    assert cloud.requests[0].body["input"][1:] == [
         user("first"),
         assistant("second"),
         user("third\npart"),
@@ -191,7 +191,7 @@ def test_parts_stay_parts_when_context_is_added(headstart, primary, cloud, enric
     )
 
     by_user, by_system = [
-        asked.messages for asked in primary.asked if "web-context" in json.dumps(asked.messages)
+        asked.messages for asked in primary.requests if "web-context" in json.dumps(asked.messages)
     ]
     assert by_user[0]["content"][1:] == question
     assert by_user[0]["content"][0]["type"] == "text"
@@ -260,7 +260,7 @@ def test_no_two_requests_have_the_same_fence(headstart, primary, cloud, enrichin
 
     fences = [
         FENCE.search(asked.messages[0]["content"])[1]
-        for asked in primary.asked
+        for asked in primary.requests
         if "web-context" in asked.messages[0]["content"]
     ]
     assert len(set(fences)) == 2
@@ -460,7 +460,7 @@ def test_a_chat_model_that_searches_is_asked_as_a_chat_model(chat_searching, pri
 
     reply = chat_searching.chat(messages=turns)
 
-    asked = cloud.asked[0]
+    asked = cloud.requests[0]
     assert asked.path == "/v1/chat/completions"
     assert asked.body.keys() == {"model", "messages", "max_tokens", "stream", "stream_options"}
     assert (asked.body["model"], asked.body["max_tokens"], asked.body["stream"]) == ("sonar", 1024, True)
@@ -490,7 +490,7 @@ def test_a_chat_models_search_is_recorded_as_any_other(chat_searching, cloud, en
         None,
     )
     assert step["params"] == {"max_tokens": 1024, "stream": True, "stream_options": {"include_usage": True}}
-    assert step["messages_sent"] == cloud.asked[0].messages
+    assert step["messages_sent"] == cloud.requests[0].messages
     assert step["usage"] == {"prompt_tokens": 10, "completion_tokens": 5}
     assert 0 <= step["ttft_ms"] <= step["duration_ms"]
     chat_searching.log_line(
@@ -612,7 +612,9 @@ def test_the_results_pages_are_read_and_told_with_their_sources(searxng_open, we
 
     reply = searxng_open.chat("is it raining in Berlin, and for how long?")
 
-    assert web.asked[0].path == "/engine/search?q=is+it+raining+in+Berlin%2C+and+for+how+long%3F&format=json"
+    assert (
+        web.requests[0].path == "/engine/search?q=is+it+raining+in+Berlin%2C+and+for+how+long%3F&format=json"
+    )
     assert FENCE.search(primary.last.messages[0]["content"])[2] == (
         "[1] Berlin (2026-11-19)\nRain, mostly.\nIt rains in Berlin.\n\n"
         "[2] Weather\nRain until nine.\n\n[3] Weather\nA snippet.\n"
@@ -658,7 +660,9 @@ def test_a_follow_up_is_searched_for_with_the_turn_before_it(searxng_open, web, 
         messages=[user("what is the weather in Berlin?"), assistant("Rain."), user("and tomorrow?")]
     )
 
-    assert web.asked[0].path.startswith("/engine/search?q=what+is+the+weather+in+Berlin%3F+and+tomorrow%3F&")
+    assert web.requests[0].path.startswith(
+        "/engine/search?q=what+is+the+weather+in+Berlin%3F+and+tomorrow%3F&"
+    )
 
 
 def test_of_a_turn_with_documents_only_the_question_is_searched_for(searxng_open, web, engine):
@@ -670,7 +674,7 @@ def test_of_a_turn_with_documents_only_the_question_is_searched_for(searxng_open
 
     searxng_open.chat(template)
 
-    assert web.asked[0].path.startswith("/engine/search?q=what+does+the+law+say+about+rain+today%3F&")
+    assert web.requests[0].path.startswith("/engine/search?q=what+does+the+law+say+about+rain+today%3F&")
 
 
 def test_only_as_many_results_as_set_are_read(searxng_open, web, engine):
@@ -751,7 +755,7 @@ def test_a_picture_without_words_is_not_searched_for(searxng_open, web, engine, 
 
     reply = searxng_open.chat(messages=[user([PICTURE])])
 
-    assert web.asked == []
+    assert web.requests == []
     assert enrichment_of(searxng_open, reply)["error"] == "the user's turns have no words to search for"
 
 

@@ -93,7 +93,7 @@ def test_a_host_that_comes_to_a_private_address_is_not_dialled(web, host):
     web.serves("/", "<p>the router's own page")
 
     assert error_of(f"http://{host}:{web.port}/", Pages()) == REFUSED
-    assert web.asked == []
+    assert web.requests == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_address_that_was_judged_is_the_one_that_is_dialled(web, monkeypatch
 
     assert outcome.page.body == b"<p>hello"
     assert (asked, judged) == (["rebound.example"], ["127.0.0.1"])
-    assert web.asked[0].headers["Host"] == f"rebound.example:{web.port}"
+    assert web.requests[0].headers["Host"] == f"rebound.example:{web.port}"
 
 
 def test_of_a_names_addresses_only_the_public_ones_are_dialled(web, monkeypatch):
@@ -188,13 +188,13 @@ def test_redirects_are_followed_to_where_they_lead(web):
 
 def test_redirects_in_a_circle_come_to_an_end(web):
     assert error_of(web.redirects("/round", "/round")) == "it redirects too often"
-    assert len(web.asked) == 5
+    assert len(web.requests) == 5
 
 
 def test_nothing_personal_is_sent_along(web):
     read(web.serves("/", "<p>hello", Set_Cookie="a=b"))
 
-    assert web.asked[0].headers.keys() == {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
+    assert web.requests[0].headers.keys() == {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
 
 
 # How much is read.
@@ -303,7 +303,7 @@ def test_a_page_whose_certificate_nobody_knows_is_not_read(guarded, monkeypatch)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
 
     assert error_of(guarded.serves("/", "<p>hello")) == "the TLS handshake failed"
-    assert guarded.asked == []
+    assert guarded.requests == []
 
 
 def test_a_certificate_of_another_name_is_refused(guarded, monkeypatch):
@@ -311,7 +311,7 @@ def test_a_certificate_of_another_name_is_refused(guarded, monkeypatch):
     guarded.serves("/", "<p>hello")
 
     assert error_of(f"https://127.1:{guarded.port}/") == "the TLS handshake failed"
-    assert guarded.asked == []
+    assert guarded.requests == []
 
 
 # How long, and the end.
@@ -371,4 +371,4 @@ def test_who_is_gone_before_it_begins_reads_nothing(web):
     with pytest.raises(Cancelled):
         read(url, on_cancel=lambda cut: cut())
 
-    assert web.asked == []
+    assert web.requests == []

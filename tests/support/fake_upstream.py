@@ -15,7 +15,7 @@ HUNG_UP = select.POLLRDHUP if hasattr(select, "POLLRDHUP") else select.POLLHUP
 HANG_GUARD_S = 20
 
 
-class Asked:
+class ReceivedRequest:
     """One request as the provider saw it."""
 
     def __init__(self, path, headers, body):
@@ -62,8 +62,8 @@ class FakeUpstream:
     def __init__(self, model="fake-model", tls=None):
         """tls: an ssl.SSLContext for the server side, or None."""
         self.model = model
-        self.asked = []
-        self.ignored = []  # connections that were accepted and never read from, each as an Asked
+        self.requests = []
+        self.ignored = []  # connections that were accepted and never read from, each as a ReceivedRequest
         self._news = threading.Condition()
         self._connections = set()
         self._ignoring = False
@@ -136,7 +136,7 @@ class FakeUpstream:
         self._default = Script(("token", "ok"), ("finish", "stop"))
         self._ignoring = False
         self._accepting.set()
-        self.asked.clear()
+        self.requests.clear()
         self.ignored.clear()
 
     # What it shall do.
@@ -213,10 +213,10 @@ class FakeUpstream:
     def wait_asked(self, count=1):
         """Wait until it was asked `count` times and return the last of them."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.asked) >= count, HANG_GUARD_S), (
-                f"asked {len(self.asked)} times, not {count}"
+            assert self._news.wait_for(lambda: len(self.requests) >= count, HANG_GUARD_S), (
+                f"asked {len(self.requests)} times, not {count}"
             )
-        return self.asked[count - 1]
+        return self.requests[count - 1]
 
     def wait_dialled(self):
         """Wait until a connection stands in the listening socket's queue."""
@@ -230,48 +230,48 @@ class FakeUpstream:
 
     @property
     def last(self):
-        return self.asked[-1]
+        return self.requests[-1]
 
     def _handle(self, http):
         raw = http.rfile.read(int(http.headers.get("Content-Length") or 0))
-        asked = Asked(http.path, dict(http.headers), json.loads(raw) if raw else None)
-        asked.connection = http.client_address[1]
+        received = ReceivedRequest(http.path, dict(http.headers), json.loads(raw) if raw else None)
+        received.connection = http.client_address[1]
         is_probe = http.command == "GET"
         if not is_probe:
             with self._news:
-                self.asked.append(asked)
+                self.requests.append(received)
                 self._news.notify_all()
         script = self._probe_script() if is_probe else self._next.pop(0) if self._next else self._default
         release = self.release
-        watcher = threading.Thread(target=_watch, args=(http.connection, asked), daemon=True)
+        watcher = threading.Thread(target=_watch, args=(http.connection, received), daemon=True)
         watcher.start()
         try:
             if script.body is not None:
                 self._answer_whole(http, script)
             else:
-                self._answer_stream(http, script, asked, release)
+                self._answer_stream(http, script, received, release)
         except ConnectionAbortedError:
             http.close_connection = True
         except OSError:
             http.close_connection = True
-            asked.saw_hang_up()
+            received.saw_hang_up()
         finally:
-            asked.ended.set()
+            received.ended.set()
             watcher.join(HANG_GUARD_S)
 
     def _ignore(self, connection):
-        asked = Asked(None, {}, None)
+        received = ReceivedRequest(None, {}, None)
         release = self.release
-        watcher = threading.Thread(target=_watch, args=(connection, asked), daemon=True)
+        watcher = threading.Thread(target=_watch, args=(connection, received), daemon=True)
         watcher.start()
         with self._news:
-            self.ignored.append(asked)
+            self.ignored.append(received)
             self._news.notify_all()
         try:
-            _wait(release, asked)
+            _wait(release, received)
         except ConnectionAbortedError:
             pass  # hung up, as it should be
-        asked.ended.set()
+        received.ended.set()
         watcher.join(HANG_GUARD_S)
 
     def _answer_whole(self, http, script):
@@ -286,7 +286,7 @@ class FakeUpstream:
         http.end_headers()
         http.wfile.write(body)
 
-    def _answer_stream(self, http, script, asked, release):
+    def _answer_stream(self, http, script, received, release):
         begun = False
 
         def begin():
@@ -316,7 +316,7 @@ class FakeUpstream:
 
         for step, *args in script.steps:
             if step == "stall-before-headers":
-                _wait(release, asked)
+                _wait(release, received)
             elif step == "deaf":
                 release.wait(HANG_GUARD_S)  # as a server that does not look whether anybody still listens
             elif step == "headers":
@@ -325,7 +325,7 @@ class FakeUpstream:
                 chunk({"role": "assistant", "content": ""})
             elif step == "stall":
                 begin()
-                _wait(release, asked)
+                _wait(release, received)
             elif step == "pause":
                 begin()
                 time.sleep(args[0])
@@ -333,7 +333,7 @@ class FakeUpstream:
                 time.sleep(args[0])
             elif step == "token":
                 chunk({"content": args[0]})
-                asked.tokens_sent += 1
+                received.tokens_sent += 1
             elif step == "delta":
                 chunk(args[0])
             elif step == "finish":
@@ -363,14 +363,14 @@ class FakeUpstream:
                 return
             elif step == "forever":
                 while not release.is_set():
-                    too_late = asked.hung_up.is_set()
+                    too_late = received.hung_up.is_set()
                     chunk({"content": "x"})
-                    asked.tokens_sent += 1
-                    asked.tokens_after_hang_up += too_late
+                    received.tokens_sent += 1
+                    received.tokens_after_hang_up += too_late
                     time.sleep(args[0])
             else:
                 raise AssertionError(f"unknown step {step}")
-        asked.answered_at = time.monotonic()
+        received.answered_at = time.monotonic()
         send(b"data: [DONE]\n\n")
         end()
 
@@ -393,18 +393,18 @@ def event(model, delta, finish=None, **more):
     )
 
 
-def _wait(release, asked):
+def _wait(release, received):
     while not release.wait(0.01):
-        if asked.hung_up.is_set():
+        if received.hung_up.is_set():
             raise ConnectionAbortedError
 
 
-def _watch(connection, asked):
+def _watch(connection, received):
     """Note when the caller's side of the connection has ended, until the answer has."""
     poll = select.poll()
     poll.register(connection.fileno(), HUNG_UP)
-    while not asked.ended.is_set():
+    while not received.ended.is_set():
         if poll.poll(5):
-            if not asked.ended.is_set():
-                asked.saw_hang_up()
+            if not received.ended.is_set():
+                received.saw_hang_up()
             return

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.support.fake_upstream import HANG_GUARD_S, HUNG_UP
 
 
-class Asked:
+class ReceivedRequest:
     def __init__(self, path, headers):
         self.path = path
         self.headers = headers
@@ -18,12 +18,12 @@ class Asked:
 class FakeWeb:
     """`web.serves("/a", "<p>text")`, `web.stalls("/b")`, `web.drips("/c")` script a path.
 
-    Any other path is a 404, and /healthz is healthy. `asked` holds the requests.
+    Any other path is a 404, and /healthz is healthy. `requests` holds what it got.
     """
 
     def __init__(self, tls=None):
         """tls: an ssl.SSLContext for the server side, or None."""
-        self.asked = []
+        self.requests = []
         self.release = threading.Event()  # ends what stalls or drips
         self._pages = {}
         self._news = threading.Condition()
@@ -68,7 +68,7 @@ class FakeWeb:
         self.release.set()
         self.release = threading.Event()
         self._pages = {}
-        self.asked.clear()
+        self.requests.clear()
 
     # What it shall do.
 
@@ -99,23 +99,25 @@ class FakeWeb:
     def wait_asked(self, path):
         """Wait until a path was asked for, whatever its query, and return the first such request."""
 
-        def asked():
-            return next((asked for asked in self.asked if asked.path.partition("?")[0] == path), None)
+        def first():
+            return next(
+                (received for received in self.requests if received.path.partition("?")[0] == path), None
+            )
 
         with self._news:
-            assert self._news.wait_for(asked, HANG_GUARD_S), f"nobody asked for {path}, but for {self.paths}"
-        return asked()
+            assert self._news.wait_for(first, HANG_GUARD_S), f"nobody asked for {path}, but for {self.paths}"
+        return first()
 
     @property
     def paths(self):
-        return [asked.path for asked in self.asked]
+        return [received.path for received in self.requests]
 
     def _handle(self, http):
         if http.path.endswith("/healthz"):  # the probe of a search engine, not a request
             return _send(http, 200, {}, b"OK")
-        release, asked = self.release, Asked(http.path, dict(http.headers))
+        release, received = self.release, ReceivedRequest(http.path, dict(http.headers))
         with self._news:
-            self.asked.append(asked)
+            self.requests.append(received)
             self._news.notify_all()
         step, *script = self._pages.get(http.path.partition("?")[0], ("whole", 404, {}, b""))
         if step == "whole":
@@ -129,12 +131,12 @@ class FakeWeb:
             )
         while not release.is_set():
             if poll.poll(20):
-                return asked.hung_up.set()
+                return received.hung_up.set()
             if step == "drip":
                 try:
                     http.wfile.write(b"x")
                 except OSError:
-                    return asked.hung_up.set()
+                    return received.hung_up.set()
         http.connection.shutdown(socket.SHUT_RDWR)
 
 

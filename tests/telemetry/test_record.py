@@ -134,7 +134,7 @@ def test_the_line_of_a_pinned_request_has_no_classification(headstart, judge):
 
     line = headstart.request_line(session)
     assert (line["speculation"], line["classification_ms"], line["provider"]) == ("off", "-", "main")
-    assert judge.asked == []
+    assert judge.requests == []
 
 
 def test_the_line_of_a_health_check(headstart):

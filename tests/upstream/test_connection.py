@@ -46,7 +46,7 @@ def test_a_connection_serves_the_next_call_once_the_answer_was_read(fake):
     whole(upstream, fake, second)
 
     assert second.reused
-    assert fake.asked[0].connection == fake.asked[1].connection
+    assert fake.requests[0].connection == fake.requests[1].connection
 
 
 def test_a_late_cut_does_not_hit_the_next_call_on_the_same_connection(fake, thread):
@@ -60,8 +60,8 @@ def test_a_late_cut_does_not_hit_the_next_call_on_the_same_connection(fake, thre
     fake.release.set()
 
     assert b"still here" in answer.result(HANG_GUARD_S)
-    assert fake.asked[1].connection == fake.asked[0].connection
-    assert not fake.asked[1].hung_up.is_set()
+    assert fake.requests[1].connection == fake.requests[0].connection
+    assert not fake.requests[1].hung_up.is_set()
 
 
 def test_a_late_cut_leaves_a_connection_at_rest_alone(fake):
@@ -71,7 +71,7 @@ def test_a_late_cut_leaves_a_connection_at_rest_alone(fake):
     first.cancel()
     whole(upstream, fake)
 
-    assert fake.asked[1].connection == fake.asked[0].connection
+    assert fake.requests[1].connection == fake.requests[0].connection
 
 
 def test_a_cut_connection_is_never_used_again(fake):
@@ -88,7 +88,7 @@ def test_a_cut_connection_is_never_used_again(fake):
     text = whole(upstream, fake)
 
     assert b"ok" in text
-    assert fake.asked[1].connection != fake.asked[0].connection
+    assert fake.requests[1].connection != fake.requests[0].connection
 
 
 def test_a_call_that_is_off_before_it_begins_dials_nobody(fake):
@@ -98,7 +98,7 @@ def test_a_call_that_is_off_before_it_begins_dials_nobody(fake):
     with pytest.raises(Cancelled):
         call(Upstream({}), fake.url, cancel_token)
 
-    assert not fake.asked
+    assert not fake.requests
 
 
 def test_connecting_can_be_cut(thread):
@@ -128,7 +128,7 @@ def test_a_kept_connection_that_the_server_closed_is_noticed_before_it_is_used(f
     fake.drops_kept_connections()
     whole(upstream, fake, second)
 
-    assert len(fake.asked) == 2
+    assert len(fake.requests) == 2
     assert not second.reused
 
 
@@ -140,8 +140,8 @@ def test_a_request_that_meets_the_closing_of_a_kept_connection_is_sent_once_more
     text = whole(upstream, fake)
 
     assert b"ok" in text
-    assert len(fake.asked) == 3
-    assert fake.asked[1].connection == fake.asked[0].connection != fake.asked[2].connection
+    assert len(fake.requests) == 3
+    assert fake.requests[1].connection == fake.requests[0].connection != fake.requests[2].connection
 
 
 def test_it_is_sent_once_more_and_not_twice(fake):
@@ -152,7 +152,7 @@ def test_it_is_sent_once_more_and_not_twice(fake):
     with pytest.raises(StreamBroken):
         call(upstream, fake.url)
 
-    assert len(fake.asked) == 3
+    assert len(fake.requests) == 3
 
 
 def test_a_fresh_connection_closed_without_an_answer_is_a_failure(fake):
@@ -161,7 +161,7 @@ def test_a_fresh_connection_closed_without_an_answer_is_a_failure(fake):
     with pytest.raises(StreamBroken):
         call(Upstream({}), fake.url)
 
-    assert len(fake.asked) == 1
+    assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize("until_close", [False, True], ids=["kept alive", "until close"])

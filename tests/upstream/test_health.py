@@ -115,7 +115,7 @@ def test_all_up_is_healthy(headstart):
     assert reply.status_code == 200
     assert list(report) == ["status", "duration_ms", "providers", "classifier"]
     assert (report["status"], report["classifier"]["status"]) == ("healthy", "healthy")
-    assert {name: told["status"] for name, told in report["providers"].items()} == {
+    assert {name: entry["status"] for name, entry in report["providers"].items()} == {
         "main": "healthy", "backup": "healthy", "cloud": "healthy", "off": "disabled",
     }  # fmt: skip
     assert report["providers"]["off"] == {
@@ -133,7 +133,7 @@ def test_all_up_is_healthy(headstart):
         "consecutive_failures",
         "reason",
     }
-    assert all(set(told) == watched for name, told in report["providers"].items() if name != "off")
+    assert all(set(entry) == watched for name, entry in report["providers"].items() if name != "off")
     assert isinstance(report["providers"]["main"]["latency_ms"], int)
 
 
@@ -172,9 +172,9 @@ def test_all_down_is_told_at_once(server_of):
     reply = get(server, "/health")
 
     assert reply.status_code == 503
-    assert [told["status"] for told in [*reply.json()["providers"].values(), reply.json()["classifier"]]] == [
-        "unhealthy"
-    ] * 3
+    assert [
+        entry["status"] for entry in [*reply.json()["providers"].values(), reply.json()["classifier"]]
+    ] == ["unhealthy"] * 3
 
 
 def test_a_server_that_answers_with_an_error_is_down(server_of, upstreams):
@@ -221,7 +221,7 @@ def test_black_holes_are_told_within_one_limit_while_chats_go_on_and_probes_are_
     assert unfinished, "the chats were to be answered while the check was still waiting"
     assert all(at - begun < health.CHECK_S + 2 for at, _ in answers)
     report = answers[0][1].json()
-    assert {name: told["status"] for name, told in report["providers"].items()} == {
+    assert {name: entry["status"] for name, entry in report["providers"].items()} == {
         "main": "healthy",
         **dict.fromkeys(("silent", "mute", "third", "fourth"), "unhealthy"),
     }
@@ -474,14 +474,14 @@ def test_the_metrics_count_requests_by_how_they_went(headstart, judge):
     headstart.request_line(headstart.chat(stream=True).headers["X-Session-Id"])
     headstart.request_line(headstart.post("/v1/chat/completions", {}).headers["X-Session-Id"])
 
-    told = get(headstart, "/metrics")
-    assert told.headers["Content-Type"].startswith("text/plain")
-    assert float(counter.search(told.text)[1]) == float(before[1]) + 1
+    reply = get(headstart, "/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    assert float(counter.search(reply.text)[1]) == float(before[1]) + 1
     assert re.search(
         r'^headstart_requests_total\{decision="none",provider="none",route="none",status="400"\} ',
-        told.text,
+        reply.text,
         re.M,
     )
-    assert re.search(r'^headstart_speculations_total\{outcome="adopted"\} [1-9]', told.text, re.M)
-    assert re.search(r'^headstart_ttft_seconds_count\{route="primary"\} [1-9]', told.text, re.M)
-    assert re.search(r"^headstart_requests_in_flight 0\.0$", told.text, re.M)
+    assert re.search(r'^headstart_speculations_total\{outcome="adopted"\} [1-9]', reply.text, re.M)
+    assert re.search(r'^headstart_ttft_seconds_count\{route="primary"\} [1-9]', reply.text, re.M)
+    assert re.search(r"^headstart_requests_in_flight 0\.0$", reply.text, re.M)

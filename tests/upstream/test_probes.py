@@ -49,7 +49,7 @@ class Host:
 
     def __init__(self, **paths):
         self.paths = paths
-        self.asked = []
+        self.requests = []
         self.headers = []
         self.release = threading.Event()
         self._news = threading.Condition()
@@ -94,15 +94,15 @@ class Host:
 
     def hears(self, http):
         with self._news:
-            self.asked.append(http.path)
+            self.requests.append(http.path)
             self.headers.append(dict(http.headers))
             self._news.notify_all()
         return self.paths.get(http.path.removeprefix("/v1"), (404, {"error": {"message": "no such path"}}))
 
     def wait_asked(self, path, times=1):
         with self._news:
-            assert self._news.wait_for(lambda: self.asked.count(path) >= times, HANG_GUARD_S), (
-                f"{path} was not asked {times} times: {self.asked}"
+            assert self._news.wait_for(lambda: self.requests.count(path) >= times, HANG_GUARD_S), (
+                f"{path} was not asked {times} times: {self.requests}"
             )
 
     def close(self):
@@ -192,12 +192,12 @@ def test_a_provider_is_asked_for_its_models_at_once(host, probing):
     probes = probing(at(server, api_key="secret"))
 
     server.wait_asked("/v1/models")
-    told = known(probes)
-    assert told.pop("last_check").startswith("20")
-    assert told.pop("latency_ms") >= 0
-    assert told == {"available": True, "breaker": "closed", "consecutive_failures": 0, "reason": None}
+    entry = known(probes)
+    assert entry.pop("last_check").startswith("20")
+    assert entry.pop("latency_ms") >= 0
+    assert entry == {"available": True, "breaker": "closed", "consecutive_failures": 0, "reason": None}
     assert server.headers[-1]["Authorization"] == "Bearer secret"
-    assert "/v1/chat/completions" not in server.asked
+    assert "/v1/chat/completions" not in server.requests
 
 
 def test_its_health_path_is_asked_where_one_is_set(host, probing):
@@ -205,7 +205,7 @@ def test_its_health_path_is_asked_where_one_is_set(host, probing):
 
     known(probing(at(server, health_path="/health")))
 
-    assert set(server.asked) == {"/v1/health"}
+    assert set(server.requests) == {"/v1/health"}
 
 
 def test_a_server_without_a_list_of_models_is_well_nevertheless(host, probing):
@@ -213,19 +213,19 @@ def test_a_server_without_a_list_of_models_is_well_nevertheless(host, probing):
 
 
 def test_a_health_path_that_is_not_there_is_a_failure(host, probing):
-    told = known(probing(at(host(), health_path="/nowhere")))
+    entry = known(probing(at(host(), health_path="/nowhere")))
 
-    assert (told["available"], told["reason"]) == (False, "answered 404")
+    assert (entry["available"], entry["reason"]) == (False, "answered 404")
 
 
 def test_an_ollama_at_home_has_to_produce_a_token(host, probing):
     server = host(OLLAMA)
 
-    told = known(probing(at(server)))
+    entry = known(probing(at(server)))
 
-    assert told["available"]
-    assert "/v1/chat/completions" in server.asked
-    assert "/v1/models" not in server.asked
+    assert entry["available"]
+    assert "/v1/chat/completions" in server.requests
+    assert "/v1/models" not in server.requests
 
 
 def test_an_ollama_whose_model_is_stuck_is_not_available_although_it_listens(host, probing):
@@ -233,8 +233,8 @@ def test_an_ollama_whose_model_is_stuck_is_not_available_although_it_listens(hos
 
     probes = probing(at(server, timeouts=replace(TIMEOUTS, first_byte_s=0.2)))
 
-    told = known(probes)
-    assert (told["available"], told["breaker"], told["reason"]) == (
+    entry = known(probes)
+    assert (entry["available"], entry["breaker"], entry["reason"]) == (
         False,
         "open",
         "it stayed silent too long",
@@ -242,13 +242,13 @@ def test_an_ollama_whose_model_is_stuck_is_not_available_although_it_listens(hos
 
 
 def test_an_ollama_without_the_model_is_not_available(host, probing):
-    told = known(
+    entry = known(
         probing(
             at(host({**OLLAMA, "/chat/completions": (404, {"error": {"message": "model 'm' not found"}})}))
         )
     )
 
-    assert (told["available"], told["reason"]) == (False, "does not have its model")
+    assert (entry["available"], entry["reason"]) == (False, "does not have its model")
 
 
 def test_a_model_for_embeddings_is_well_although_it_does_not_chat(host, probing):
@@ -271,7 +271,7 @@ def test_what_costs_money_is_never_asked_for_a_token(host, probing, settings):
 
     assert known(probing(at(server, **settings)))["available"]
 
-    assert "/v1/chat/completions" not in server.asked
+    assert "/v1/chat/completions" not in server.requests
 
 
 def test_a_server_at_a_public_address_is_not_at_home():
@@ -289,31 +289,31 @@ def test_a_server_behind_a_gateway_that_is_still_down_is_recognised_later(host, 
     server.paths["/api/version"] = OLLAMA["/api/version"]
     known(probes)
 
-    assert "/v1/chat/completions" in server.asked
+    assert "/v1/chat/completions" in server.requests
 
 
 def test_a_model_that_ollama_has_put_away_is_not_loaded_each_minute(host, probing, clock):
     server = host({**OLLAMA, "/api/ps": (200, {"models": [{"model": "another:latest"}]})})
     probes = probing(at(server), period_s=PERIOD_S)
     known(probes)
-    tokens = server.asked.count("/v1/chat/completions")
+    tokens = server.requests.count("/v1/chat/completions")
 
     clock.passes(2 * PERIOD_S)
 
     server.wait_asked("/v1/models")
-    assert server.asked.count("/v1/chat/completions") == tokens
+    assert server.requests.count("/v1/chat/completions") == tokens
 
 
 def test_a_model_that_ollama_has_in_memory_is_asked_for_a_token_each_time(host, probing, clock):
     server = host({**OLLAMA, "/api/ps": (200, {"models": [{"model": "m:latest"}]})})
     probes = probing(at(server), period_s=PERIOD_S)
     known(probes)
-    tokens = server.asked.count("/v1/chat/completions")
+    tokens = server.requests.count("/v1/chat/completions")
 
     clock.passes(2 * PERIOD_S)
 
     server.wait_asked("/v1/chat/completions", tokens + 1)
-    assert server.asked.count("/api/ps") == 1
+    assert server.requests.count("/api/ps") == 1
 
 
 def test_the_embedded_engine_has_to_produce_a_token(host, probing, tmp_path):
@@ -322,7 +322,7 @@ def test_the_embedded_engine_has_to_produce_a_token(host, probing, tmp_path):
     probes = probing(embedded(tmp_path, Engine(READY, server.url, 1)))
 
     assert known(probes, "local")["available"]
-    assert set(server.asked) == {"/v1/chat/completions"}
+    assert set(server.requests) == {"/v1/chat/completions"}
 
 
 def test_an_engine_that_is_down_is_not_available_and_why_is_told(probing, tmp_path):
@@ -356,7 +356,7 @@ def test_it_asks_again_when_the_period_has_passed(host, probing, clock):
     server = host()
     probes = probing(at(server), period_s=PERIOD_S)
     known(probes)
-    asked = server.asked.count("/v1/models")
+    asked = server.requests.count("/v1/models")
 
     clock.passes(2 * PERIOD_S)
 
@@ -367,7 +367,7 @@ def test_after_a_failure_it_asks_at_once(host, probing, clock):
     server = host()
     probes = probing(at(server))
     known(probes)
-    asked = server.asked.count("/v1/models")
+    asked = server.requests.count("/v1/models")
     clock.passes(PAUSE_S)
 
     probes.trigger("p")
@@ -389,7 +389,7 @@ def test_however_many_fail_at_once_it_asks_once_more(host, probing, clock):
     server = host()
     probes = probing(at(server))
     known(probes)
-    asked = server.asked.count("/v1/models")
+    asked = server.requests.count("/v1/models")
     clock.passes(PAUSE_S)
 
     for _ in range(100):
@@ -397,7 +397,7 @@ def test_however_many_fail_at_once_it_asks_once_more(host, probing, clock):
     server.wait_asked("/v1/models", asked + 1)
     known(probes)
 
-    assert server.asked.count("/v1/models") == asked + 2  # the last one is that of known()
+    assert server.requests.count("/v1/models") == asked + 2  # the last one is that of known()
 
 
 def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clock, tmp_path):
@@ -408,12 +408,12 @@ def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clo
     breaker.begin().succeeded()
     clock.passes(59)
     prober.probe(wanted=False)
-    assert not server.asked
+    assert not server.requests
     assert prober.snapshot()["available"]
 
     clock.passes(1)
     prober.probe(wanted=False)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_engine_that_is_busy_is_asked_for_a_token_only_when_somebody_wants_to_know(host, clock, tmp_path):
@@ -427,10 +427,10 @@ def test_an_engine_that_is_busy_is_asked_for_a_token_only_when_somebody_wants_to
     )
 
     prober.probe(wanted=False)
-    assert not server.asked
+    assert not server.requests
 
     prober.probe(wanted=True)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_engine_that_is_silent_while_it_is_busy_is_not_taken_for_dead(host, probing, tmp_path):
@@ -441,7 +441,7 @@ def test_an_engine_that_is_silent_while_it_is_busy_is_not_taken_for_dead(host, p
     known(probes, "local")
 
     assert probes.breakers["local"].allows()
-    assert server.asked
+    assert server.requests
 
 
 # What comes of it.
@@ -452,9 +452,9 @@ def test_one_that_does_not_answer_is_down_and_chains_skip_it(probing):
         unused.bind(("127.0.0.1", 0))
         probes = probing(at(f"http://127.0.0.1:{unused.getsockname()[1]}/v1"))
 
-        told = known(probes)
+        entry = known(probes)
 
-    assert (told["available"], told["breaker"], told["reason"]) == (False, "open", "connection refused")
+    assert (entry["available"], entry["breaker"], entry["reason"]) == (False, "open", "connection refused")
     assert not probes.breakers["p"].allows()
 
 
@@ -486,9 +486,9 @@ def test_one_that_is_down_is_asked_again_at_the_end_of_its_rest(host, clock):
 def test_a_refused_key_is_the_owner_s_to_mend(host, probing):
     probes = probing(at(host({"/models": (401, {"error": {"message": "bad key sk-secret"}})})))
 
-    told = known(probes)
+    entry = known(probes)
 
-    assert told["reason"] == "misconfigured: answered 401, is its key right?"
+    assert entry["reason"] == "misconfigured: answered 401, is its key right?"
     assert not probes.breakers["p"].allows()
 
 
@@ -500,13 +500,13 @@ def test_a_provider_that_asked_for_rest_is_left_in_peace(host, probing, clock):
     server = host()
     probes = probing(at(server))
     known(probes)
-    asked = len(server.asked)
+    asked = len(server.requests)
     probes.breakers["p"].begin().failed(UpstreamStatus(429, {}, "p"), retry_after_s=600)
 
-    told = known(probes)
+    entry = known(probes)
 
-    assert (told["available"], told["reason"]) == (False, "answered 429, asked for 600 s of rest")
-    assert len(server.asked) == asked
+    assert (entry["available"], entry["reason"]) == (False, "answered 429, asked for 600 s of rest")
+    assert len(server.requests) == asked
 
 
 # Black holes.
@@ -520,11 +520,11 @@ def test_black_holes_hold_up_neither_the_others_nor_those_who_only_look(host, pr
     for hole in holes:
         hole.wait_asked("/api/version")
 
-    told = probes.fresh(0.2)
+    snapshot = probes.fresh(0.2)
 
-    assert told["well"]["available"]
-    assert [told[f"hole{index}"]["reason"] for index in range(3)] == ["no answer within 0.2 s"] * 3
-    assert not any(told[f"hole{index}"]["available"] for index in range(3))
+    assert snapshot["well"]["available"]
+    assert [snapshot[f"hole{index}"]["reason"] for index in range(3)] == ["no answer within 0.2 s"] * 3
+    assert not any(snapshot[f"hole{index}"]["available"] for index in range(3))
     assert probes.snapshot()["hole0"]["available"] is None
 
 
@@ -541,7 +541,7 @@ def test_however_often_somebody_asks_there_is_one_thread_and_one_question_per_pr
             probes.trigger("p")
 
     assert set(threading.enumerate()) - before == set()
-    assert hole.asked == ["/api/version"]
+    assert hole.requests == ["/api/version"]
 
 
 def test_all_who_ask_while_a_probe_is_under_way_share_the_next_one(host, probing):
@@ -554,7 +554,7 @@ def test_all_who_ask_while_a_probe_is_under_way_share_the_next_one(host, probing
     server.release.set()
 
     assert all(prober.wait_answered(number, HANG_GUARD_S) for number in asked)
-    assert server.asked == ["/api/version", "/api/version", "/v1/models"]  # the first one broke off
+    assert server.requests == ["/api/version", "/api/version", "/v1/models"]  # the first one broke off
 
 
 def test_stopping_hangs_up_on_a_black_hole_and_counts_against_nobody(host, probing):

@@ -1215,7 +1215,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(ollama.embedding_answer(vectors[0]))
 
     def _completed(self, body, asked, lines_class, answer_of):
-        self.server.asked.append(asked)
+        self.server.requests.append(asked)
         if not asked["stream"]:
             return self._answer(
                 answer_of(assembled(self.server.chunks), body["model"], NOON_S, ollama.Times(500, 200))
@@ -1253,10 +1253,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     """The tiny server.
 
-    `chunks`: what the provider streams; `asked`: the requests made of it; `embeds`: the answer to embeddings.
+    `chunks`: what the provider streams; `requests`: what it got; `embeds`: the answer to embeddings.
     """
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.chunks, server.asked, server.embeds = EVERYTHING, [], None
+        server.chunks, server.requests, server.embeds = EVERYTHING, [], None
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -1295,7 +1295,7 @@ def test_the_library_gets_a_stream_with_thinking_words_and_calls(client, server)
     assert [part.done for part in parts] == [False] * 5 + [True]
     assert (parts[-1].done_reason, parts[-1].prompt_eval_count, parts[-1].eval_count) == ("stop", 26, 9)
     assert parts[0].model == "auto:latest"
-    (asked,) = server.asked
+    (asked,) = server.requests
     assert (
         asked["chat_template_kwargs"] == {"enable_thinking": True}
         and asked["tools"] == [WEATHER]
@@ -1317,9 +1317,11 @@ def test_the_library_gets_a_whole_answer_and_hands_it_back_with_the_results(clie
 
     assert second.message.content == "Regen." and second.message.tool_calls is None
     assert datetime.fromisoformat(second.created_at) == datetime.fromtimestamp(NOON_S, UTC)
-    assert server.asked[0]["messages"][0]["content"][1]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
-    assert server.asked[0]["stream"] is False and server.asked[0]["logprobs"] is True
-    assert server.asked[1]["messages"][1:] == [
+    assert (
+        server.requests[0]["messages"][0]["content"][1]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
+    )
+    assert server.requests[0]["stream"] is False and server.requests[0]["logprobs"] is True
+    assert server.requests[1]["messages"][1:] == [
         {
             "role": "assistant",
             "content": "Ich schaue nach – 🌦",
@@ -1336,7 +1338,7 @@ def test_the_library_gets_a_whole_answer_and_hands_it_back_with_the_results(clie
         {"role": "tool", "tool_call_id": "call00001", "content": "noon"},
         {"role": "tool", "tool_call_id": "call00000", "content": "rain"},
     ]
-    assert server.asked[1]["reasoning_effort"] == "low"
+    assert server.requests[1]["reasoning_effort"] == "low"
 
 
 def test_the_library_gets_what_home_assistant_asks_for(client, server):
@@ -1375,17 +1377,17 @@ def test_the_library_gets_what_home_assistant_asks_for(client, server):
 
     assert made.tool_calls[0].function.arguments == {"name": "Küche"}
     assert "".join(part.message.content for part in second) == "Ist an."
-    assert [message["role"] for message in server.asked[1]["messages"]] == [
+    assert [message["role"] for message in server.requests[1]["messages"]] == [
         "system",
         "user",
         "assistant",
         "tool",
     ]
     assert (
-        server.asked[1]["messages"][3]["tool_call_id"]
-        == server.asked[1]["messages"][2]["tool_calls"][0]["id"]
+        server.requests[1]["messages"][3]["tool_call_id"]
+        == server.requests[1]["messages"][2]["tool_calls"][0]["id"]
     )
-    assert server.asked[1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert server.requests[1]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_the_library_asks_for_a_format_and_gets_it(client, server):
@@ -1396,8 +1398,8 @@ def test_the_library_asks_for_a_format_and_gets_it(client, server):
     client.generate("auto", "how old?", format="json")
 
     assert json.loads(answer.message.content) == {"age": 22}
-    assert server.asked[0]["response_format"]["json_schema"]["schema"] == schema
-    assert server.asked[1]["response_format"] == {"type": "json_object"}
+    assert server.requests[0]["response_format"]["json_schema"]["schema"] == schema
+    assert server.requests[1]["response_format"] == {"type": "json_object"}
 
 
 def test_the_library_generates_whole_and_streamed(client, server):
@@ -1422,10 +1424,10 @@ def test_the_library_generates_whole_and_streamed(client, server):
     assert ("".join(part.response for part in parts), parts[-1].done) == ("Rayleigh.", True)
     assert filled.response == "  return a"
     assert (
-        server.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
-        and server.asked[0]["max_tokens"] == 5
+        server.requests[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+        and server.requests[0]["max_tokens"] == 5
     )
-    assert server.asked[2] == {
+    assert server.requests[2] == {
         "model": "auto",
         "stream": False,
         "prompt": "def f(a):\n",
@@ -1437,7 +1439,7 @@ def test_the_library_loads_and_unloads(client, server):
     assert client.chat("auto", []).done_reason == "load"
     assert client.chat("auto", [], keep_alive=0).done_reason == "unload"
     assert [part.done_reason for part in client.generate("auto", "", stream=True)] == ["load"]
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_the_library_embeds_in_both_ways(client, server):

@@ -826,7 +826,7 @@ def test_usage_reaches_the_record_though_the_client_did_not_ask(headstart, prima
     assert not any(chunk.get("usage") for chunk in events_in(silent.content))
     assert events_in(told.content)[-1]["usage"] == usage
     assert headstart.session(silent.headers["X-Session-Id"])["usage"] == usage
-    assert all(asked.body["stream_options"] == {"include_usage": True} for asked in primary.asked)
+    assert all(asked.body["stream_options"] == {"include_usage": True} for asked in primary.requests)
 
 
 def test_two_choices_reach_the_client(headstart, primary, judge):

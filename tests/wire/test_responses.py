@@ -1358,7 +1358,7 @@ class Replies(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        self.body, self.media_type, self.cuts, self.asked = b"", "text/event-stream", (), None
+        self.body, self.media_type, self.cuts, self.requests = b"", "text/event-stream", (), None
         super().__init__(("127.0.0.1", 0), Reply)
 
     def handle_error(self, request, client_address):
@@ -1371,7 +1371,7 @@ class Reply(BaseHTTPRequestHandler):
 
     def do_POST(self):
         server = self.server
-        server.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server.requests = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200)
         self.send_header("Content-Type", server.media_type)
         self.send_header("Transfer-Encoding", "chunked")
@@ -1515,7 +1515,7 @@ def test_the_sdk_hands_a_tool_call_in_and_its_result_back(sdk, server):
         input=[{"role": "user", "content": "?"}, *response.output, {**result_item(call.call_id, "rain")}],
     )
 
-    assert chat_of(server.asked)["messages"] == [
+    assert chat_of(server.requests)["messages"] == [
         user("?"),
         {
             "role": "assistant",
@@ -1533,7 +1533,7 @@ class Weather(pydantic.BaseModel):
 def test_the_sdk_parses_structured_output_from_either_form(sdk, server):
     completion = {"choices": [{"message": {"content": '{"city":"Köln"}'}, "finish_reason": "stop"}]}
     streamed = final_response(sdk, server, sent_for([openai_chat.chunk_of(completion)]), text_format=Weather)
-    form = chat_of(server.asked)["response_format"]
+    form = chat_of(server.requests)["response_format"]
     server.body, server.media_type = (
         openai_chat.dumps(responses_stream.answer_of(completion, asked(), "resp_1", 1)),
         "application/json",
