@@ -36,7 +36,7 @@ costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a tab
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
 	@exec $(BIN)/python -m settings.report
 
-schema: .venv/.installed ## write settings/config.schema.json anew, by which editors check config.yaml
+schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.json anew
 	@exec $(BIN)/python -m settings.schema
 
 lint: .venv/.installed   ## check style and names with ruff, types with mypy

@@ -1,4 +1,5 @@
-"""`make schema`: config.schema.json, by which editors complete and check config.yaml while it is written.
+"""`make schema`: config.schema.json, by which editors complete and check config.yaml while it is written, and
+beside it the settings' page in docs/ (`settings.reference`).
 
 It is generated from the settings' classes and says what types, limits and names can say. What refers to
 something else in the file (a route's providers, for instance) is checked when the file is loaded.
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from settings import reference
 from settings.loader import VARIABLE
 from settings.model import Config, fields_of, is_required
 from wire import JsonObject
@@ -112,3 +114,4 @@ def text() -> str:
 
 if __name__ == "__main__":
     FILE.write_text(text(), encoding="utf-8")
+    reference.FILE.write_text(reference.text(), encoding="utf-8")
