@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.client import JsonObject
+from telemetry.log_values import pairs_in
 
 PATIENCE_S = 5.0  # lines and files are written after the answer
-_LINE = re.compile(r" (REQUEST|Session saved:) (.*)")
+_LINE = re.compile(r"\S+ \S+ \w+ (REQUEST|Session saved:) (.*)")
 
 Found = TypeVar("Found")
 Pairs = dict[str, str]  # the key=value pairs of a line
@@ -45,11 +46,10 @@ class Record:
         for file in sorted(self._log_file.parent.glob(self._log_file.name + "*"), reverse=True):
             with contextlib.suppress(OSError):
                 for line in file.read_text(errors="replace").splitlines():
-                    found = _LINE.search(line)
+                    found = _LINE.match(line)
                     if found and found[1] == event:
-                        words = found[2].split()
-                        pairs = dict(word.split("=", 1) for word in words if "=" in word)
-                        by_session[pairs.get("session") or words[0]] = pairs
+                        pairs = pairs_in(found[2])
+                        by_session[pairs.get("session") or found[2].split()[0]] = pairs
         return by_session
 
 

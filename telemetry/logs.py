@@ -1,16 +1,13 @@
 """app.log: one line per event, first words and then `key=value`, made for grep and awk.
 
 An event is logged as `log.info("REQUEST", extra=fields(session=..., status=...))`. The text file gets
-`REQUEST session=... status=...`; with LOG_FORMAT=json, stdout gets the same as a JSON line. Values come from
-strangers (a model's name, for example), so each one is written as a single word. No secret and no message
-text is ever logged.
+`REQUEST session=... status=...`; with LOG_FORMAT=json, stdout gets the same as a JSON line. No secret and
+no message text is ever logged.
 """
 
-import json
 import logging
 import logging.handlers
 import os
-import re
 import sys
 import traceback
 from io import TextIOWrapper
@@ -20,8 +17,7 @@ from typing import Any, Protocol
 
 from pythonjsonlogger.json import JsonFormatter
 
-MAX_VALUE_CHARS = 200
-_PLAIN = re.compile(r"[\w.,:;/@+*()\[\]{}<>!?&%$#~^|-]*", re.ASCII)
+from telemetry.log_values import as_value, printable
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -50,18 +46,6 @@ def fields(**values: object) -> dict[str, dict[str, object]]:
     return {"fields": values}
 
 
-def as_word(value: object) -> str:
-    """A value as one word: no blanks, no line ends, no quotes that would mislead a parser."""
-    if value is None or value == "":
-        return "-"
-    text = str(value)
-    if type(value) is int:
-        return text
-    if len(text) > MAX_VALUE_CHARS:
-        text = text[:MAX_VALUE_CHARS] + "..."
-    return text if _PLAIN.fullmatch(text) else json.dumps(text).replace(" ", "\\u0020")
-
-
 class _RedactedTracebacks(logging.Formatter):
     """Tracebacks without the exceptions' messages, since those may quote the text of a chat."""
 
@@ -82,8 +66,8 @@ class TextFormatter(_RedactedTracebacks):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         pairs: dict[str, object] | None = getattr(record, "fields", None)
-        line = super().formatMessage(record)
-        return line + "".join(f" {key}={as_word(value)}" for key, value in pairs.items()) if pairs else line
+        line = printable(super().formatMessage(record))
+        return line + "".join(f" {key}={as_value(value)}" for key, value in pairs.items()) if pairs else line
 
 
 class JsonLines(_RedactedTracebacks, JsonFormatter):

@@ -14,6 +14,7 @@ import pytest
 from proxy import prompts as dates
 from proxy.prompts import Prompts, has_system, with_context, with_system
 from settings import loader
+from telemetry.log_values import pairs_in
 from tests.support.fake_upstream import HANG_GUARD_S, data_event
 from tests.support.scripted import scripted_config
 from tests.support.server import ROOT, Server, streamed_text
@@ -337,7 +338,7 @@ def test_a_failed_search_is_answered_without_context_and_says_so(
     )
     line = headstart.log_line(rf"WARNING Enrichment failed, answering without context: session={session} ")
     assert f" provider=cloud status={status} error=" in line
-    assert logged in line.replace('"', "").replace("\\u0020", " ")
+    assert logged in pairs_in(line)["error"]
     assert "secret" not in line
     request = headstart.request_line(session)
     assert (request["decision"], request["route"], request["status"]) == ("ENRICH", "enrich", "200")

@@ -14,6 +14,8 @@ from pathlib import Path
 import requests
 import yaml
 
+from telemetry.log_values import pairs_in
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HANG_GUARD_S = 30
 # Another one where the tests run beside client libraries that need packages of their own.
@@ -150,7 +152,7 @@ class Server:
     def request_line(self, session):
         """The key=value pairs of a request's REQUEST line, awaited."""
         line = self.log_line(rf" REQUEST session={session} ")
-        return dict(pair.split("=", 1) for pair in line.split(" REQUEST ", 1)[1].split())
+        return pairs_in(line.split(" REQUEST ", 1)[1])
 
     def log_text(self):
         return self.log_file.read_text()

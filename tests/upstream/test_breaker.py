@@ -374,10 +374,10 @@ def test_each_change_of_state_is_one_log_line_without_the_provider_s_words(break
     lines = [formatter.format(record).split(" ", 3)[3] for record in caplog.records]
 
     assert lines == [
-        'Breaker: provider=local state=open failures=3 reason="answered\\u0020500"',
-        'Breaker: provider=local state=half-open failures=3 reason="answered\\u0020500"',
-        'Breaker: provider=local state=open failures=4 reason="answered\\u0020502"',
-        'Breaker: provider=local state=half-open failures=4 reason="answered\\u0020502"',
+        'Breaker: provider=local state=open failures=3 reason="answered 500"',
+        'Breaker: provider=local state=half-open failures=3 reason="answered 500"',
+        'Breaker: provider=local state=open failures=4 reason="answered 502"',
+        'Breaker: provider=local state=half-open failures=4 reason="answered 502"',
         "Breaker: provider=local state=closed failures=0 reason=-",
     ]
 
