@@ -36,3 +36,13 @@ def is_private_host(host: str) -> bool:
         return not is_public(host)
     except ValueError:
         return bool(host) and ("." not in host or host.endswith(PRIVATE_NAMES))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens at this host is reached from its own machine alone."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback

@@ -23,6 +23,7 @@ from dotenv import dotenv_values
 
 from errors import ConfigError
 from settings import nodes
+from settings.listening import check_listening
 from settings.model import Config, Origin, Provider, altered, fields_of, is_required
 from settings.nodes import NodeReader, below
 from settings.secrets import masked, names_secret, without_quotes
@@ -51,8 +52,10 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     reader = SettingsReader(file, variables)
     config = altered(reader.config(), path=file)
     validate(config, reader.fail_at)
-    _last = _with_overrides(config, reader.origins(), variables)
-    return _last
+    config = _with_overrides(config, reader.origins(), variables)
+    check_listening(config)
+    _last = config
+    return config
 
 
 def load_or_last() -> tuple[Config, ConfigError | None]:

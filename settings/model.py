@@ -62,6 +62,7 @@ class Server:
     api_keys: list[str] = setting(
         factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True
     )
+    allow_open: bool = setting(False, "without a key, serve other machines too; refused unless it is set")
     cors_origins: list[str] = setting(
         factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any'
     )

@@ -18,6 +18,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from errors import ConfigError
 from settings import loader
+from settings.listening import check_listening
 from settings.model import Config, altered, fields_of
 from settings.nodes import below
 from telemetry.logs import fields
@@ -118,6 +119,7 @@ class Reloader(Generic[P]):
         old = self._parts
         try:
             config, waiting = as_running(loader.load(old.config.path), old.config, self._engines)
+            check_listening(config)
             new = old.successor(config)
         except ConfigError as error:
             log.error("Config rejected: %s", " ".join(str(error).split()))

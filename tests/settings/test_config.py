@@ -188,9 +188,9 @@ def test_a_dotenv_file_that_is_no_text_is_named(tmp_path):
 
 
 def test_host_and_port_override_the_address(tmp_path):
-    server = load(tmp_path, GOOD, HOST="0.0.0.0", PORT="8100").server
+    server = load(tmp_path, GOOD, HOST="127.0.0.2", PORT="8100").server
 
-    assert (server.host, server.port) == ("0.0.0.0", 8100)
+    assert (server.host, server.port) == ("127.0.0.2", 8100)
 
 
 @pytest.mark.parametrize("port", ["http", "65536", "-1", "8 0", "²", "9" * 5000])

@@ -1,0 +1,28 @@
+"""Whether the server may listen where it is told to: beyond its machine only with a key, or if that is meant.
+
+Whoever reaches an open server spends its owner's money. This looks at the settings in effect, with HOST, and
+after a reload with the address that stays until the next start.
+"""
+
+from errors import ConfigError
+from settings.addresses import is_loopback
+from settings.model import Config, Origin
+
+KEY = "server.host"
+
+
+def check_listening(config: Config) -> None:
+    """Raises ConfigError, with the lines that would mend it, for a server that is open by oversight."""
+    server = config.server
+    if server.api_keys or server.allow_open or is_loopback(server.host):
+        return
+    origin = config.origins.get(KEY, Origin(None))
+    named = f"{'HOST=' if origin.variables else ''}{server.host or repr('')}"
+    raise ConfigError(
+        config.path.name,
+        origin.line or 0,
+        KEY,
+        f"{named} is open to everybody in the network, and no key is set: "
+        'add "server: {api_keys: [KEY]}" with a key of yours (openssl rand -hex 16 makes one), '
+        'or "server: {allow_open: true}" if that is meant',
+    )
