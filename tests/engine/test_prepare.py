@@ -44,6 +44,17 @@ print(prepare.prepare(print), [n for n in ('mlx', 'transformers', 'tokenizers') 
     assert ran.stdout == "[] []\n", ran.stderr
 
 
+def test_the_demo_model_can_be_left_out(monkeypatch, tmp_path):
+    def parts():
+        return [prepare.Part(name, {"wheel": name}, build_whole) for name in (prepare.CHAT_MODEL, "encoder")]
+
+    monkeypatch.setattr(prepare, "_parts", parts)
+    monkeypatch.setenv("HEADSTART_MODELS", str(tmp_path))
+
+    assert prepare.prepare(silent, demo_model=False) == ["encoder"]
+    assert prepare.prepare(silent) == [prepare.CHAT_MODEL]
+
+
 def test_what_was_made_is_ready_for_what_it_was_made_from(tmp_path):
     prepare.make(part(build_whole), tmp_path, silent)
 
