@@ -94,8 +94,9 @@ def is_ready(directory: Path, made_from: JsonObject | None = None) -> bool:
 def prepare(progress: Progress, *, demo_model: bool = True) -> list[str]:
     """Prepare what is missing and return the names of the parts that were made.
 
-    demo_model: whether the embedded chat model is wanted as well. A second one started meanwhile waits for the first. Raises PrepareFailed for a model; a BLAS that cannot
-    be had is only reported to progress.
+    demo_model: whether the embedded chat model is wanted as well. A second set-up that is started meanwhile
+    waits for the first. Raises PrepareFailed for a model; a BLAS that cannot be had is only reported to
+    progress.
     """
     root = models_dir()
     made: list[str] = []
