@@ -1,0 +1,80 @@
+"""Base URLs of OpenAI-compatible APIs, from what people write. No server is asked."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from settings.addresses import is_private_host
+
+
+class RepairedUrl(NamedTuple):
+    """url: as it is used. problems: what was wrong with the one given, in words; () where nothing was.
+
+    guessed: its path is a guess, and the API may be at the server's root instead.
+    """
+
+    url: str
+    problems: tuple[str, ...] = ()
+    guessed: bool = False
+
+
+API_PATH = "/v1"
+_NO_API_PATH = f"has no {API_PATH}"
+_ADDRESS = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/.*)?", re.A | re.I)  # a URL without a scheme
+_ENDPOINT = re.compile(r"/(chat/completions|completions|responses|messages|embeddings|models)$")
+# What Ollama and LM Studio serve beside the OpenAI API, and at which ports they do.
+_NATIVE_API = re.compile(r"/api(/(chat|generate|tags|show|ps|version|v0|v1))?$")
+_NATIVE_PORTS = (11434, 1234)
+
+
+def repaired_url(text: str) -> RepairedUrl:
+    """The base URL of an OpenAI-compatible API, from what somebody wrote.
+
+    A path that may be meant is left alone, and so is a text that is no address at all.
+    """
+    url = text.strip()
+    problems = []
+    if _is_private_address(url):
+        url = f"http://{url}"
+        problems.append("has no http://")
+    parts = _split(url)
+    if parts is None:
+        return RepairedUrl(text)
+    path, problem = _repaired_path(parts)
+    if problem:
+        problems.append(problem)
+    guessed = problem == _NO_API_PATH and parts.port not in _NATIVE_PORTS
+    return RepairedUrl(parts._replace(path=path).geturl(), tuple(problems), guessed)
+
+
+def _is_private_address(url: str) -> bool:
+    """Whether it is a URL of the owner's network but for the scheme. A single word may be anything."""
+    found = _ADDRESS.fullmatch(url)
+    if found is None or not is_private_host(host := found[1].strip("[]")):
+        return False
+    return bool(found[2]) or "." in host or ":" in host or host == "localhost"
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an HTTP URL without query; None for anything else."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError for what is no number
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[?#\s]", url):
+        return None
+    return parts
+
+
+def _repaired_path(parts: SplitResult) -> tuple[str, str | None]:
+    """(the path of the API, what was wrong with the one given)."""
+    path = parts.path.rstrip("/")
+    if parts.port in _NATIVE_PORTS and _NATIVE_API.fullmatch(path):
+        return API_PATH, f"has {path} instead of {API_PATH}"
+    api = _ENDPOINT.sub("", path)
+    if not api:
+        return API_PATH, _NO_API_PATH
+    if api != path:
+        return api, f"ends in {path.removeprefix(api)}"
+    return path, "ends in a slash" if parts.path != path else None
