@@ -5,6 +5,7 @@ on the wire is `upstream/`'s. The embedded engine is an ordinary OpenAI-compatib
 changes when it is restarted, and whose requests are checked first, since some bodies would kill it.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,7 @@ class Provider:
         self.disabled = settings.disabled
         self.is_local: bool = prices.is_local(settings)
         self.capabilities = settings.capabilities
+        self.heard_at = -math.inf
         self.upstream = Upstream({**self._credentials(), **settings.headers})
         self.breaker = Breaker(name, policy or Policy())
         self.admission = Admission(

@@ -1,6 +1,7 @@
 """The parts under one configuration, built after the fork, and how one configuration succeeds another."""
 
 import os
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,7 @@ class Services:
             breakers,
             config.probes.period_s,
             busy=lambda name: known[name].admission.running > 0,
+            unheard_s=lambda name: time.monotonic() - known[name].heard_at,
         )
         self.pipeline = self._pipeline(config)
         self.passthrough = PassThrough(config.virtual_model, self.router, known, self.embedder)

@@ -165,6 +165,7 @@ class Attempt:
         )
         reader = AnswerReader(response, self.cancel_token, provider.name, self._decoder, self._summary)
         self._reader, self.status = reader, reader.status
+        provider.heard_at = time.monotonic()
         if reader.status >= 300:
             raise reader.refusal()
         return reader
@@ -179,6 +180,7 @@ class Attempt:
         while self.head_at is None:
             reader.set_silence(self._left_s(self._head_s))
             events = reader.read()
+            self.provider.heard_at = time.monotonic()
             if events is None:
                 raise StreamBroken("it ended its answer without any content")
             for event, chunk in events:
@@ -220,6 +222,7 @@ class Attempt:
             if timeouts.total_s:
                 reader.set_silence(min(timeouts.idle_s, self._left_s(timeouts.total_s)))
             events = reader.read()
+            self.provider.heard_at = time.monotonic()
             if events is None:
                 return None
             for event, chunk in events:

@@ -63,6 +63,7 @@ class Endpoint(Protocol):
     settings: settings_of.Provider
     disabled: str | None
     is_local: bool
+    heard_at: float  # monotonic, when a call last brought something
     upstream: Upstream
 
     @property

@@ -1,8 +1,8 @@
 """Is everything well? What the background probes know, brought up to date in a moment, or checked anew on
 demand.
 
-A dead backend must not freeze the answer. Whoever does not answer at once is reported as last known, and only
-what nothing is known of yet is waited for.
+A dead backend must not freeze the answer. Whoever does not answer at once is reported as last known, or as
+unknown where it usually does; only what nothing is known of yet is waited for.
 """
 
 import json
@@ -22,7 +22,7 @@ from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.cancellation import CancelToken
 from upstream.endpoint import Endpoint
-from upstream.probes import Probes
+from upstream.probes import HEALTHY, UNHEALTHY, UNKNOWN, Probes, status_of
 from wire import JsonObject
 
 CHECK_S = 5.0  # how long a backend has when it is checked anew, or for the first time
@@ -55,14 +55,15 @@ class Health:
         """{status, duration_ms, providers: {name: entry}, classifier: {status, latency_ms, error}}.
 
         An entry is {status, latency_ms, error} and what the probes' snapshot has of the provider. fresh:
-        check everybody now and wait for the answers, up to CHECK_S; else the report comes within some 20 ms.
-        healthy: everything that is enabled answers. degraded: something does not. unhealthy: no provider of
-        the primary route can answer.
+        check everybody now and wait for the answers, up to CHECK_S; else the report comes within some 20 ms,
+        or half a second where somebody who was quick keeps silent. healthy: everything that is
+        enabled answers. degraded: something does not, or nobody knows. unhealthy: no provider of the primary
+        route can answer.
         """
         started = time.monotonic()
         classifier = self._classifier.begin()
         snapshot = self._probes.fresh(CHECK_S) if fresh else self._probes.refresh(REFRESH_S)
-        if any(known["available"] is None for known in snapshot.values()):
+        if any(known["available"] is None and not known["reason"] for known in snapshot.values()):
             snapshot = self._probes.fresh(max(0.0, started + CHECK_S - time.monotonic()))
         report: JsonObject = {
             "status": None,
@@ -79,10 +80,11 @@ class Health:
 
     def _status(self, report: JsonObject) -> str:
         entries = report["providers"]
-        if not any(entries[name]["status"] == "healthy" for name in self._primary_chain):
-            return "unhealthy"
+        if not any(entries[name]["status"] in (HEALTHY, UNKNOWN) for name in self._primary_chain):
+            return UNHEALTHY
         everybody = [*entries.values(), report["classifier"]]
-        return "degraded" if any(entry["status"] == "unhealthy" for entry in everybody) else "healthy"
+        doubtful = any(entry["status"] in (UNHEALTHY, UNKNOWN) for entry in everybody)
+        return "degraded" if doubtful else HEALTHY
 
 
 def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:
@@ -90,7 +92,7 @@ def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:
     if known is None:
         return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
     return {
-        "status": "healthy" if known["available"] else "unhealthy",
+        "status": status_of(known),
         "latency_ms": known["latency_ms"],
         "error": None if known["available"] else known["reason"] or "it has not answered yet",
         **{key: value for key, value in known.items() if key != "latency_ms"},

@@ -299,18 +299,19 @@ def test_a_classifier_that_cannot_even_be_asked_costs_the_others_nothing(upstrea
     assert report["providers"]["drip"]["status"] == "healthy"
 
 
-def test_what_is_known_is_told_at_once_and_what_is_asked_anew_is_waited_for(server_of, upstreams):
+def test_who_falls_silent_is_unknown_at_first_and_what_is_asked_anew_is_waited_for(server_of, upstreams):
     server = server_of(
         main=upstreams["primary"].url, other=upstreams["cloud"].url, judge=upstreams["judge"].url
     )
     get(server, "/health")
     upstreams["cloud"].probes("stall")
 
-    known = get(server, "/health").json()
+    silent = get(server, "/health").json()
     asked = get(server, "/health?fresh=1").json()
     after = get(server, "/health").json()
 
-    assert known["providers"]["other"]["status"] == "healthy"
+    assert (silent["status"], silent["providers"]["other"]["status"]) == ("degraded", "unknown")
+    assert re.fullmatch(r"no answer for 0\.\d+ s", silent["providers"]["other"]["error"])
     assert asked["providers"]["other"]["error"] == "no answer within 5 s"
     assert after["providers"]["other"]["status"] == "unhealthy"
 

@@ -4,6 +4,7 @@ How each kind is probed, what the breaker hears of it, and that nobody waits for
 """
 
 import json
+import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,10 @@ from errors import UpstreamStatus
 from providers import EmbeddedProvider, OpenAIProvider
 from settings.model import Prices, Timeouts
 from settings.model import Provider as Settings
+from tests.support.waiting import await_that
 from upstream.breaker import Breaker
 from upstream.checks import _is_at_home
-from upstream.probes import PAUSE_S, Probes, _Prober
+from upstream.probes import PAUSE_S, SILENT_S, Probes, _Prober
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so
@@ -507,6 +509,90 @@ def test_a_provider_that_asked_for_rest_is_left_in_peace(host, probing, clock):
 
     assert (entry["available"], entry["reason"]) == (False, "answered 429, asked for 600 s of rest")
     assert len(server.requests) == asked
+
+
+# Falling silent.
+
+
+def fallen_silent(server):
+    server.paths.update({"/models": "silent", "/chat/completions": "silent"})
+
+
+def test_one_that_falls_silent_is_unknown_until_it_counts_as_down(host, probing, clock):
+    server = host()
+    probes = probing(at(server))
+    known(probes)
+    fallen_silent(server)
+
+    first = probes.refresh(0.0)["p"]
+    clock.passes(SILENT_S / 2)
+    second = probes.refresh(0.0)["p"]
+    clock.passes(SILENT_S / 2)
+    third = probes.refresh(0.0)["p"]
+
+    assert [(entry["available"], entry["reason"]) for entry in (first, second, third)] == [
+        (None, "no answer for 0.3 s"),
+        (None, "no answer for 1.0 s"),
+        (False, "no answer for 2 s"),
+    ]
+
+
+def test_one_that_answers_at_once_is_well_however_often_it_is_asked(host, probing):
+    probes = probing(at(host()))
+    known(probes)
+
+    assert {probes.refresh(0.0)["p"]["available"] for _ in range(20)} == {True}
+
+
+def test_one_that_usually_takes_its_time_is_not_doubted_before_that(host, probing, clock):
+    server = host()
+    probes = probing(at(server))
+    known(probes)
+    probes._probers["p"]._took_s.append(0.3)
+    fallen_silent(server)
+
+    at_once = probes.refresh(0.0)["p"]
+    server.wait_asked("/v1/models", 3)
+    clock.passes(0.8)
+    in_time = probes.snapshot()["p"]
+    clock.passes(0.15)
+    late = probes.snapshot()["p"]
+
+    assert [entry["available"] for entry in (at_once, in_time, late)] == [True, True, None]
+
+
+def test_one_that_is_silent_while_it_is_busy_is_unknown_until_a_call_brings_something(host, probing, clock):
+    server, unheard_s = host(), [60.0]
+    probes = probing(at(server), busy=lambda name: True, unheard_s=lambda name: unheard_s[0])
+    known(probes)
+    fallen_silent(server)
+
+    silent = probes.refresh(0.0)["p"]
+    server.wait_asked("/v1/models", 3)
+    clock.passes(10)
+    still = probes.refresh(0.0)["p"]
+    unheard_s[0] = 0.1
+    heard = probes.refresh(0.0)["p"]
+
+    assert (silent["available"], still["available"], heard["available"]) == (None, None, True)
+    assert still["reason"] == "no answer for 10 s, with calls under way"
+    assert probes.breakers["p"].allows()
+
+
+def test_the_log_has_one_line_for_everybody_each_period(host, probing, caplog):
+    caplog.set_level(logging.INFO, "upstream.probes")
+
+    probing(at(host()), at(host({"/models": REFUSAL}), name="my server"), period_s=0.05)
+    lines = await_that(
+        lambda: [one for one in caplog.records if one.name == "upstream.probes"][1:], "no more"
+    )
+
+    assert lines[0].getMessage() == "Probes:"
+    assert lines[0].fields == {
+        "p": "healthy",
+        "my_server": "unhealthy (answered 503)",
+        "period_s": "0.05",
+    }
 
 
 # Black holes.
