@@ -24,6 +24,21 @@ benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 health: .venv/.installed ## ask the running server how everything is
 	@exec $(BIN)/python -m upstream.health
 
+install: models  ## have it run as a service of yours, now and after a reboot (systemd, launchd)
+	@exec $(BIN)/python -m deploy.service install
+
+uninstall: .venv/.installed ## stop the service and remove it; configuration and data stay
+	@exec $(BIN)/python -m deploy.service uninstall
+
+status: .venv/.installed ## whether it runs, since when, how it is, where its data and logs are
+	@exec $(BIN)/python -m deploy.service status
+
+logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
+	@exec $(BIN)/python -m deploy.service logs
+
+restart: .venv/.installed ## start the service anew
+	@exec $(BIN)/python -m deploy.service restart
+
 train: models    ## train the routing classifier anew (about 25 minutes on one core)
 	@exec $(BIN)/python -m training.train $(ARGS)
 
@@ -73,4 +88,5 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 	@cd tests/clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: install uninstall status logs restart
 .PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models

@@ -1,0 +1,141 @@
+"""Where a Headstart lives: its checkout, its data folder, its address, and whether it answers there."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from deploy.terminal import run
+from deploy.units import Service
+from settings import loader
+from settings.model import Config
+from wire import JsonObject
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SERVICE_LOG = "service.log"
+# What the owner may set for a start, and what a service keeps of the terminal that installed it.
+VARIABLES = ("HEADSTART_DATA", "HEADSTART_CONFIG", "HOST", "PORT")
+NOTHING_ANSWERS = "nothing answers"
+# From worst to best.
+HEALTH = (NOTHING_ANSWERS, "unhealthy", "unknown", "degraded", "healthy")
+CHECK_S = 10.0  # how long /health may take when everybody is asked anew
+POLL_S = 0.25
+GONE_S = 2.0  # for how long a service that has ended is waited for: its manager may be about to start it
+
+
+@dataclass(frozen=True)
+class Place:
+    """checkout: where the code lies. environment: those of VARIABLES that are set, paths made absolute."""
+
+    checkout: Path
+    environment: Mapping[str, str]
+
+    @property
+    def owners_file(self) -> Path:
+        """The owner's configuration, which may not exist."""
+        named = self.environment.get("HEADSTART_CONFIG")
+        return Path(named) if named else self.data / "headstart.yaml"
+
+    @property
+    def data(self) -> Path:
+        """The folder of everything that is written."""
+        data, config = (self.environment.get(name) for name in ("HEADSTART_DATA", "HEADSTART_CONFIG"))
+        return Path(data) if data else Path(config).parent if config else self.checkout
+
+    @property
+    def service(self) -> Service:
+        """The service that would run it."""
+        return Service(self.checkout, self.data / SERVICE_LOG, self.environment)
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """The environment of a program that shall live here."""
+        inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        return {**inherited, **self.environment, **more}
+
+    def config(self) -> Config:
+        """The configuration. Raises ConfigError."""
+        return loader.load(environ=self.variables())
+
+    def url(self) -> str:
+        """Where it is asked on this machine. Raises ConfigError."""
+        server = self.config().server
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+        return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+    def version(self) -> str:
+        """The version of the code."""
+        told = run("git", "-C", str(self.checkout), "describe", "--tags", "--always", "--dirty")
+        return told.output if told.ok else "unknown"
+
+
+def here(installed: Service | None = None, checkout: Path = CHECKOUT) -> Place:
+    """The place that this terminal's variables name, completed by those of an installed service.
+
+    installed: the service of this machine; one of another checkout counts for nothing.
+    """
+    theirs = installed.environment if installed and installed.checkout == checkout else {}
+    named = {name: os.environ.get(name) or theirs.get(name) for name in VARIABLES}
+    return Place(
+        checkout,
+        {
+            name: str((checkout / value).resolve()) if name.startswith("HEADSTART_") else value
+            for name, value in named.items()
+            if value
+        },
+    )
+
+
+# Health.
+
+
+def health(url: str) -> JsonObject | None:
+    """What its /health reports, with everybody asked anew; None where nothing of ours answers."""
+    try:
+        report = requests.get(f"{url}/health?fresh=1", timeout=CHECK_S).json()
+    except (requests.RequestException, ValueError):
+        return None
+    return report if isinstance(report, dict) and report.get("status") in HEALTH else None
+
+
+def word(report: JsonObject | None) -> str:
+    """A report in a word of HEALTH."""
+    return str(report["status"]) if report else NOTHING_ANSWERS
+
+
+def is_worse(report: JsonObject | None, than: JsonObject | None) -> bool:
+    return HEALTH.index(word(report)) < HEALTH.index(word(than))
+
+
+def in_words(report: JsonObject | None) -> str:
+    """A report in a line: the status, and who is not well and why."""
+    if report is None:
+        return NOTHING_ANSWERS
+    everybody = {**report.get("providers", {}), "classifier": report.get("classifier") or {}}
+    ill = [
+        f"{name}: {one.get('error')}" for name, one in everybody.items() if one.get("status") == "unhealthy"
+    ]
+    return f"{report['status']} ({'; '.join(ill)})" if ill else str(report["status"])
+
+
+def awaited_health(
+    url: str, at_least: JsonObject | None, patience_s: float, is_running: Callable[[], bool]
+) -> JsonObject | None:
+    """Its health as soon as it is as good as another was, else what it is in the end.
+
+    Waits up to patience_s, and hardly where it has ended: is_running says so.
+    """
+    deadline = time.monotonic() + patience_s
+    seen = time.monotonic()
+    while True:
+        runs = is_running()
+        report = health(url)
+        if report is not None and not is_worse(report, at_least):
+            return report
+        if runs or report:
+            seen = time.monotonic()
+        if time.monotonic() > min(deadline, seen + GONE_S):
+            return report
+        time.sleep(POLL_S)

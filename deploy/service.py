@@ -1,0 +1,171 @@
+"""`make install`, `uninstall`, `status`, `logs`, `restart`: Headstart as a service of its owner."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from deploy import managers
+from deploy.managers import ServiceManager
+from deploy.place import Place, awaited_health, health, here, in_words
+from deploy.terminal import DeployError, ended, say
+from errors import ConfigError
+from settings.model import Config
+
+START_S = 60.0  # how long it may take until it answers well
+LOG_LINES = 8  # of the log, when a start failed
+NOT_RUNNING = 3  # the exit status, as systemctl has it
+
+
+def install(place: Place, manager: ServiceManager) -> None:
+    """Write the service and start it now and with the machine. Raises DeployError, ConfigError."""
+    if os.environ.get("SUDO_USER") and os.getuid() == 0:
+        raise DeployError("the service is your own, not root's: run `make install` without sudo")
+    config = place.config()
+    manager.check()
+    _refuse_a_second_server(place, manager)
+    for line in _known_to_this_terminal_alone(place, config):
+        say(line)
+    log = place.service.log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch(mode=0o600)
+    _start(place, lambda: manager.install(place.service))
+    say(f"Wrote {manager.file} ({manager.name}), which starts anew after a failure")
+    _tell_health(place, manager)
+    say(f"Log: {log} (make logs)")
+    reboot = manager.survives_reboots()
+    say(f"After a reboot: {reboot or 'it is there before anybody logs in'}")
+
+
+def uninstall(place: Place, manager: ServiceManager) -> None:
+    if not manager.file.exists():
+        say("No service is installed")
+        return
+    _refuse_what_is_not_ours(place, manager)
+    manager.uninstall()
+    say(f"Stopped, and removed {manager.file}; configuration and data stay in {place.data}")
+
+
+def restart(place: Place, manager: ServiceManager) -> None:
+    _refuse_what_is_not_ours(place, manager)
+    place.config()
+    _start(place, manager.restart)
+    _tell_health(place, manager)
+
+
+def status(place: Place, manager: ServiceManager) -> int:
+    """Say how the service is. Returns an exit status."""
+    installed, state = manager.installed(), manager.state()
+    if installed is None:
+        say("service   not installed (make install)")
+    elif installed.checkout != place.checkout:
+        say(f"service   of another checkout: {installed.checkout}")
+    else:
+        since = f" since {state.since}" if state.since else ""
+        say(f"service   {state.said}{since}" + (f", pid {state.pid}" if state.pid else ""))
+    runs = state.running
+    try:
+        report = health(place.url())
+        say(f"health    {in_words(report)} at {place.url()}")
+        runs = runs or report is not None
+    except ConfigError as error:
+        say(f"health    not asked, since the configuration is faulty: {error}")
+    say(f"version   {place.version()}")
+    say(f"data      {place.data}")
+    for log in _logs(place):
+        say(f"log       {log}")
+    return 0 if runs else NOT_RUNNING
+
+
+def logs(place: Place) -> int:
+    """Follow the logs until Ctrl-C. Returns an exit status."""
+    files = _logs(place)
+    if not files:
+        raise DeployError(f"there is no log in {place.data} yet")
+    with suppress(KeyboardInterrupt):
+        return subprocess.run(["tail", "-n", "30", "-F", *map(str, files)]).returncode
+    return 0
+
+
+def _start(place: Place, start: Callable[[], None]) -> None:
+    """Start it by a function, and say what its log has to say where that fails."""
+    log = place.service.log
+    before = log.stat().st_size if log.exists() else 0
+    try:
+        start()
+    except DeployError as error:
+        raise DeployError(f"{error}\n{_tail(log, before)}".rstrip()) from error
+    except ValueError as error:
+        raise DeployError(str(error)) from error
+
+
+def _tail(log: Path, start: int) -> str:
+    """The last lines that a log got after a position, indented."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+        return "\n".join(f"  {line}" for line in lines)
+    return ""
+
+
+def _tell_health(place: Place, manager: ServiceManager) -> None:
+    say("Waiting until it answers")
+    report = awaited_health(place.url(), None, START_S, lambda: manager.state().running)
+    if report is None:
+        raise DeployError(f"it does not answer at {place.url()}: make logs\n{_tail(place.service.log, 0)}")
+    say(f"It answers at {place.url()}: {in_words(report)}")
+
+
+def _refuse_a_second_server(place: Place, manager: ServiceManager) -> None:
+    """Another server would keep the port, so that the service would start for ever."""
+    if not manager.state().running and health(place.url()) is not None:
+        raise DeployError(f"a Headstart answers at {place.url()} already: stop it, then `make install` again")
+
+
+def _refuse_what_is_not_ours(place: Place, manager: ServiceManager) -> None:
+    installed = manager.installed()
+    if installed is None:
+        raise DeployError("no service is installed: make install")
+    if installed.checkout != place.checkout:
+        raise DeployError(f"the service is that of {installed.checkout}: run make there")
+
+
+def _known_to_this_terminal_alone(place: Place, config: Config) -> Iterator[str]:
+    """A line for each variable that the configuration has of this terminal, which a service never sees."""
+    taken = {
+        name for origin in config.origins.values() for name in origin.variables if name.startswith("env ")
+    }
+    for name in sorted(name.removeprefix("env ") for name in taken):
+        if name not in place.environment:
+            dotenv = place.owners_file.parent / ".env"
+            yield f"{name} is set in this terminal only: the service has it once it stands in {dotenv}"
+
+
+def _logs(place: Place) -> list[Path]:
+    """The log files that exist."""
+    names = [place.service.log]
+    with suppress(ConfigError):
+        config = place.config()
+        names.append(config.resolve(config.log.file))
+    return [file for file in names if file.exists()]
+
+
+def main() -> int:
+    manager = managers.of_this_machine()
+    command = sys.argv[1]
+    place = here(manager.installed())
+    if command == "status":
+        return status(place, manager)
+    if command == "logs":
+        return logs(place)
+    if command == "install":
+        install(here(), manager)
+    else:
+        {"uninstall": uninstall, "restart": restart}[command](place, manager)
+    return 0
+
+
+if __name__ == "__main__":
+    ended(main)
