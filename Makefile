@@ -45,8 +45,8 @@ train: models    ## train the routing classifier anew (about 25 minutes on one c
 evaluate: models ## judge the routing classifier on the project's own test rows
 	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
 
-costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table
-	@exec $(BIN)/python -m accounting.costs
+costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table (ARGS=--by=key)
+	@exec $(BIN)/python -m accounting.costs $(ARGS)
 
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
 	@exec $(BIN)/python -m settings.report

@@ -2,7 +2,7 @@
 
 ProxyError
 +- BadRequest 400                         the client's own doing; no other provider is asked
-|  +- Unauthorized 401, NotFound 404, MethodNotAllowed 405, TooLarge 413
+|  +- Unauthorized 401, Forbidden 403, NotFound 404, MethodNotAllowed 405, TooLarge 413, QuotaSpent 429
 +- UpstreamError 502                      a provider failed
 |  +- ConnectFailed                       surely not received: go on in the chain
 |  +- HeadTimeout 504                     no content in time: go on
@@ -53,6 +53,11 @@ class Unauthorized(BadRequest):
     type = "authentication_error"
 
 
+class Forbidden(BadRequest):
+    status = 403
+    type = "permission_error"
+
+
 class NotFound(BadRequest):
     status = 404
 
@@ -63,6 +68,13 @@ class MethodNotAllowed(BadRequest):
 
 class TooLarge(BadRequest):
     status = 413
+
+
+class QuotaSpent(BadRequest):
+    """The client's key has spent its money, and nobody answers for nothing; trying again soon is useless."""
+
+    status = 429
+    type = "insufficient_quota"
 
 
 class UpstreamError(ProxyError):

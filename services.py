@@ -24,10 +24,11 @@ from routing.affinity import Affinity
 from routing.classifier import Classifier
 from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
-from routing.router import Router
+from routing.key_limits import KeyLimits
+from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
-from settings.model import Config
+from settings.model import ApiKey, Config
 from telemetry import logs
 from telemetry.events import Recorder
 from telemetry.metrics import Metrics, RequestMetrics
@@ -53,6 +54,7 @@ class Services:
     classifier: Classifier
     ledger: Ledger
     budget: Budget
+    key_budgets: dict[str, Budget]
 
     def __init__(self, config: Config, previous: "Services | None" = None) -> None:
         """previous: the services of the configuration before; what a change leaves as it was is taken over.
@@ -60,7 +62,7 @@ class Services:
         Raises ConfigError for a faulty marker file.
         """
         self.config = config
-        self.keys = tuple(key.encode() for key in config.server.api_keys)
+        self.keys = config.server.keys
         self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
         self.metrics = previous.metrics if previous else Metrics()
         self.affinity = previous.affinity if previous else Affinity()
@@ -75,6 +77,7 @@ class Services:
         self.classifier = build_classifier(config, previous.classifier if previous else None)
         self.router = Router(config)
         self._account(config, previous)
+        self.key_limits = KeyLimits(self.router, self.providers, self.key_budgets)
         # The providers and not `self`: services that have served their time are gone at once, and not when a
         # cycle is found.
         known = self.providers
@@ -87,7 +90,9 @@ class Services:
             unheard_s=lambda name: time.monotonic() - known[name].heard_at,
         )
         self.pipeline = self._pipeline(config)
-        self.passthrough = PassThrough(config.virtual_model, self.router, known, self.embedder)
+        self.passthrough = PassThrough(
+            config.virtual_model, self.router, known, self.embedder, self.key_limits
+        )
         self.health = Health(self.router.primary.chain, known, self.classifier, self.probes)
 
     def _account(self, config: Config, previous: "Services | None") -> None:
@@ -107,6 +112,14 @@ class Services:
             if previous and unchanged("ledger", "budgets", "timezone")
             else Budget(config.budgets, self.ledger, config.timezone)
         )
+        kept = previous.key_budgets if previous and unchanged("ledger", "timezone") else {}
+        self.key_budgets = {
+            key.name: kept[key.name]
+            if key.name in kept and kept[key.name].has_limits_of(key)
+            else Budget(key, self.ledger, config.timezone, key=key.name)
+            for key in self.keys
+            if key.name and (key.daily_usd is not None or key.monthly_usd is not None)
+        }
 
     def _pipeline(self, config: Config) -> Pipeline:
         prompts = Prompts(config)
@@ -126,6 +139,7 @@ class Services:
         """The filters on every plan, in the order in which they apply."""
         return (
             partial(policies.stay_with_target, router=self.router, providers=self.providers),
+            self.key_limits,
             partial(
                 policies.stay_within_budget,
                 router=self.router,
@@ -134,6 +148,10 @@ class Services:
             ),
             partial(policies.pass_over_the_unable, providers=self.providers),
         )
+
+    def models(self, key: ApiKey | None) -> list[ModelEntry]:
+        """The model list as the clients with a key see it."""
+        return self.key_limits.listed(self.router.models(), key)
 
     def recorders(self, summary: Summary) -> Iterator[Recorder]:
         """Who records what happens to one request, a line each. summary: what they all need of it."""
@@ -191,5 +209,8 @@ class Services:
             part = getattr(self, name)
             if successor is None or part is not getattr(successor, name):
                 part.close()
+        for name, budget in self.key_budgets.items():
+            if successor is None or budget is not successor.key_budgets.get(name):
+                budget.close()
         if successor and self.classifier.backend is not successor.classifier.backend:
             self.classifier.backend.close()

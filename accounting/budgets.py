@@ -1,4 +1,4 @@
-"""Budgets: is the money for today, or for this month, spent?
+"""Budgets: is the money for today, or for this month, spent? By everybody, or by the clients with one key.
 
 Every request asks this, so the answer is a comparison of numbers in memory: what everybody has spent by the
 ledger, read at start and from time to time by a thread of its own, and what this process has recorded since.
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from typing import Protocol
 
 from accounting.ledger import Ledger
-from settings.model import Budgets
 from telemetry.logs import fields
 
 REFRESH_S = 15.0  # how long the spending of other processes may go unnoticed
@@ -43,17 +43,35 @@ class Period:
         return round(self.spent_usd + recorded_usd - self.recorded_usd, 8)
 
 
+class Limits(Protocol):
+    """What may be spent, in USD; None: any amount. The section `budgets` has it, and each named key."""
+
+    @property
+    def daily_usd(self) -> float | None: ...
+    @property
+    def monthly_usd(self) -> float | None: ...
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class Budget:
     def __init__(
-        self, settings: Budgets, ledger: Ledger, timezone: str, clock: Callable[[], datetime] = _utc_now
+        self,
+        limits: Limits,
+        ledger: Ledger,
+        timezone: str,
+        clock: Callable[[], datetime] = _utc_now,
+        *,
+        key: str | None = None,
     ) -> None:
-        """timezone: an IANA name or "local". clock: gives an aware datetime."""
-        limits = {"daily": settings.daily_usd, "monthly": settings.monthly_usd}
-        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        """timezone: an IANA name or "local". clock: gives an aware datetime.
+
+        key: the name of the key whose spending is limited; None: everybody's.
+        """
+        self._limits = _by_period(limits)
+        self._key = key
         self._ledger = ledger
         self._timezone = timezone
         self._clock = clock
@@ -66,6 +84,10 @@ class Budget:
         self._periods = [self._unspent(name, clock()) for name in self._limits]
         if self._limits:
             threading.Thread(target=self._run, name="budget", daemon=True).start()
+
+    def has_limits_of(self, limits: Limits) -> bool:
+        """Whether it counts by these very limits."""
+        return self._limits == _by_period(limits)
 
     def exhausted(self) -> bool:
         """Whether a budget is spent. Never raises; waits only the first time, for the ledger to be read."""
@@ -80,7 +102,7 @@ class Budget:
                     for period in self._periods
                 ]
             self._refresh_due.set()
-        is_exhausted = bool(self._spent_periods(self._ledger.recorded_usd))
+        is_exhausted = bool(self._spent_periods(self._recorded_usd()))
         if is_exhausted != self._was_exhausted:
             self._log_change()
         return is_exhausted
@@ -118,10 +140,13 @@ class Budget:
 
     def _unspent(self, name: str, now: datetime) -> Period:
         start, end = _span(name, now, self._timezone)
-        return Period(name, self._limits[name], start, end, 0.0, self._ledger.recorded_usd)
+        return Period(name, self._limits[name], start, end, 0.0, self._recorded_usd())
+
+    def _recorded_usd(self) -> float:
+        return self._ledger.recorded_usd_of(self._key)
 
     def _with_spending(self, period: Period) -> Period:
-        spent = self._ledger.spent_usd(period.start)
+        spent = self._ledger.spent_usd(period.start, self._key)
         return replace(period, spent_usd=spent.usd, recorded_usd=spent.recorded_usd)
 
     def _spent_periods(self, recorded_usd: float) -> list[Period]:
@@ -133,22 +158,29 @@ class Budget:
         Looks again under the lock: what a slower thread saw before may no longer be so.
         """
         with self._lock:
-            recorded_usd = self._ledger.recorded_usd
+            recorded_usd = self._recorded_usd()
             spent = self._spent_periods(recorded_usd)
             if bool(spent) == self._was_exhausted:
                 return
             self._was_exhausted = bool(spent)
+        whose = {} if self._key is None else {"key": self._key}
         if not spent:
-            log.warning("Budget reset, there is money again")
+            log.warning("Budget reset, there is money again", extra=fields(**whose) if whose else None)
             return
         longest = max(spent, key=lambda period: period.end)
         details = fields(
+            **whose,
             period=longest.name,
             spent_usd=longest.spent_at(recorded_usd),
             limit_usd=longest.limit_usd,
             until=longest.end.isoformat(),
         )
         log.warning("Budget exhausted:", extra=details)
+
+
+def _by_period(limits: Limits) -> dict[str, float]:
+    usd = {"daily": limits.daily_usd, "monthly": limits.monthly_usd}
+    return {name: limit for name, limit in usd.items() if limit is not None}
 
 
 def _span(name: str, now: datetime, timezone: str) -> tuple[datetime, datetime]:

@@ -4,6 +4,7 @@ Money is in USD, and null where no price is known. `unpriced_calls` counts the c
 what they cost is in no sum.
 """
 
+import argparse
 import re
 import sys
 import zoneinfo
@@ -26,6 +27,7 @@ from telemetry.events import ANSWERED, CANCELLED, FAILED
 from wire import JsonObject
 from wire.usage import Usage
 
+GROUPS = ("provider", "model", "route", "key", "day")  # what the sums can be grouped by
 FLUSH_S = 2.0  # how long a report waits for the calls of a moment ago to be written
 # Prompts of about one length are priced together; price lists have their steps at multiples of it.
 BAND_TOKENS = 1000
@@ -60,25 +62,32 @@ class Costs:
         self._timezone = timezone
         self._cloud = cloud
 
-    def since(self, text: str | None = None, now: datetime | None = None) -> JsonObject:
+    def since(
+        self, text: str | None = None, now: datetime | None = None, *, by: str | None = None
+    ) -> JsonObject:
         """What the calls that started since then cost.
 
         text: an ISO date or datetime, in the configured time zone unless it names one, or an age such as 7d
-        or 24h; None or "" takes 7d. now: an aware datetime; None takes the present. Raises BadRequest for any
-        other text, LedgerUnreadable.
+        or 24h; None or "" takes 7d. now: an aware datetime; None takes the present. by: one of GROUPS, for
+        the total and these sums alone; None or "" for the whole report. Raises BadRequest for any other text,
+        LedgerUnreadable.
         """
+        if by and by not in GROUPS:
+            raise BadRequest(f"'by' must be one of {', '.join(GROUPS)}", param="by")
         now = local(now or datetime.now(UTC), self._timezone)
         start = self._moment(text or "7d", now)
         self._ledger.flush(FLUSH_S)
         within = calls.c.at >= start
-        return {
+        whole = {
             "since": start.isoformat(timespec="seconds"),
             "until": now.isoformat(timespec="seconds"),
             "total": self._sums(within),
-            "providers": self._by(calls.c.provider, within),
-            "models": self._by(calls.c.model, within),
-            "routes": self._by(calls.c.route, within),
-            "days": self._by_day(start),
+        }
+        if by:
+            return {**whole, f"{by}s": self._grouped(by, start)}
+        return {
+            **whole,
+            **{f"{group}s": self._grouped(group, start) for group in GROUPS if group != "key"},
             "all_cloud": self._all_cloud(within),
             "speculation": self._speculation(within),
         }
@@ -102,9 +111,12 @@ class Costs:
         [row] = self._ledger.select(sa.select(*_SUMS).where(within))
         return _as_sums(row)
 
-    def _by(self, column: sa.Column[Any], within: sa.ColumnElement[bool]) -> list[JsonObject]:
-        """The sums for each value of a column, dearest first."""
-        rows = self._ledger.select(sa.select(*_SUMS, column).where(within).group_by(column))
+    def _grouped(self, group: str, start: datetime) -> list[JsonObject]:
+        """The sums of each day, oldest first, or for each value of another column, dearest first."""
+        if group == "day":
+            return self._by_day(start)
+        column = calls.c[group]
+        rows = self._ledger.select(sa.select(*_SUMS, column).where(calls.c.at >= start).group_by(column))
         groups = [{column.name: row[-1], **_as_sums(row)} for row in rows]
         return sorted(
             groups, key=lambda sums: (-(sums["cost_usd"] or 0), -sums["calls"], str(sums[column.name]))
@@ -204,11 +216,12 @@ def _as_json(sums: Mapping[str, Any]) -> JsonObject:
 
 def main() -> int:
     """Print what today and the last 7 days cost. Returns an exit status."""
+    by = _options().by
     try:
         config = loader.load()
         ledger = Ledger(located(config.ledger.url, config.resolve))
         cloud = cloud_of(config.chain_of(config.decisions[Decision.COMPLEX]), config.providers)
-        print(table(Costs(ledger, config.timezone, cloud), datetime.now(UTC)))
+        print(table(Costs(ledger, config.timezone, cloud), datetime.now(UTC), by))
         ledger.close()
     except (ConfigError, ArgumentError, LedgerUnreadable) as error:
         print(error)
@@ -216,16 +229,22 @@ def main() -> int:
     return 0
 
 
-def table(costs: Costs, now: datetime) -> str:
-    """What today and the last 7 days cost, as lines of text."""
-    week = costs.since("7d", now)
-    today = costs.since(week["until"][:10], now)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make costs", description="What the calls cost.")
+    parser.add_argument("--by", choices=GROUPS, help="these sums alone")
+    return parser.parse_args()
+
+
+def table(costs: Costs, now: datetime, by: str | None = None) -> str:
+    """What today and the last 7 days cost, as lines of text. by: one of GROUPS, None for the whole report."""
+    week = costs.since("7d", now, by=by)
+    today = costs.since(week["until"][:10], now, by=by)
     lines = [_line("", "calls", "input", "cached", "output", "reasoning", "USD")]
     lines += [_sums_line("today", today["total"]), _sums_line("7 days", week["total"])]
-    for group, name in (("providers", "provider"), ("models", "model"), ("routes", "route"), ("days", "day")):
-        entries = [_sums_line(f"{name} {sums[name] or '-'}", sums) for sums in week[group]]
+    for group in GROUPS:
+        entries = [_sums_line(f"{group} {sums[group] or '-'}", sums) for sums in week.get(f"{group}s", ())]
         lines += ["", *entries] if entries else []
-    closing = list(_closing_lines(week))
+    closing = [] if by else list(_closing_lines(week))
     return "\n".join(lines + (["", *closing] if closing else []))
 
 

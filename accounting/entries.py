@@ -96,4 +96,5 @@ class LedgerEntries(Recorder):
             estimated=bool(used and used.estimated),
             speculative=speculative,
             saved_ms=saved_ms,
+            key=request.key,
         )

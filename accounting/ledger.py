@@ -26,6 +26,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from errors import ProxyError
 from telemetry.logs import fields
 
+# Grows when an older Headstart could no longer use the ledger. A column that may be empty is no reason: it is
+# added to a ledger that lacks it, and after a roll-back the older one goes on with it.
 SCHEMA_VERSION = 1
 MAX_WAITING = 10_000  # rows that wait for a database that is away, some 10 MB; beyond it new ones are dropped
 BATCH_ROWS = 500
@@ -52,7 +54,8 @@ class Call:
     Tokens are None where nothing is known of them, cost_usd where the price is unknown. at: when it started,
     an aware datetime. outcome: answered, cancelled (by us) or failed. estimated: the tokens were counted
     here, since the provider did not report them. saved_ms: for a speculation that was adopted, the time from
-    its start to the decision, by which the answer came earlier.
+    its start to the decision, by which the answer came earlier. key: the name of the client's key, None for
+    one without.
     """
 
     at: datetime
@@ -71,6 +74,7 @@ class Call:
     estimated: bool = False
     speculative: bool = False
     saved_ms: int | None = None
+    key: str | None = None
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
@@ -112,6 +116,7 @@ calls = sa.Table(
     sa.Column("speculative", sa.Boolean, nullable=False),
     sa.Column("duration_ms", sa.BigInteger, nullable=False),
     sa.Column("saved_ms", sa.BigInteger),
+    sa.Column("key", sa.Text),
 )
 _version = sa.Table(
     "ledger_schema", _schema, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
@@ -141,7 +146,7 @@ class Spent:
     """What has been spent.
 
     usd: by everybody who writes to the database. recorded_usd: the ledger's own running sum at that very
-    moment.
+    moment. Both are a single key's where one was asked for.
     """
 
     usd: float
@@ -165,13 +170,17 @@ class Ledger:
         self._recorded_rows = self._written_rows = 0
         self._logged_at: dict[str, float] = {}
         self.recorded_usd = 0.0  # every known cost recorded by this process; only ever grows
+        self._recorded_usd_by_key: dict[str | None, float] = {}
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
     def record(self, rows: Sequence[Call]) -> None:
         """Have rows written and return at once, whatever state the database is in."""
         with self._changed:
-            self.recorded_usd += sum(row.cost_usd for row in rows if row.cost_usd is not None)
+            for row in rows:
+                self.recorded_usd += row.cost_usd or 0.0
+                before_usd = self._recorded_usd_by_key.get(row.key, 0.0)
+                self._recorded_usd_by_key[row.key] = before_usd + (row.cost_usd or 0.0)
             idle = not self._waiting
             dropped = max(0, len(self._waiting) + len(rows) - MAX_WAITING)
             self._waiting.extend(rows[: len(rows) - dropped])
@@ -206,18 +215,26 @@ class Ledger:
 
     # Reading.
 
-    def spent_usd(self, since: datetime) -> Spent:
+    def recorded_usd_of(self, key: str | None) -> float:
+        """The part of `recorded_usd` that the calls of a key cost; None: all of it."""
+        return self.recorded_usd if key is None else self._recorded_usd_by_key.get(key, 0.0)
+
+    def spent_usd(self, since: datetime, key: str | None = None) -> Spent:
         """What calls that started at or after `since` (aware) cost, rows that still wait included.
 
-        Calls of unknown price count for nothing. Raises LedgerUnreadable.
+        key: the name of the key whose calls count; None: everybody's. Calls of unknown price count for
+        nothing. Raises LedgerUnreadable.
         """
+        counts = calls.c.at >= since
+        if key is not None:
+            counts &= calls.c["key"] == key
         with self._writing:
-            [(written,)] = self.select(sa.select(sa.func.sum(calls.c.cost_usd)).where(calls.c.at >= since))
+            [(written,)] = self.select(sa.select(sa.func.sum(calls.c.cost_usd)).where(counts))
             with self._changed:
                 waiting = sum(
-                    row.cost_usd for row in self._waiting if row.cost_usd is not None and row.at >= since
+                    row.cost_usd or 0.0 for row in self._waiting if row.at >= since and key in (None, row.key)
                 )
-                return Spent(round((written or 0.0) + waiting, 8), self.recorded_usd)
+                return Spent(round((written or 0.0) + waiting, 8), self.recorded_usd_of(key))
 
     def select(self, query: Select) -> Sequence[Row]:
         """All rows of a query over `calls`. Raises LedgerUnreadable."""
@@ -277,7 +294,10 @@ class Ledger:
         return True
 
     def _prepare(self) -> None:
-        """Make the tables where there are none. Raises SchemaMismatch where they are another version's."""
+        """Make the tables where there are none, and the columns that an older Headstart did not have.
+
+        Raises SchemaMismatch where they are another version's.
+        """
         if self._ready:
             return
         with self._engine.execution_options(writes=True).begin() as connection:
@@ -290,6 +310,7 @@ class Ledger:
                 found = connection.execute(sa.select(sa.func.max(_version.c.version))).scalar()
                 if found != SCHEMA_VERSION:
                     raise SchemaMismatch(found)
+                _add_missing_columns(connection)
             else:
                 _schema.create_all(connection)
                 connection.execute(_version.insert().values(version=SCHEMA_VERSION))
@@ -301,6 +322,14 @@ class Ledger:
         if now - self._logged_at.get(message, -LOG_EVERY_S) >= LOG_EVERY_S:
             self._logged_at[message] = now
             log.error(message, extra=fields(**values))
+
+
+def _add_missing_columns(connection: sa.Connection) -> None:
+    present = {column["name"] for column in sa.inspect(connection).get_columns(calls.name)}
+    for column in calls.columns:
+        if column.name not in present:
+            definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {calls.name} ADD COLUMN {definition}"))
 
 
 def located(url: str, resolve: Callable[[str], Path]) -> str:

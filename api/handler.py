@@ -15,6 +15,7 @@ from flask import request as http
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
+from api.authorization import current_key
 from api.disconnect import DisconnectWatcher
 from api.request_body import read_json
 from api.response_headers import response_headers
@@ -77,7 +78,13 @@ class Handler:
         """Answer the current request. api: what reads it and writes the answer."""
         services = self._reloader.take()
         summary = Summary()
-        exchange = Exchange(http.remote_addr, api.api, services.recorders(summary), services.probes.trigger)
+        exchange = Exchange(
+            http.remote_addr,
+            api.api,
+            services.recorders(summary),
+            services.probes.trigger,
+            key=current_key(),
+        )
         socket = http.environ.get("gunicorn.socket")
         watched = self._disconnects.watch(socket, exchange.cancel) if socket else None
         services.metrics.in_flight.inc()
@@ -138,7 +145,8 @@ class Handler:
         """The response to a request that failed before it was read."""
         api = next((api for api in self._apis if api.owns(http.path)), self._apis[-1]).errors()
         summary = Summary()
-        exchange = Exchange(http.remote_addr, api.api, self.services.recorders(summary))
+        recorders = self.services.recorders(summary)
+        exchange = Exchange(http.remote_addr, api.api, recorders, key=current_key())
         response = error_response(exchange, api, exchange.fail(error))
         _add_headers(response, exchange, api, summary)
         response.call_on_close(lambda: exchange.finish(worth_keeping=False))

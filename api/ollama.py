@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from api.authorization import current_key
 from api.handler import Api, Handler, json_response
 from api.openai import STARTED, answer_chat
 from api.request_body import read_json
@@ -126,12 +127,12 @@ def blueprint(handler: Handler) -> Blueprint:
 
     @endpoints.get("/api/tags")
     def tags() -> Response:
-        return json_response(ollama.tags(handler.services.router.models(), STARTED))
+        return json_response(ollama.tags(handler.services.models(current_key()), STARTED))
 
     @endpoints.get("/api/ps")
     def running() -> Response:
         # The one that is always there; where the others run is not known.
-        return json_response(ollama.ps([next(iter(handler.services.router.models()))]))
+        return json_response(ollama.ps(handler.services.models(current_key())[:1]))
 
     @endpoints.post("/api/show")
     def show() -> Response:
@@ -141,7 +142,7 @@ def blueprint(handler: Handler) -> Blueprint:
             tokens = embeddings.CONTEXT_TOKENS
             shown = ollama.show(name, "bert", STARTED, capabilities=("embedding",), context_length=tokens)
             return json_response(shown)
-        known = services.router.model(name)
+        known = next((entry for entry in services.models(current_key()) if entry[0] == name), None)
         if known is None:
             raise NotFound(f"model '{name}' not found", param="model", code="model_not_found")
         return json_response(ollama.show(name, known[1], STARTED))

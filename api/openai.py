@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response
 from flask import request as http
 
+from api.authorization import current_key
 from api.handler import Api, Handler, json_response
 from api.response_store import ResponseStore
 from errors import NotFound, ProxyError
@@ -119,7 +120,8 @@ def _classified(services: Services, exchange: Exchange, request: Request) -> Who
     """The decision alone; no provider is called."""
     pipeline = services.pipeline
     verdict = pipeline.housekeeping(exchange, request) or pipeline.classify(exchange, request)
-    route = services.router.plan_for(verdict.decision).route
+    plan = services.router.plan_for(verdict.decision)
+    route = services.key_limits.on_its_routes(plan, exchange.key).route
     exchange.notify(Planned(verdict.decision, route, None))
     return whole_reply(
         {
@@ -180,12 +182,13 @@ def blueprint(handler: Handler) -> Blueprint:
 
     @endpoints.get("/models")
     def models() -> Response:
-        listed = [_model(*known) for known in handler.services.router.models()]
+        listed = [_model(*known) for known in handler.services.models(current_key())]
         return json_response({"object": "list", "data": listed})
 
     @endpoints.get("/models/<path:name>")
     def model(name: str) -> Response:
-        known = handler.services.router.model(name)
+        models = handler.services.models(current_key())
+        known = next((entry for entry in models if entry[0] == name), None)
         if known is None:
             raise NotFound(f"the model '{name}' does not exist", param="model", code="model_not_found")
         return json_response(_model(*known))

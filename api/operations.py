@@ -27,7 +27,7 @@ def blueprint(handler: Handler) -> Blueprint:
 
     @endpoints.get("/costs")
     def costs() -> Response:
-        return json_response(handler.services.costs.since(http.args.get("since")))
+        return json_response(handler.services.costs.since(http.args.get("since"), by=http.args.get("by")))
 
     return endpoints
 

@@ -66,12 +66,12 @@ def find_live(run: Run, url: str) -> None:
     from settings import loader
 
     config = loader.load()
-    url, keys = url.rstrip("/").removesuffix("/v1"), config.server.api_keys
+    url, keys = url.rstrip("/").removesuffix("/v1"), config.server.keys
     if not servers.answers(url):
         run.progress(f"nothing answers at {url}: starting a Headstart of our own with {config.path.name}")
         url = run.keep(servers.headstart()).wait_until_up().url
     record = Record(config.resolve(config.log.file), config.resolve(config.sessions.dir))
-    headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
+    headers = {"Authorization": f"Bearer {keys[0].key}"} if keys else {}
     target = Target("headstart", url, record, urllib.parse.urlsplit(url).port or 80, headers)
     run.progress(f"measuring {url}; the first answer may wait for models to load")
     first = target.chat(body_for("MODERATE", max_tokens=1))

@@ -13,6 +13,7 @@ from datetime import datetime
 from errors import ProxyError
 from proxy.calls import Calls
 from proxy.cancellation import CancelScope
+from settings.model import ApiKey
 from telemetry.events import Arrived, Event, Finished, Recorder, Recorders
 
 
@@ -25,10 +26,13 @@ class Exchange(CancelScope):
         api: str,
         recorders: Iterable[Recorder] = (),
         provider_failed: Callable[[str], None] = lambda provider: None,
+        *,
+        key: ApiKey | None = None,
     ) -> None:
         """api: the name of what the client speaks, as the record has it.
 
-        provider_failed: is called with the name of each provider that has failed this request.
+        provider_failed: is called with the name of each provider that has failed this request. key: the
+        client's, None for one that needs none.
         """
         super().__init__()
         self.id = f"{random.getrandbits(32):08x}"  # it names a record and is no secret
@@ -36,11 +40,12 @@ class Exchange(CancelScope):
         self.timestamp = datetime.now().astimezone()
         self.client_ip = client_ip
         self.api = api
+        self.key = key
         self.calls = Calls(self.ms, self.notify, self.on_cancel, provider_failed)
         self._recorders = Recorders(recorders)
         self._finishing = threading.Lock()
         self._finished = False
-        self.notify(Arrived(self.id, self.timestamp, client_ip, api))
+        self.notify(Arrived(self.id, self.timestamp, client_ip, api, key.name if key else None))
 
     def ms(self, at: float | None = None) -> int:
         """Whole milliseconds from arrival to a monotonic time; None for now."""

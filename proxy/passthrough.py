@@ -9,6 +9,8 @@ from proxy.exchange import Exchange
 from proxy.fallback import admit
 from proxy.reply import WholeReply, whole_reply
 from proxy.request import Request
+from routing.key_limits import KeyLimits
+from routing.policies import PolicyContext
 from routing.router import Router
 from settings.decisions import PINNED
 from telemetry import call_timing
@@ -26,23 +28,31 @@ class PassThrough:
     """Answers what one provider answers as it is, or the embedded model."""
 
     def __init__(
-        self, virtual_model: str, router: Router, providers: Mapping[str, Provider], embedder: Embedder
+        self,
+        virtual_model: str,
+        router: Router,
+        providers: Mapping[str, Provider],
+        embedder: Embedder,
+        key_limits: KeyLimits,
     ) -> None:
         self._virtual_model = virtual_model
         self._router = router
         self._providers = providers
         self._embedder = embedder
+        self._key_limits = key_limits
 
     def embedding(self, exchange: Exchange, request: Request) -> WholeReply:
         """Embed by a provider, else by the embedded model.
 
         The provider is the one marked for embeddings, else the one that has the model. The embedded model
-        answers under its own name, or none. Raises NotFound when nobody has the model: another one's vectors
-        could not be compared with the client's.
+        answers under its own name, or none. Raises NotFound when nobody has the model, Forbidden or
+        QuotaSpent when the client's key may not use who has it: another one's vectors could not be compared
+        with the client's.
         """
         name = self._router.embeddings_provider(request.model)
         provider = self._providers.get(name) if name else None
         if provider is not None and not provider.disabled and provider.capabilities.embeddings:
+            self._key_limits.check_provider(provider.name, exchange.key)
             plan = self._router.plan_to(provider.name)
             exchange.notify(Planned(PINNED, plan.route, plan.slow_ms, plan.chain, provider=provider.name))
             body = provider.body(request.body, stream=False)
@@ -69,6 +79,7 @@ class PassThrough:
         A provider counts where it has this API; a local server's tokenizer is not known here.
         """
         plan = self._router.pin(request.model) or self._router.primary
+        plan = self._key_limits(plan, PolicyContext(key=exchange.key))
         usable = (self._providers[name] for name in plan.chain if not self._providers[name].disabled)
         provider, native = next(usable, None), request.api.native
         counts = provider is not None and native is not None and provider.speaks(native.api)

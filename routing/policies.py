@@ -14,6 +14,7 @@ from providers import Provider
 from routing.affinity import Conversation
 from routing.decision import Verdict
 from routing.router import RoutePlan, Router
+from settings.model import ApiKey
 from wire.native import Native
 
 
@@ -23,13 +24,14 @@ class PolicyContext:
 
     native: the request in an API of its own, if it is in one. conversation: None for none, or for
     housekeeping. verdict: None as long as nothing is decided. needs_completions: a legacy completion, which
-    not every provider has.
+    not every provider has. key: the client's, None for one that needs none.
     """
 
     native: Native | None = None
     conversation: Conversation | None = None
     verdict: Verdict | None = None
     needs_completions: bool = False
+    key: ApiKey | None = None
 
 
 Policy = Callable[[RoutePlan, PolicyContext], RoutePlan]
@@ -76,8 +78,19 @@ def stay_within_budget(
 
     The plan stays as it is where nobody is local.
     """
+    home = at_home(plan, router=router, providers=providers)
+    if home is None or home is plan or not budget.exhausted():
+        return plan
+    return dataclasses.replace(home, budget_exhausted=True)
+
+
+def at_home(plan: RoutePlan, *, router: Router, providers: Mapping[str, Provider]) -> RoutePlan | None:
+    """The plan with local providers alone: its own, else the primary's.
+
+    The plan itself where it costs no money anyway, None where nobody is local.
+    """
     named = [providers[name] for name in (*plan.chain, plan.context) if name]
-    if all(provider.is_local or provider.disabled for provider in named) or not budget.exhausted():
+    if all(provider.is_local or provider.disabled for provider in named):
         return plan
 
     def usable(name: str) -> bool:
@@ -85,9 +98,9 @@ def stay_within_budget(
 
     chain = tuple(filter(usable, plan.chain)) or tuple(filter(usable, router.primary.chain))
     if not chain:
-        return plan
+        return None
     search = plan.context if plan.context and providers[plan.context].is_local else None
-    return dataclasses.replace(plan, chain=chain, context=search, budget_exhausted=True)
+    return dataclasses.replace(plan, chain=chain, context=search)
 
 
 def pass_over_the_unable(

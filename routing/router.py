@@ -154,10 +154,6 @@ class Router:
                 display = f"{provider.model} ({name})" if provider.model == "builtin" else None
                 yield provider.model, name, display
 
-    def model(self, name: str) -> ModelEntry | None:
-        """The entry of the model list with that id, None if there is none."""
-        return next((entry for entry in self.models() if entry[0] == name), None)
-
 
 def _fits(rule: settings_model.ModelRule) -> Callable[[str], object]:
     """Whether a model name fits a rule, as a function."""

@@ -190,8 +190,8 @@ class SettingsReader(NodeReader):
 
     def _value(self, hint: Any, node: yaml.Node, key: str) -> Any:
         """The value of a node as a type hint wants it."""
-        if isinstance(hint, types.UnionType):  # "X | None": null, or an X
-            return self._or_none(hint, node, key)
+        if isinstance(hint, types.UnionType):
+            return self._one_of(typing.get_args(hint), node, key)
         if dataclasses.is_dataclass(hint):
             return self._section(typing.cast(type, hint), node, key)
         origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -202,8 +202,15 @@ class SettingsReader(NodeReader):
             return [self._value(args[0], child, here) for here, child in self.items(node, key)]
         return self.scalar(hint, node, key)
 
-    def _or_none(self, hint: types.UnionType, node: yaml.Node, key: str) -> Any:
-        inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    def _one_of(self, kinds: tuple[Any, ...], node: yaml.Node, key: str) -> Any:
+        """A value that may be written in more than one way: `X | None`, or a mapping or something else."""
+        if type(None) in kinds:
+            [inner] = set(kinds) - {type(None)}
+            return self._or_none(inner, node, key)
+        is_mapping = isinstance(node, yaml.MappingNode)
+        return self._value(next(kind for kind in kinds if _is_mapping(kind) is is_mapping), node, key)
+
+    def _or_none(self, inner: Any, node: yaml.Node, key: str) -> Any:
         if inner is str and _has_variable(node):
             return self.scalar(str, node, key) or None
         return None if self._plain(node, key) is None else self._value(inner, node, key)
@@ -255,6 +262,10 @@ class SettingsReader(NodeReader):
             return str(default)  # as in a shell, ":-" also replaces an empty value
 
         return _VARIABLE.sub(value_of, node.value)
+
+
+def _is_mapping(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict
 
 
 def _has_variable(node: yaml.Node) -> typing.TypeGuard[yaml.ScalarNode]:

@@ -54,18 +54,43 @@ def setting(
 
 
 @dataclass(frozen=True)
+class ApiKey:
+    key: str = setting(doc="what the client sends", secret=True)
+    cloud: bool = setting(True, "whether providers that cost money may answer; else those at home alone")
+    daily_usd: float | None = setting(
+        None, "when its clients have spent it, they get local answers until the next day", minimum=0
+    )
+    monthly_usd: float | None = setting(None, "likewise until the next month", minimum=0)
+    routes: list[str] | None = setting(None, "the routes its clients may go; unset: any")
+    name: str | None = dataclasses.field(default=None, init=False)  # None for one of a list
+
+
+@dataclass(frozen=True)
 class Server:
     host: str = setting("127.0.0.1", "address to listen on; HOST overrides")
     port: int = setting(8002, "port to listen on; PORT overrides", minimum=0, maximum=65535)
     threads: int = setting(64, "requests served at once; each open stream holds one", minimum=1)
     max_body_mb: int = setting(32, "largest request body, in MB", minimum=1)
-    api_keys: list[str] = setting(
-        factory=list, doc="keys clients must send as Bearer or x-api-key; empty: anybody", secret=True
+    api_keys: list[str] | dict[str, str | ApiKey] = setting(
+        factory=list,
+        doc="keys clients must send as Bearer or x-api-key: a list, or each under a name of yours that log, "
+        "sessions and costs show, with limits of its own; empty: anybody",
+        secret=True,
     )
     allow_open: bool = setting(False, "without a key, serve other machines too; refused unless it is set")
     cors_origins: list[str] = setting(
         factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any'
     )
+
+    @property
+    def keys(self) -> list[ApiKey]:
+        """The keys in one form: those of a list have neither name nor limits."""
+        if isinstance(self.api_keys, list):
+            return [ApiKey(key) for key in self.api_keys]
+        return [
+            altered(ApiKey(given) if isinstance(given, str) else given, name=name)
+            for name, given in self.api_keys.items()
+        ]
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,10 @@ def _property(field: dataclasses.Field[Any], hint: Any, sections: JsonObject) ->
 
 def _type(hint: Any, limits: Mapping[str, Any], sections: JsonObject) -> JsonObject:
     """The schema of a type. limits: the metadata of the setting it belongs to."""
-    if isinstance(hint, types.UnionType):  # "X | None"
-        inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-        return _or_null(_type(inner, limits, sections))
+    if isinstance(hint, types.UnionType):
+        kinds = [_type(arg, limits, sections) for arg in typing.get_args(hint) if arg is not type(None)]
+        described = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        return _or_null(described) if type(None) in typing.get_args(hint) else described
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if hint.__name__ not in sections:
             sections[hint.__name__] = _section(hint, sections)

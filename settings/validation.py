@@ -14,6 +14,7 @@ from settings.kinds import KINDS, PAGE_SEARCH, Kind
 from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Route, pattern_of
 
 _LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
@@ -36,6 +37,22 @@ def check_timezone(config: Config, fail: Fail) -> None:
         zoneinfo.ZoneInfo(config.timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         fail("timezone", f"'{config.timezone}' is no IANA time zone")
+
+
+def check_api_keys(config: Config, fail: Fail) -> None:
+    """No message quotes a key; a name is none, and is shown."""
+    names: dict[str, str | None] = {}
+    for index, api_key in enumerate(config.server.keys):
+        here = "server.api_keys" + (f"[{index}]" if api_key.name is None else f".{api_key.name}")
+        if api_key.name is not None and not _KEY_NAME.fullmatch(api_key.name):
+            fail(here, "a key's name is made of letters, digits, dots, - and _, at most 64 of them")
+        if not api_key.key:
+            fail(here, "the key is empty")
+        if api_key.name and (first := names.setdefault(api_key.key, api_key.name)) != api_key.name:
+            fail(here, f"is the same key as {first}, so nobody could tell the two apart")
+        for route in api_key.routes or ():
+            if route not in config.routes:
+                fail(f"{here}.routes", f"there is no route {route}; there are {', '.join(config.routes)}")
 
 
 def check_classifier(config: Config, fail: Fail) -> None:
@@ -252,6 +269,7 @@ def _beside(config: Config, name: str) -> Path:
 
 CHECKS: tuple[Callable[[Config, Fail], None], ...] = (
     check_timezone,
+    check_api_keys,
     check_classifier,
     check_decisions,
     check_providers,

@@ -26,12 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class Arrived(NamedTuple):
-    """The request has reached us; nothing of it has been read. The first event of every request."""
+    """The request has reached us; nothing of it has been read. The first event of every request.
+
+    key: the name of the client's key, None for one without a name.
+    """
 
     session: str
     timestamp: datetime
     client_ip: str | None
     api: str
+    key: str | None = None
 
 
 class Accepted(NamedTuple):

@@ -32,7 +32,7 @@ class RequestLog(Recorder):
             "Incoming request:",
             extra=fields(
                 session=request.session,
-                client=request.client_ip,
+                **self._client(),
                 model=event.model,
                 messages=len(event.messages or ()),
                 total_chars=event.total_chars,
@@ -93,7 +93,7 @@ class RequestLog(Recorder):
             "REQUEST",
             extra=fields(
                 session=request.session,
-                client=request.client_ip,
+                **self._client(),
                 decision=request.decision,
                 route=request.route,
                 provider=request.provider,
@@ -119,6 +119,11 @@ class RequestLog(Recorder):
                     inference_ms=request.inference_ms,
                 ),
             )
+
+    def _client(self) -> dict[str, str | None]:
+        """Who asks: the address, and the key where it has a name."""
+        request = self._request
+        return {"client": request.client_ip, **({"key": request.key} if request.key else {})}
 
     def _log_response(self, head: AttemptHead, **details: int | str | None) -> None:
         request = self._request

@@ -92,6 +92,7 @@ class SessionRecord(Recorder):
             "id": request.session,
             "timestamp": self._arrived.timestamp.isoformat(timespec="milliseconds"),
             "client_ip": request.client_ip,
+            "key": request.key,
             "api": self._arrived.api,
             "model": accepted and accepted.model,
             "stream": request.stream,

@@ -27,6 +27,7 @@ class Summary(Recorder):
     def __init__(self) -> None:
         self.session = ""
         self.client_ip: str | None = None
+        self.key: str | None = None  # its name
         self.stream = False
         self.decision: str | None = None
         self.route: str | None = None
@@ -41,7 +42,7 @@ class Summary(Recorder):
         self.ttft_ms: int | None = None
 
     def arrived(self, event: Arrived) -> None:
-        self.session, self.client_ip = event.session, event.client_ip
+        self.session, self.client_ip, self.key = event.session, event.client_ip, event.key
 
     def accepted(self, event: Accepted) -> None:
         self.stream = event.stream

@@ -54,8 +54,8 @@ def budget_of(ledger, clock):
     """Makes a Budget over the ledger and the clock; closes it in the end."""
     made = []
 
-    def make(limits, timezone="UTC", over=ledger):
-        made.append(Budget(limits, over, timezone, clock))
+    def make(limits, timezone="UTC", over=ledger, key=None):
+        made.append(Budget(limits, over, timezone, clock, key=key))
         return made[-1]
 
     yield make
@@ -63,8 +63,8 @@ def budget_of(ledger, clock):
         budget.close()
 
 
-def costing(usd, at=NOON):
-    return [Call(at, "5e551011", "cloud", "c-model", "answered", 10, cost_usd=usd)]
+def costing(usd, at=NOON, key=None):
+    return [Call(at, "5e551011", "cloud", "c-model", "answered", 10, cost_usd=usd, key=key)]
 
 
 def test_without_limits_nothing_is_ever_exhausted(budget_of, ledger):
@@ -104,6 +104,25 @@ def test_calls_of_unknown_price_spend_nothing(budget_of, ledger):
 
 def test_a_budget_of_zero_means_no_cloud_at_all(budget_of):
     assert budget_of(Limits(daily_usd=0.0)).exhausted()
+
+
+def test_a_key_s_budget_counts_its_own_calls_alone(budget_of, ledger):
+    kids, everybody = budget_of(Limits(daily_usd=1.0), key="kids"), budget_of(Limits(daily_usd=2.0))
+
+    ledger.record([*costing(1.0), *costing(0.5, key="mum"), *costing(0.25, key="kids")])
+    before = kids.exhausted(), everybody.exhausted()
+    ledger.record(costing(0.75, key="kids"))
+
+    assert (before, kids.exhausted(), everybody.exhausted()) == ((False, False), True, True)
+
+
+def test_what_a_key_spent_before_a_restart_counts(url, budget_of):
+    before = Ledger(url)
+    before.record([*costing(2.0, key="kids"), *costing(5.0, key="mum")])
+    before.close()
+
+    assert budget_of(Limits(daily_usd=2.0), key="kids").exhausted()
+    assert not budget_of(Limits(daily_usd=2.5), key="kids").exhausted()
 
 
 def test_what_was_spent_before_a_restart_counts(url, budget_of):
@@ -304,9 +323,8 @@ class SlowToRead:
         self.spent_usd = ledger.spent_usd
         self.is_read, self.go_on = threading.Event(), threading.Event()
 
-    @property
-    def recorded_usd(self):
-        recorded_usd = self._ledger.recorded_usd
+    def recorded_usd_of(self, key):
+        recorded_usd = self._ledger.recorded_usd_of(key)
         if threading.current_thread().name == "late":
             self.is_read.set()
             assert self.go_on.wait(HANG_GUARD_S)

@@ -340,6 +340,45 @@ def test_the_table_of_an_empty_ledger_is_short(costs_of):
     ]
 
 
+def test_a_single_group_can_be_asked_for(costs_of):
+    costs = costs_of(replace(CALL, key="mum"), replace(LOCAL, key="kids"), replace(CALL, key="mum"), LOCAL)
+
+    told = costs.since("7d", NOW, by="key")
+
+    assert told.keys() == {"since", "until", "total", "keys"}
+    assert [(sums["key"], sums["calls"], sums["cost_usd"]) for sums in told["keys"]] == [
+        ("mum", 2, 0.5),
+        (None, 1, 0.0),
+        ("kids", 1, 0.0),
+    ]
+    assert told["total"]["calls"] == 4
+
+
+@pytest.mark.parametrize("by", ["provider", "model", "route", "day"])
+def test_so_can_each_group_of_the_whole_report(costs_of, by):
+    costs = costs_of(CALL, LOCAL)
+
+    assert costs.since("7d", NOW, by=by)[f"{by}s"] == costs.since("7d", NOW)[f"{by}s"]
+
+
+def test_a_group_that_is_none_is_refused(costs_of):
+    with pytest.raises(BadRequest, match="'by' must be one of provider, model, route, key, day"):
+        costs_of().since("7d", NOW, by="moon")
+
+
+def test_the_table_of_one_group_is_the_sums_alone(costs_of):
+    table = costs.table(costs_of(replace(CALL, key="mum"), LOCAL), NOW, "key")
+
+    assert [line.split()[:3] for line in table.splitlines()] == [
+        ["calls", "input", "cached"],
+        ["today", "2", "2000"],
+        ["7", "days", "2"],
+        [],
+        ["key", "mum", "1"],
+        ["key", "-", "1"],
+    ]
+
+
 def test_the_table_tells_today_the_week_and_what_might_have_been(costs_of):
     speculative = replace(LOCAL, speculative=True)
     recorded = [

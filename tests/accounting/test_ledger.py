@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from accounting import ledger as ledger_module
-from accounting.ledger import Call, Ledger, LedgerUnreadable, SchemaMismatch, calls, located
+from accounting.ledger import Call, Ledger, LedgerUnreadable, SchemaMismatch, Spent, calls, located
 from tests.support.postgres import Postgres
 from tests.support.server import ROOT
 
@@ -371,6 +371,73 @@ def test_a_ledger_of_another_version_is_recognised_and_left_as_it_is(opened, fil
     with pytest.raises(SchemaMismatch, match=f"has schema {found} and this Headstart writes 1"):
         ledger.spent_usd(NOON)
     assert rows_in(file) == 0
+
+
+# A ledger that an older Headstart has made: without the column `key`.
+
+OLD_INSERT = (
+    "INSERT INTO calls "
+    "(at, session, provider, model, cost_usd, estimated, outcome, speculative, duration_ms) "
+    "VALUES ('2026-03-10 12:00:00.000000', 'old', 'cloud', 'c-model', 0.5, {no}, 'answered', {no}, 1)"
+)
+
+
+def make_old(execute, no):
+    """The tables as they were made before keys had names, with one call. no: how the database says so."""
+    integer = "INTEGER" if no == 0 else "BIGSERIAL"
+    execute(
+        f"CREATE TABLE calls (id {integer} PRIMARY KEY, at TIMESTAMP NOT NULL, session TEXT NOT NULL, "
+        "route TEXT, decision TEXT, provider TEXT NOT NULL, model TEXT NOT NULL, input_tokens BIGINT, "
+        "cached_tokens BIGINT, output_tokens BIGINT, reasoning_tokens BIGINT, cost_usd NUMERIC(18, 10), "
+        "estimated BOOLEAN NOT NULL, outcome TEXT NOT NULL, speculative BOOLEAN NOT NULL, "
+        "duration_ms BIGINT NOT NULL, saved_ms BIGINT)"
+    )
+    execute("CREATE TABLE ledger_schema (version INTEGER PRIMARY KEY)")
+    execute("INSERT INTO ledger_schema VALUES (1)")
+    execute(OLD_INSERT.format(no=no))
+
+
+def check_is_carried_on(ledger, execute, no):
+    """It is written and read with keys, the old call counts, and the older Headstart can still write."""
+    ledger.record([replace(CALL, key="kids")])
+    assert ledger.flush(HANG_GUARD_S)
+    execute(OLD_INSERT.format(no=no))
+
+    assert ledger.spent_usd(NOON).usd == 1.25
+    assert ledger.spent_usd(NOON, "kids") == Spent(0.25, 0.25)
+    keys = [key for (key,) in ledger.select(sa.select(calls.c["key"]).order_by(calls.c.id))]
+    assert keys == [None, "kids", None]
+
+
+def test_an_older_ledger_gets_what_it_lacks_and_the_older_headstart_can_go_on_with_it(opened, file):
+    def execute(statement):
+        with sqlite3.connect(file) as connection:
+            connection.execute(statement)
+
+    make_old(execute, 0)
+
+    check_is_carried_on(opened(), execute, 0)
+    assert opened().spent_usd(NOON).usd == 1.25  # a second start finds it as it should be
+
+
+def test_so_does_an_older_postgres_ledger(opened, postgres):
+    make_old(postgres.execute, "false")
+
+    check_is_carried_on(opened(postgres.url), postgres.execute, "false")
+
+
+def test_two_who_open_an_older_ledger_at_once_do_not_quarrel(opened, file):
+    def execute(statement):
+        with sqlite3.connect(file) as connection:
+            connection.execute(statement)
+
+    make_old(execute, 0)
+    both = [opened(), opened()]
+    for ledger in both:
+        ledger.record([CALL])
+
+    assert all(ledger.flush(HANG_GUARD_S) for ledger in both)
+    assert both[0].spent_usd(NOON).usd == 1.0
 
 
 # Several at once.

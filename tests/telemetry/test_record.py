@@ -30,9 +30,9 @@ SEARCHED = {
     "usage": {"input_tokens": 9, "output_tokens": 3},
 }
 KEYS = [
-    "id", "timestamp", "client_ip", "api", "model", "stream", "user_query", "client_messages", "decision",
-    "route", "confidence", "probabilities", "classification_raw", "classification_ms", "speculation",
-    "steps", "ttft_ms", "total_ms", "status", "usage", "cost_usd", "error",
+    "id", "timestamp", "client_ip", "key", "api", "model", "stream", "user_query", "client_messages",
+    "decision", "route", "confidence", "probabilities", "classification_raw", "classification_ms",
+    "speculation", "steps", "ttft_ms", "total_ms", "status", "usage", "cost_usd", "error",
 ]  # fmt: skip
 STEP_KEYS = [
     "step", "provider", "url", "model", "messages_sent", "params", "started_ms", "duration_ms", "ttft_ms",
