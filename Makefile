@@ -39,6 +39,12 @@ logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
 restart: .venv/.installed ## start the service anew
 	@exec $(BIN)/python -m deploy.service restart
 
+backup: .venv/.installed ## put configuration, keys, ledger and what was learnt in one archive (SESSIONS=1: and sessions)
+	@exec $(BIN)/python -m deploy.backup backup $(if $(SESSIONS),--sessions)
+
+restore: .venv/.installed ## put a backup back (FILE=..., or the newest)
+	@exec $(BIN)/python -m deploy.backup restore "$(FILE)"
+
 train: models    ## train the routing classifier anew (about 25 minutes on one core)
 	@exec $(BIN)/python -m training.train $(ARGS)
 
@@ -88,5 +94,5 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 	@cd tests/clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.PHONY: install uninstall status logs restart
+.PHONY: install uninstall status logs restart backup restore
 .PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models

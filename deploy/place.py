@@ -81,7 +81,9 @@ def here(installed: Service | None = None, checkout: Path = CHECKOUT) -> Place:
     return Place(
         checkout,
         {
-            name: str((checkout / value).resolve()) if name.startswith("HEADSTART_") else value
+            name: str((checkout / Path(value).expanduser()).resolve())
+            if name.startswith("HEADSTART_")
+            else value
             for name, value in named.items()
             if value
         },

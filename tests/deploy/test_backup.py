@@ -1,0 +1,329 @@
+"""A backup holds what is the owner's, and a restore puts it back, or touches nothing."""
+
+import io
+import os
+import sqlite3
+import stat
+import tarfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from accounting.ledger import Call, Ledger
+from deploy import backup, service
+from deploy.managers import Systemd
+from deploy.place import here
+from deploy.terminal import DeployError
+from tests.support.config_texts import GOOD
+from tests.support.server import unused_port
+
+FILES = {
+    "headstart.yaml": GOOD,
+    ".env": "KEY=secret\n",
+    "my-prompts/primary.md": "be kind",
+    "prompts/cloud.md": "be brief",
+    "learning/weights.npz": "0101",
+    "sessions/2026-11-21_10-00-00_abc.json": "{}",
+    "sys/own.md": "named in the configuration",
+}
+NOT_IN_IT = {
+    "app.log": "line",
+    "service.log": "line",
+    "server.json": "{}",
+    "models/big": "0",
+    "photos/cat.jpg": "not of Headstart",
+}
+
+
+def write(folder, files):
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def data(home, monkeypatch):
+    """A data folder with everything in it, and the place that has it."""
+    folder = home / "data"
+    folder.mkdir()
+    prompt = "routes:\n  primary: {system_prompt: sys/own.md, "
+    write(folder, {**FILES, **NOT_IN_IT, "headstart.yaml": GOOD.replace("routes:\n  primary: {", prompt)})
+    (folder / ".env").chmod(0o600)
+    monkeypatch.setenv("HEADSTART_DATA", str(folder))
+    monkeypatch.setenv("HEADSTART_CONFIG", str(folder / "headstart.yaml"))
+    monkeypatch.setenv("PORT", str(unused_port()))
+    return folder
+
+
+@pytest.fixture
+def ledger(data):
+    made = Ledger(f"sqlite:///{data / 'ledger.db'}")
+    spend(made)
+    yield made
+    made.close()
+
+
+def spend(ledger, calls=1):
+    call = Call(datetime.now(UTC), "s", "near", "small", "answered", 5, cost_usd=0.25)
+    ledger.record([call] * calls)
+    assert ledger.flush()
+
+
+def rows(file):
+    connection = sqlite3.connect(file)
+    try:
+        return connection.execute("select count(*) from calls").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def names(archive):
+    with tarfile.open(archive) as tar:
+        return set(tar.getnames())
+
+
+def restored(archive):
+    backup.restore(here(), archive, Systemd())
+
+
+def test_a_backup_holds_what_is_the_owners_and_only_its_owner_may_read_it(data, ledger, capsys):
+    archive = backup.back_up(here())
+
+    held = {name for name in FILES if not name.startswith("sessions/")}
+    assert names(archive) == {*held, "ledger.db"}
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    assert list((data / "backups").iterdir()) == [archive]
+    said = capsys.readouterr().out
+    assert said.startswith("Backed up .env, headstart.yaml, learning, ledger.db, my-prompts, prompts, sys: ")
+    assert f"{archive}, " in said
+    assert said.endswith(" kB\n")
+
+
+def test_sessions_are_in_it_when_asked_for(data):
+    assert names(backup.back_up(here(), sessions=True)) == set(FILES)
+
+
+def test_the_checkouts_own_prompts_are_not_the_owners(home, tmp_path):
+    write(tmp_path, {"prompts/primary.md": "ours", "my-prompts/primary.md": "mine", "headstart.yaml": ""})
+
+    assert set(backup.belongings(here(checkout=tmp_path)).files) == {
+        "my-prompts/primary.md",
+        "headstart.yaml",
+    }
+
+
+def test_the_ledger_is_copied_whole_while_a_server_writes(data, ledger):
+    stop = threading.Event()
+
+    def write_on():
+        while not stop.is_set():
+            spend(ledger, 10)
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        archives = [backup.back_up(here()) for _ in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+
+    for archive in archives:
+        with backup.unpacked(archive) as files:
+            connection = sqlite3.connect(files["ledger.db"])
+            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+            connection.close()
+            assert rows(files["ledger.db"]) % 10 == 1
+
+
+def test_a_restore_puts_everything_back(data, ledger, capsys):
+    archive = backup.back_up(here())
+    spend(ledger)
+    ledger.close()
+    write(data, {"headstart.yaml": GOOD.replace("9000", "9001"), "my-prompts/primary.md": "be rude"})
+    (data / ".env").unlink()
+    write(data, {"my-prompts/later.md": "stays"})
+    capsys.readouterr()
+
+    restored(archive)
+
+    assert "9000" in (data / "headstart.yaml").read_text()
+    assert (data / "my-prompts/primary.md").read_text() == "be kind"
+    assert (data / ".env").read_text() == "KEY=secret\n"
+    assert stat.S_IMODE((data / ".env").stat().st_mode) == 0o600
+    assert (data / "my-prompts/later.md").read_text() == "stays"
+    assert rows(data / "ledger.db") == 1
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    said = {words[0]: words[-1] for words in lines if len(words) > 1}
+    assert (said["headstart.yaml"], said[".env"], said["prompts/cloud.md"]) == ("replaced", "new", "is")
+
+
+def test_a_restore_can_be_undone(data, ledger):
+    archive = backup.back_up(here())
+    ledger.close()
+    write(data, {".env": "KEY=newer\n"})
+
+    restored(archive)
+    before = backup.archives(here())[-1]
+    assert before != archive
+    restored(before)
+
+    assert (data / ".env").read_text() == "KEY=newer\n"
+
+
+def test_a_restore_of_what_is_there_anyway_changes_nothing(data, capsys):
+    archive = backup.back_up(here())
+
+    restored(archive)
+
+    assert "Nothing to restore" in capsys.readouterr().out
+    assert backup.archives(here()) == [archive]
+
+
+def test_the_wal_of_the_former_ledger_does_not_spoil_the_restored_one(data, ledger):
+    archive = backup.back_up(here())
+    with sqlite3.connect(data / "ledger.db") as other:  # keeps -wal and -shm alive
+        other.execute("select 1 from calls")
+        spend(ledger, 3)
+        ledger.close()
+        wal = (data / "ledger.db-wal").read_bytes()
+    other.close()
+    (data / "ledger.db-wal").write_bytes(wal)
+
+    restored(archive)
+
+    assert not (data / "ledger.db-wal").exists()
+    assert rows(data / "ledger.db") == 1
+
+
+def test_a_link_of_the_owners_stays_one(data, tmp_path):
+    dotfiles = tmp_path / "dotfiles.env"
+    (data / ".env").rename(dotfiles)
+    (data / ".env").symlink_to(dotfiles)
+    archive = backup.back_up(here())
+    dotfiles.write_text("changed")
+
+    restored(archive)
+
+    assert (data / ".env").is_symlink()
+    assert dotfiles.read_text() == "KEY=secret\n"
+
+
+def test_a_configuration_beside_the_data_folder_is_in_it_too(data, home, monkeypatch):
+    elsewhere = home / "etc"
+    write(elsewhere, {"mine.yaml": GOOD, ".env": "KEY=other\n"})
+    monkeypatch.setenv("HEADSTART_CONFIG", str(elsewhere / "mine.yaml"))
+
+    archive = backup.back_up(here())
+    (elsewhere / "mine.yaml").write_text("")
+    restored(archive)
+
+    assert {"config/mine.yaml", "config/.env", ".env"} <= names(archive)
+    assert (elsewhere / "mine.yaml").read_text() == GOOD
+
+
+def test_the_last_ten_are_kept(data):
+    made = [backup.back_up(here()) for _ in range(12)]
+
+    assert backup.archives(here()) == made[2:]
+
+
+def test_a_faulty_configuration_does_not_prevent_a_backup(data, ledger, capsys):
+    write(data, {"headstart.yaml": "providers: ["})
+
+    assert {"headstart.yaml", "ledger.db"} <= names(backup.back_up(here()))
+    assert "the configuration is faulty" in capsys.readouterr().out
+
+
+def test_a_ledger_on_a_server_is_not_in_it_and_that_is_said(data, capsys):
+    write(data, {"headstart.yaml": GOOD + "ledger: {url: 'postgresql://me:secret@db/costs'}\n"})
+
+    archive = backup.back_up(here())
+
+    assert "ledger.db" not in names(archive)
+    said = capsys.readouterr().out
+    assert "the ledger is not in it: it is a postgresql database of its own" in said
+    assert "secret" not in said
+
+
+def link(name):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        tarfile.TarInfo("../outside"),
+        tarfile.TarInfo("my-prompts/../../outside"),
+        tarfile.TarInfo("config/../../outside"),
+        tarfile.TarInfo("/outside"),
+        link("my-prompts"),
+        tarfile.TarInfo("app.py"),
+        tarfile.TarInfo(".git/hooks/post-checkout"),
+    ],
+    ids=lambda member: member.name,
+)
+def test_an_archive_with_anything_else_in_it_changes_nothing(data, member):
+    archive = data / "backups/evil.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        good = tarfile.TarInfo(".env")
+        good.size = 3
+        tar.addfile(good, io.BytesIO(b"new"))
+        tar.addfile(member)
+
+    with pytest.raises(DeployError, match=f"is no backup of Headstart, it has '{member.name}' in it"):
+        restored(archive)
+
+    assert (data / ".env").read_text() == "KEY=secret\n"
+    assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_a_file_that_is_no_archive_is_refused(data):
+    (data / "note.txt").write_text("hello")
+
+    with pytest.raises(DeployError, match=r"note\.txt cannot be read"):
+        restored(data / "note.txt")
+    with pytest.raises(DeployError, match=r"there is no .*nowhere"):
+        restored(data / "nowhere")
+
+
+def test_without_a_name_the_newest_is_restored_and_a_name_may_lack_its_folder(data):
+    with pytest.raises(DeployError, match="there is no backup in"):
+        backup._chosen(here(), "")
+    older, newest = backup.back_up(here()), backup.back_up(here())
+
+    assert backup._chosen(here(), "") == newest
+    assert backup._chosen(here(), older.name) == older
+
+
+def test_a_running_service_is_stopped_meanwhile_and_a_server_by_hand_is_refused(systemd, data, capsys):
+    config = yaml.safe_load(GOOD.replace("9000", os.environ["PORT"]))
+    write(data, {"headstart.yaml": yaml.safe_dump(config)})
+    archive = backup.back_up(here())
+    service.install(here(), Systemd())
+    first = systemd.pid
+    write(data, {".env": "KEY=newer\n"})
+    capsys.readouterr()
+
+    restored(archive)
+
+    assert (data / ".env").read_text() == "KEY=secret\n"
+    assert systemd.pid not in (first, None)
+    said = capsys.readouterr().out
+    assert (
+        said.index("Stopping the service")
+        < said.index("Started the service again: ")
+        < said.index("Restored.")
+    )
+
+    write(data, {".env": "KEY=newer\n"})
+    Path(Systemd().file).unlink()  # it goes on, and is nobody's service
+    with pytest.raises(DeployError, match="stop it first"):
+        restored(archive)
+    assert (data / ".env").read_text() == "KEY=newer\n"
