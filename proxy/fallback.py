@@ -90,4 +90,5 @@ def admit(exchange: Exchange, provider: Provider, *, is_meta: bool = False) -> t
 
 def _resting(provider: Provider) -> Unavailable:
     breaker = provider.breaker
+    breaker.missed()
     return Unavailable(f"resting, {breaker.snapshot()['reason']}", cooldown_left_s=breaker.cooldown_left_s())

@@ -7,8 +7,9 @@ manager does: leaving the block gives the place back, and leaving it by an excep
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from types import TracebackType
 
 from errors import HeadTimeout, ProxyError, UpstreamError
@@ -31,11 +32,17 @@ class Speculation:
     """One speculative call, or none where the primary could not take it."""
 
     def __init__(
-        self, exchange: Exchange, attempt: Attempt | None = None, give_back: Callable[[], None] | None = None
+        self,
+        exchange: Exchange,
+        attempt: Attempt | None = None,
+        give_back: Callable[[], None] | None = None,
+        resting: Iterable[Provider] = (),
     ) -> None:
+        """resting: the providers that would have been called first, were they not resting."""
         self.attempt = attempt
         self._exchange = exchange
         self._give_back = give_back
+        self._resting = resting
 
     def __enter__(self) -> "Speculation":
         return self
@@ -57,6 +64,8 @@ class Speculation:
         if attempt is None:
             return None
         self._notify(ADOPTED, attempt)
+        for provider in self._resting:
+            provider.breaker.missed()
         try:
             attempt.head()
         except UpstreamError as error:
@@ -108,8 +117,10 @@ class Speculator:
         There is no call when that provider is busy, resting or disabled, or when enough are undecided
         already.
         """
-        able = (self._providers[name] for name in plan.chain if name not in plan.passed_over)
-        provider = next((one for one in able if not one.disabled and one.breaker.available), None)
+        named = (self._providers[name] for name in plan.chain if name not in plan.passed_over)
+        able = [one for one in named if not one.disabled]
+        resting = list(takewhile(lambda one: not one.breaker.available, able))
+        provider = next(iter(able[len(resting) :]), None)
         if provider is None or self._places is None or not self._places.acquire(blocking=False):
             return Speculation(exchange)
         try:
@@ -122,7 +133,7 @@ class Speculator:
             return Speculation(exchange)
         exchange.calls.started(attempt, speculative=True)
         attempt.start(self._executor)
-        return Speculation(exchange, attempt, self._places.release)
+        return Speculation(exchange, attempt, self._places.release, resting)
 
     @staticmethod
     def _begin(provider: Provider, prepare: Callable[[], ProviderRequest]) -> Attempt | None:

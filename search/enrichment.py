@@ -72,6 +72,7 @@ class Enrichment:
             raise
         except ProxyError as error:
             call.error, call.response_content = error.message, ""
+            provider.breaker.missed(error)
             # A provider's own words may quote the request.
             log_summary = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message
         finally:

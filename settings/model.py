@@ -179,6 +179,15 @@ class Pages:
 
 
 @dataclass(frozen=True)
+class Wake:
+    mac: str = setting(doc="hardware address of its network card, as in a1:b2:c3:d4:e5:f6")
+    broadcast: str = setting(
+        "255.255.255.255", "IPv4 address the packet goes to; better your network's own, as in 192.168.1.255"
+    )
+    port: int = setting(9, "UDP port it goes to", minimum=1, maximum=65535)
+
+
+@dataclass(frozen=True)
 class Provider:
     kind: str = setting(doc="; ".join(f"{name}: {kind.doc}" for name, kind in KINDS.items()), choices=KINDS)
     model: str = setting("", "model name sent upstream; empty: disabled")
@@ -210,6 +219,9 @@ class Provider:
         choices=(RESPONSES_SEARCH, CHAT_SEARCH),
     )
     pages: Pages = setting(factory=Pages, doc="searxng: the results that are read")
+    wake: Wake | None = setting(
+        None, "wake the machine by Wake-on-LAN when a request wants it and nobody is there; unset: never"
+    )
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ Each function checks one section and fails at its first mistake. None of them co
 a name: what a kind needs and can do is in `settings.kinds`. This module reads no YAML and knows no lines.
 """
 
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from settings.kinds import KINDS, PAGE_SEARCH, Kind
-from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Route, pattern_of
+from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Route, Wake, pattern_of
 
 _LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
@@ -92,6 +94,18 @@ def check_providers(config: Config, fail: Fail) -> None:
         _check_url(f"{key}.base_url", provider.base_url, fail)
         _check_params(f"{key}.params", provider.params, fail)
         _check_keys_of_kind(key, provider, fail)
+        _check_wake(f"{key}.wake", provider.wake, fail)
+
+
+def _check_wake(key: str, wake: Wake | None, fail: Fail) -> None:
+    if not wake:
+        return
+    if not _MAC.fullmatch(wake.mac):
+        fail(f"{key}.mac", f"'{wake.mac}' is no hardware address such as a1:b2:c3:d4:e5:f6")
+    try:
+        ipaddress.IPv4Address(wake.broadcast)
+    except ValueError:
+        fail(f"{key}.broadcast", f"'{wake.broadcast}' is no IPv4 address such as 192.168.1.255")
 
 
 def _check_keys_of_kind(key: str, provider: Provider, fail: Fail) -> None:
@@ -108,6 +122,8 @@ def _meaningless_keys(name: str) -> Iterator[tuple[str, str]]:
     if "model" not in kind.needs:
         for key in ("model", "extra_body", "params", "prices", "embeddings"):
             yield key, f"{_with_article(name)} provider has no model to be told this"
+    if kind.embedded:
+        yield "wake", "an embedded model runs on this machine, which is awake"
     if not _reads_results(kind):
         yield "pages", f"only {_kinds_where(_reads_results)} provider's results are read"
     if not _has_a_choice(kind):

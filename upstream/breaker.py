@@ -69,6 +69,8 @@ class Permit:
         retry_after_s: the provider's request, None or 0 where it made none.
         """
         self._report(lambda: self._breaker._failed(self, error, retry_after_s))
+        if not self.is_probe:
+            self._breaker.missed()
 
     def dropped(self) -> None:
         """The call tells nothing about the provider: we cancelled it, or never sent it."""
@@ -96,6 +98,8 @@ class Breaker:
         """provider: its name, for the log. clock: monotonic seconds."""
         self.provider = provider
         self.succeeded_at: float | None = None  # by the clock, when a call or a deep probe last did
+        self.unreached = False  # nobody was there when it was last tried
+        self.on_missed: Callable[[], None] = lambda: None  # a request wanted it, and nobody was there
         self._policy = policy
         self._clock = clock
         self._lock = threading.Lock()
@@ -142,6 +146,15 @@ class Breaker:
                 return None
             return self._permit(deep=deep, is_probe=True)
 
+    def missed(self, error: ProxyError | None = None) -> None:
+        """A request wanted the provider, and has failed or was not let through.
+
+        error: what became of a call that was made without a permit.
+        """
+        self.unreached = self.unreached or isinstance(error, ConnectFailed)
+        if self.unreached:
+            self.on_missed()
+
     def cooldown_left_s(self) -> float:
         """Seconds until a call may try again, 0.0 when one may now; infinite when misconfigured."""
         with self._lock:
@@ -174,6 +187,7 @@ class Breaker:
             self.succeeded_at = self._clock()
         if self._state != CLOSED and self._probe is not permit:
             return  # begun before it opened: old news
+        self.unreached = False
         if permit.deep:
             self._openings = 0
         if permit.deep or self._state != CLOSED:
@@ -184,6 +198,9 @@ class Breaker:
     def _failed(self, permit: Permit, error: ProxyError, retry_after_s: float | None) -> None:
         if not isinstance(error, UpstreamError) or not error.may_go_on:
             return self._dropped(permit)
+        # Silence and a broken connection are left open: they may come of a connection from before.
+        if isinstance(error, (ConnectFailed, UpstreamStatus)):
+            self.unreached = isinstance(error, ConnectFailed)
         reason = _reason(error)
         if isinstance(error, UpstreamStatus) and error.status in (401, 403):
             return self._cool_down(math.inf, f"misconfigured: {reason}, is its key right?")

@@ -27,6 +27,7 @@ from telemetry.logs import fields
 from upstream.breaker import Breaker
 from upstream.checks import Check
 from upstream.endpoint import Endpoint
+from upstream.wake import Waker
 from wire import JsonObject
 
 PERIOD_S = 60.0
@@ -85,12 +86,25 @@ class Probes:
             for name, provider in providers.items()
             if not provider.disabled
         }
+        self._wakers = {
+            name: Waker(
+                name,
+                provider.settings.wake,
+                unreached=functools.partial(getattr, breakers[name], "unreached"),
+                probe=functools.partial(self.trigger, name),
+            )
+            for name, provider in providers.items()
+            if provider.settings.wake and not provider.disabled
+        }
+        self._breakers = breakers
         self._stopped = threading.Event()
 
     def start(self) -> None:
         """Check everybody, now and then every period. Returns at once."""
         for name, prober in self._probers.items():
             threading.Thread(target=prober.run, name=f"probe-{name}", daemon=True).start()
+        for name, waker in self._wakers.items():
+            self._breakers[name].on_missed = waker.wanted
         if self._probers:
             threading.Thread(target=self._summarize, name="probe-summary", daemon=True).start()
 
@@ -100,6 +114,8 @@ class Probes:
         Returns at once; a name look-up cannot be cancelled and ends by itself.
         """
         self._stopped.set()
+        for waker in self._wakers.values():
+            waker.stop()
         for prober in self._probers.values():
             prober.stop()
 
@@ -115,7 +131,12 @@ class Probes:
         available: None as long as nothing is known. last_check: wall clock, ISO 8601. latency_ms: how long
         that check took.
         """
-        return {name: prober.snapshot() for name, prober in self._probers.items()}
+        snapshot = {name: prober.snapshot() for name, prober in self._probers.items()}
+        for name, waker in self._wakers.items():
+            known, waking_s = snapshot[name], waker.waking_s()
+            if waking_s is not None and not known["available"]:
+                known["reason"] = f"{known['reason']}; woken by Wake-on-LAN {waking_s:.0f} s ago"
+        return snapshot
 
     def refresh(self, timeout_s: float) -> dict[str, JsonObject]:
         """Check everybody now and return the snapshot after timeout_s at the latest.

@@ -216,7 +216,7 @@ def test_every_key_has_its_description_and_its_default():
 
     assert len(found) > 60
     assert bare == []
-    assert without_default == {"key", "kind", "input", "output", "decisions"}
+    assert without_default == {"key", "kind", "input", "output", "decisions", "mac"}
 
 
 def test_every_class_of_settings_is_in_the_schema():

@@ -59,8 +59,8 @@ class FakeUpstream:
     `upstream.then(...)` scripts a single request, which comes before those.
     """
 
-    def __init__(self, model="fake-model", tls=None):
-        """tls: an ssl.SSLContext for the server side, or None."""
+    def __init__(self, model="fake-model", tls=None, port=0):
+        """tls: an ssl.SSLContext for the server side, or None. port: 0 for any."""
         self.model = model
         self.requests = []
         self.ignored = []  # connections that were accepted and never read from, each as a ReceivedRequest
@@ -115,7 +115,7 @@ class FakeUpstream:
             def handle_error(self, request, client_address):
                 pass  # a caller that hangs up is what we are here for
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
         threading.Thread(
