@@ -4,7 +4,7 @@ Without options it prints the table for weights/. `--leave-out authors` (half an
 twice, each time without half of the authors, and judges each model on those it has not seen. It also prints
 the mixture of the two readers, their temperatures and the biases, that suits those rows best:
 training/calibration.json is set with it. `--leave-out sources` trains on the authors' rows alone and judges
-that on every source of the pool.
+that on every source of the pool. `--dial` prints what `classifier.escalation_cost` changes.
 """
 
 import argparse
@@ -31,6 +31,11 @@ if TYPE_CHECKING:  # MLX may be imported only after blas.load()
 TRAFFIC = {"MODERATE": 0.8, "COMPLEX": 0.1, "ENRICH": 0.1}
 LATENCY_ROUNDS = 200
 RESAMPLES = 1000
+COSTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+DIAL_HEAD = """\
+| escalation_cost | of 100 leave home | accuracy | needless of 100 MODERATE | recall COMPLEX | recall ENRICH |
+| ---: | ---: | ---: | ---: | ---: | ---: |"""
+BY_HAND = ("development", "held_out", data.STRANGERS)
 HALVES = (("hard", "fresh"), ("everyday", "languages", "lookalikes"))
 REST = "rest of the pool"
 JUDGING = ("development", "held_out", REST, data.STRANGERS)
@@ -211,6 +216,26 @@ def latency(model: RouterModel) -> None:
         print(f"{name:>14}: quickest {quickest:5.1f} ms  p50 {median:5.1f} ms  p95 {slow:5.1f} ms")
 
 
+def dial(model: RouterModel) -> None:
+    """Print what the rows written by hand are decided to be under each of COSTS, as Markdown.
+
+    "leave home" is of 100 requests that are mixed as TRAFFIC says, not as these rows are.
+    """
+    rows = [row for name in BY_HAND for row in judging(name)]
+    shares = np.array([list(model.probabilities(list(row.turns)).values()) for row in rows])
+    labels = np.array([LABELS.index(row.label) for row in rows])
+    print(f"{len(rows)} rows\n\n{DIAL_HEAD}")
+    for cost in COSTS:
+        weighed = shares / [1.0 if label == "MODERATE" else cost for label in LABELS]
+        found = figures(weighed / weighed.sum(axis=1, keepdims=True), labels)
+        counts = confusion(weighed, labels)
+        away = 1 - counts[:, LABELS.index("MODERATE")] / counts.sum(axis=1)
+        leave = 100 * float(away @ [TRAFFIC[label] for label in LABELS])
+        needless = found["needless escalations per 100 MODERATE"]
+        recalls = f"{found['recall COMPLEX']:.2f} | {found['recall ENRICH']:.2f}"
+        print(f"| {cost:g} | {leave:.1f} | {found['accuracy']:.3f} | {needless:.1f} | {recalls} |")
+
+
 def main() -> None:
     options = _options()
     blas.load()
@@ -223,6 +248,9 @@ def main() -> None:
     model = RouterModel.load(models_dir())
     if options.latency:
         latency(model)
+        return
+    if options.dial:
+        dial(model)
         return
     counts = [judge(model, name, options.wrong and name != data.STRANGERS) for name in JUDGING]
     title = f"{data.STRANGERS}: what {counts[-1].sum()} rows are (down) and were read as"
@@ -247,6 +275,11 @@ def _options() -> argparse.Namespace:
         "--latency",
         action="store_true",
         help="time single classifications instead; run it on a quiet machine",
+    )
+    parser.add_argument(
+        "--dial",
+        action="store_true",
+        help="print what classifier.escalation_cost changes instead",
     )
     return parser.parse_args()
 
