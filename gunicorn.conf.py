@@ -16,11 +16,13 @@ from pathlib import Path
 
 from engine import supervisor
 from errors import ConfigError
-from settings import loader
+from settings import loader, port, running
 
 try:
     _config = loader.load()
-except ConfigError as error:
+    if "GUNICORN_FD" not in os.environ and "LISTEN_FDS" not in os.environ:  # else it inherits its socket
+        port.check_free(_config.server.host, _config.server.port)
+except (ConfigError, port.PortTaken) as error:
     sys.exit(f"headstart: {error}")
 
 SPARE_THREADS = 16  # for health, models and metrics when every stream is taken
@@ -41,6 +43,7 @@ control_socket_disable = True
 proc_name = "headstart"
 
 _engines = _config.engines
+_data = _config.path.parent
 _supervisor = None
 _stops_with_terminal = False
 
@@ -63,7 +66,11 @@ def when_ready(server):
     server.handle_hup = lambda: (
         server.handle_term() if _terminal_is_gone() else server.kill_workers(signal.SIGHUP)
     )
-    print(f"Headstart listens on http://{bind}  (Ctrl-C stops it)", flush=True)
+    # Asked of the socket: with PORT=0 only it knows its port.
+    listening_host, listening_port = server.LISTENERS[0].sock.getsockname()[:2]
+    running.announce(_data, running.url_of(listening_host, listening_port))
+    shown = f"[{_host}]" if ":" in _host else _host
+    print(f"Headstart listens on http://{shown}:{listening_port}  (Ctrl-C stops it)", flush=True)
 
 
 def post_fork(server, worker):
@@ -125,6 +132,7 @@ def _terminal_is_gone():
 def _end(state_dir, master):
     if os.getpid() != master:
         return
+    running.withdraw(_data)
     if _supervisor is not None:
         _supervisor.terminate()
         _supervisor.wait()

@@ -1,0 +1,95 @@
+"""The small file by which commands find the server that runs: `server.json`, in the data folder.
+
+It leads there whatever HOST, PORT and HEADSTART_CONFIG a terminal has. A server whose data lie elsewhere
+leaves it in its checkout too, unless another one has. A file that a killed server left behind is no news: who
+reads it looks whether the process lives, and asks at the address.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+FILE = "server.json"
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Running:
+    """url: where this machine reaches it. started_at: wall clock, ISO 8601."""
+
+    pid: int
+    url: str
+    started_at: str
+    version: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process of that pid."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # another user's
+        return True
+
+
+def announce(data: Path, url: str, version: str | None = None) -> None:
+    """Say that this process serves, once it does. A folder that cannot be written to costs nothing."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    running = Running(os.getpid(), url, now, version)
+    for folder in dict.fromkeys((data.resolve(), CHECKOUT)):
+        known = read(folder)
+        if known is None or not known.is_alive:
+            with suppress(OSError):
+                _write(folder / FILE, running)
+
+
+def withdraw(data: Path) -> None:
+    """Take back what this process has announced."""
+    for folder in dict.fromkeys((data.resolve(), CHECKOUT)):
+        known = read(folder)
+        if known and known.pid == os.getpid():
+            with suppress(OSError):
+                (folder / FILE).unlink()
+
+
+def read(folder: Path) -> Running | None:
+    """What a server of that data folder has announced; None for nothing, or nothing that makes sense."""
+    try:
+        told = json.loads((folder / FILE).read_text())
+        return Running(int(told["pid"]), str(told["url"]), str(told["started_at"]), told.get("version"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def announced(folders: Iterable[Path]) -> list[Running]:
+    """The servers announced in these folders whose processes live."""
+    found = (read(folder) for folder in dict.fromkeys(folders))
+    return [running for running in found if running and running.is_alive]
+
+
+def likely_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Where a server of this terminal's owner may have left it, also while the configuration is faulty."""
+    environ = os.environ if environ is None else environ
+    data, config = environ.get("HEADSTART_DATA"), environ.get("HEADSTART_CONFIG")
+    named = [Path(data).expanduser()] if data else [Path(config).parent] if config else []
+    return list(dict.fromkeys(folder.resolve() for folder in (*named, CHECKOUT)))
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _write(file: Path, running: Running) -> None:
+    """Whole or not at all, and readable by its owner alone."""
+    draft = file.with_name(f".{FILE}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(asdict(running), out)
+    draft.replace(file)
