@@ -3,11 +3,14 @@
 ProxyError
 +- BadRequest 400                         the client's own doing; no other provider is asked
 |  +- Unauthorized 401, Forbidden 403, NotFound 404, MethodNotAllowed 405, TooLarge 413, QuotaSpent 429
+|  +- Unserved                            this provider cannot do what is asked: go on in the chain
 +- UpstreamError 502                      a provider failed
 |  +- ConnectFailed                       surely not received: go on in the chain
 |  +- HeadTimeout 504                     no content in time: go on
-|  +- UpstreamStatus                      401, 403, 408, 429 and 5xx go on; other 4xx are passed on unchanged
+|  +- UpstreamStatus                      401, 403, 408, 429, 5xx, and what this provider cannot do, go on;
+|  |                                      other 4xx are passed on unchanged
 |  +- StreamBroken                        broken before the head: go on; after it: tell the client
+|  +- EmptyAnswer                         an answer with nothing in it: go on
 |  +- Unavailable 503                     not called at all: disabled, cooling down, busy or too dear: go on
 +- ChainExhausted 503                     nobody could serve; its message lists what was tried
 +- Cancelled 499                          cancelled by us; never held against a provider
@@ -18,8 +21,30 @@ This module knows nothing of HTTP libraries: `upstream/connection.py` turns thei
 
 import math
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+
+class Reason(StrEnum):
+    """Why a provider was passed over, in a word: in the session file, the log line and X-Degraded."""
+
+    DISABLED = "disabled"  # one of its settings is missing
+    RESTING = "resting"  # its breaker is open
+    FULL = "full"  # no place in its queue
+    OVER_BUDGET = "over_budget"
+    NOT_ALLOWED = "not_allowed"  # to the client's key, since it costs money
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"  # in any other way
+    EMPTY = "empty"  # its answer had nothing in it
+    NO_VISION = "no_vision"
+    NO_AUDIO = "no_audio"
+    NO_TOOLS = "no_tools"
+    CONTEXT_TOO_LONG = "context_too_long"
+    NO_COMPLETIONS = "no_completions"
+    API = "api"  # the request says what only providers of the client's own API understand
+    UNSUPPORTED = "unsupported"  # it cannot do something else that is asked
 
 
 class ProxyError(Exception):
@@ -34,6 +59,9 @@ class ProxyError(Exception):
     type: str = "server_error"
     worth_retrying: bool = False
     retry_after_s: float | None = None
+    reason: Reason = Reason.FAILED  # why the provider that ended so is passed over
+    lacks: bool = False  # the provider is well; it cannot do what this request asks for
+    may_go_on: bool = False  # whether the next provider of the chain may be asked
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         """message: what happened, for the client's eyes. param: the request field to blame, if one is."""
@@ -42,10 +70,16 @@ class ProxyError(Exception):
         self.param = param
         self.code = code
 
+    @property
+    def detail(self) -> str | None:
+        """More about the reason, in our own words: a provider's may quote the request. None for nothing."""
+        return None
+
 
 class BadRequest(ProxyError):
     status = 400
     type = "invalid_request_error"
+    reason = Reason.API
 
 
 class Unauthorized(BadRequest):
@@ -77,29 +111,50 @@ class QuotaSpent(BadRequest):
     type = "insufficient_quota"
 
 
+class Unserved(BadRequest):
+    """The request is sound, but this provider cannot do what it asks for; the next of the chain may."""
+
+    reason = Reason.UNSUPPORTED
+    lacks = True
+    may_go_on = True
+
+
 class UpstreamError(ProxyError):
-    """A provider failed. `may_go_on` tells whether the next provider of the chain may be asked."""
+    """A provider failed."""
 
     status = 502
     type = "upstream_error"
-    may_go_on: bool = True
+    may_go_on = True
+
+    @property
+    def in_our_words(self) -> str:
+        """What went wrong, without a word of the provider's, which may quote the request."""
+        return self.message
+
+    @property
+    def detail(self) -> str | None:
+        return self.in_our_words
 
 
 class ConnectFailed(UpstreamError):
     """The provider could not be reached, so it has surely not seen the request."""
+
+    reason = Reason.UNREACHABLE
 
 
 class HeadTimeout(UpstreamError):
     """The provider was reached but sent no content within its time."""
 
     status = 504
+    reason = Reason.TIMED_OUT
 
 
 class UpstreamStatus(UpstreamError):
     """The provider answered with an error status.
 
     status: as the provider sent it. body: its error object in OpenAI's shape, passed back for a 4xx of the
-    client's making. retry_after_s: how long it asks not to be called, None where it does not.
+    client's making. retry_after_s: how long it asks not to be called, None where it does not. lacking: what
+    it says it cannot do, None where it does not say so.
     """
 
     # 401 and 403: a refused key is the owner's mishap, not the client's.
@@ -107,7 +162,12 @@ class UpstreamStatus(UpstreamError):
     PASSING = (408, 429, 502, 503, 529)
 
     def __init__(
-        self, status: int, body: dict[str, Any], provider: str, retry_after_s: float | None = None
+        self,
+        status: int,
+        body: dict[str, Any],
+        provider: str,
+        retry_after_s: float | None = None,
+        lacking: Reason | None = None,
     ) -> None:
         message = body.get("message") or f"provider '{provider}' answered {status}"
         super().__init__(message, body.get("param"), body.get("code"))
@@ -115,12 +175,19 @@ class UpstreamStatus(UpstreamError):
         self.retry_after_s = retry_after_s
         self.worth_retrying = status in self.PASSING
         self.type = body.get("type") or UpstreamError.type
-        self.may_go_on = status in self.GO_ON or status >= 500
+        self.lacks = lacking is not None
+        self.reason = lacking or self.reason
+        self.may_go_on = self.lacks or status in self.GO_ON or status >= 500
+
+    @property
+    def in_our_words(self) -> str:
+        return f"answered {self.status}"
 
 
 class Unavailable(UpstreamError):
     """The provider was not called, and why.
 
+    reason, detail: the same in a word, and what the word leaves out.
     cooldown_left_s: how long it will not be called; None or infinite where that is not just for a time.
     """
 
@@ -133,17 +200,36 @@ class Unavailable(UpstreamError):
         param: str | None = None,
         code: str | None = None,
         *,
+        reason: Reason = Reason.FULL,
+        detail: str | None = None,
         cooldown_left_s: float | None = None,
     ) -> None:
         super().__init__(message, param, code)
+        self.reason = reason
+        self._detail = detail
         if cooldown_left_s is not None and cooldown_left_s < math.inf:
             self.worth_retrying, self.retry_after_s = True, cooldown_left_s
+
+    @property
+    def detail(self) -> str | None:
+        return self._detail
 
 
 class StreamBroken(UpstreamError):
     """The provider's answer ended before it was complete."""
 
     worth_retrying = True
+
+    @property
+    def in_our_words(self) -> str:
+        return "broke off its answer"
+
+
+class EmptyAnswer(UpstreamError):
+    """The provider's answer is complete and has nothing in it: no text, no reasoning, no tool call."""
+
+    reason = Reason.EMPTY
+    lacks = True
 
 
 class ChainExhausted(ProxyError):

@@ -19,6 +19,7 @@ def response_headers(request: Summary, now_ms: int) -> dict[str, str]:
         "X-Route": request.route,
         "X-Provider": request.provider,
         "X-Speculation": request.speculation,
+        "X-Degraded": request.degraded,
         "X-Budget": "exhausted" if request.budget_exhausted else None,
         "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in times.items() if ms is not None),
     }

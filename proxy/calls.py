@@ -71,7 +71,8 @@ class Calls:
     def failed(self, attempt: Attempt, error: ProxyError, *, is_answer: bool = False) -> None:
         """A call has failed. is_answer: the error itself goes to the client."""
         self._ended(attempt, type(error).__name__, is_answer=is_answer)
-        self._provider_failed(attempt.provider.name)
+        if not error.lacks:
+            self._provider_failed(attempt.provider.name)
 
     def ended(self, attempt: Attempt) -> None:
         """A call has ended well, or has been cancelled."""

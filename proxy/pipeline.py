@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from errors import NotFound
 from providers import Provider
 from proxy.exchange import Exchange
-from proxy.fallback import first_head
+from proxy.fallback import Tried, first_head
 from proxy.preparation import Preparation
 from proxy.reply import Reply, reply
 from proxy.request import Request
@@ -201,13 +201,15 @@ class Pipeline:
             verdict = self.classify(exchange, request)
         context = dataclasses.replace(context, verdict=verdict)
         plan = self._apply_policies(exchange, self._router.plan_for(verdict.decision), context)
+        tried, attempt = Tried(exchange, plan), None
         if plan.route == primary.route:
-            attempt = speculation.adopt()
-            if attempt is not None:
-                return plan, verdict, attempt
+            attempt = speculation.adopt(tried)
         else:
-            speculation.cancel()
-        attempt = first_head(exchange, plan, prepare(plan), self._providers, failed=speculation.timed_out)
+            speculation.cancel(tried)
+        if attempt is None:
+            attempt = first_head(exchange, plan, prepare(plan), self._providers, tried=tried)
+            if attempt is speculation.attempt:  # an empty answer, and nobody had a better one
+                speculation.adopted()
         return plan, verdict, attempt
 
     def classify(self, exchange: Exchange, request: Request) -> Verdict:

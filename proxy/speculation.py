@@ -7,14 +7,14 @@ manager does: leaving the block gives the place back, and leaving it by an excep
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
-from errors import HeadTimeout, ProxyError, UpstreamError
+from errors import EmptyAnswer, ProxyError, Reason, Unserved, UpstreamError
 from providers import Provider
 from proxy.exchange import Exchange
+from proxy.fallback import Tried, disabled, resting
 from routing.router import RoutePlan
 from settings.model import Speculation as Settings
 from telemetry.events import ADOPTED, CANCELLED, FAILED, Speculated
@@ -36,13 +36,13 @@ class Speculation:
         exchange: Exchange,
         attempt: Attempt | None = None,
         give_back: Callable[[], None] | None = None,
-        resting: Iterable[Provider] = (),
+        passed_over: Mapping[Provider, ProxyError] = MappingProxyType({}),
     ) -> None:
-        """resting: the providers that would have been called first, were they not resting."""
+        """passed_over: who of the chain comes before the attempt's provider and was not called, and why."""
         self.attempt = attempt
+        self._passed_over = passed_over
         self._exchange = exchange
         self._give_back = give_back
-        self._resting = resting
 
     def __enter__(self) -> "Speculation":
         return self
@@ -55,46 +55,57 @@ class Speculation:
         if error is not None:
             self.cancel()
 
-    def adopt(self) -> Attempt | None:
+    def adopt(self, tried: Tried) -> Attempt | None:
         """The call with its head in hand; None if there is none, or if the chain may mend its failure.
 
-        Raises UpstreamError where its refusal is the answer, Cancelled.
+        tried: learns who was passed over. Raises UpstreamError where its refusal is the answer, Cancelled.
         """
         attempt = self.attempt
         if attempt is None:
             return None
-        self._notify(ADOPTED, attempt)
-        for provider in self._resting:
-            provider.breaker.missed()
+        self.adopted()
+        for provider, why in self._passed_over.items():
+            if why.reason == Reason.RESTING:
+                provider.breaker.missed()
         try:
             attempt.head()
-        except UpstreamError as error:
-            self._exchange.calls.failed(attempt, error, is_answer=not error.may_go_on)
+        except (UpstreamError, Unserved) as error:
             if not error.may_go_on:
-                raise
-            self._notify(FAILED, attempt)
+                tried.refused_by(attempt, error)
+            self._give_up(attempt, error, tried)
             return None
-        return attempt
+        if attempt.is_empty:
+            self._give_up(attempt, EmptyAnswer("its answer was empty"), tried)
+            return None
+        for provider, why in self._passed_over.items():
+            tried.add(provider.name, why)
+        return tried.answered_by(attempt)
 
-    def cancel(self) -> None:
-        """Hang up: the decision is for somebody else, or there will be none."""
+    def adopted(self) -> None:
+        """Tell that the call's answer is the client's."""
+        if self.attempt is not None:
+            self._notify(ADOPTED, self.attempt)
+
+    def _give_up(self, attempt: Attempt, error: ProxyError, tried: Tried) -> None:
+        """Leave it to the chain."""
+        self._notify(FAILED, attempt)
+        if not error.lacks:
+            self._exchange.calls.failed(attempt, error)
+        tried.not_again(attempt, error)
+
+    def cancel(self, tried: Tried | None = None) -> None:
+        """Hang up: the decision is for somebody else, or there will be none. tried: learns of a failure."""
         attempt = self.attempt
         if attempt is None:
             return
         if attempt.failed:
             self._notify(FAILED, attempt)
+            if tried is not None and attempt.failure is not None:
+                tried.not_again(attempt, attempt.failure)
             return
         started = time.monotonic()
         attempt.cancel()
         self._notify(CANCELLED, attempt, round((time.monotonic() - started) * 1000))
-
-    @property
-    def timed_out(self) -> Mapping[str, ProxyError]:
-        """The provider that has used up its time for this request, with the error; it is not tried again."""
-        attempt = self.attempt
-        if attempt is None or not isinstance(attempt.failure, HeadTimeout):
-            return {}
-        return {attempt.provider.name: attempt.failure}
 
     def _notify(self, outcome: str, attempt: Attempt, cancel_ms: int | None = None) -> None:
         self._exchange.notify(Speculated(outcome, attempt.provider.name, cancel_ms))
@@ -117,10 +128,7 @@ class Speculator:
         There is no call when that provider is busy, resting or disabled, or when enough are undecided
         already.
         """
-        named = (self._providers[name] for name in plan.chain if name not in plan.passed_over)
-        able = [one for one in named if not one.disabled]
-        resting = list(takewhile(lambda one: not one.breaker.available, able))
-        provider = next(iter(able[len(resting) :]), None)
+        provider, passed_over = self._first_able(plan)
         if provider is None or self._places is None or not self._places.acquire(blocking=False):
             return Speculation(exchange)
         try:
@@ -133,7 +141,21 @@ class Speculator:
             return Speculation(exchange)
         exchange.calls.started(attempt, speculative=True)
         attempt.start(self._executor)
-        return Speculation(exchange, attempt, self._places.release, resting)
+        return Speculation(exchange, attempt, self._places.release, passed_over)
+
+    def _first_able(self, plan: RoutePlan) -> tuple[Provider | None, dict[Provider, ProxyError]]:
+        """The first provider of the plan that may be called now, and why those before it may not."""
+        passed_over: dict[Provider, ProxyError] = {}
+        for provider in map(self._providers.__getitem__, plan.chain):
+            if provider.name in plan.passed_over:
+                passed_over[provider] = plan.passed_over[provider.name]
+            elif provider.disabled:
+                passed_over[provider] = disabled(provider)
+            elif not provider.breaker.available:
+                passed_over[provider] = resting(provider)
+            else:
+                return provider, passed_over
+        return None, passed_over
 
     @staticmethod
     def _begin(provider: Provider, prepare: Callable[[], ProviderRequest]) -> Attempt | None:

@@ -1,15 +1,15 @@
 """What the owner lets the clients of one named key do: a policy, and the same looked up for a model's name.
 
 Who names what the key may not use is refused. What is decided for such a client keeps within the limits by
-itself: a route it may not go falls to one it may, and providers that cost money are left out.
+itself: a route it may not go falls to one it may, and providers that cost money are passed over.
 """
 
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from errors import Forbidden, QuotaSpent
+from errors import Forbidden, QuotaSpent, Reason, Unavailable
 from providers import Provider
-from routing.policies import PolicyContext, Spending, at_home
+from routing.policies import OVER_BUDGET, PolicyContext, Spending, at_home
 from routing.router import ModelEntry, RoutePlan, Router
 from settings.decisions import PINNED
 from settings.model import ApiKey
@@ -103,13 +103,14 @@ class KeyLimits:
     def _at_home(self, plan: RoutePlan, key: ApiKey) -> RoutePlan:
         if key.cloud:
             return plan
-        home = at_home(plan, router=self._router, providers=self._providers)
+        why = Unavailable(f"the key '{key.name}' has no cloud", reason=Reason.NOT_ALLOWED)
+        home = at_home(plan, why, router=self._router, providers=self._providers)
         if home is None:
             raise _forbidden(key, "has no cloud, and no provider at home is configured")
         return home
 
     def _affordable(self, plan: RoutePlan, key: ApiKey) -> RoutePlan:
-        home = at_home(plan, router=self._router, providers=self._providers)
+        home = at_home(plan, OVER_BUDGET, router=self._router, providers=self._providers)
         if home is plan or not self._is_spent(key):
             return plan
         if home is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol
 
+from errors import Reason, Unavailable
 from providers import Provider
 from routing.affinity import Conversation
 from routing.decision import Verdict
@@ -33,6 +34,8 @@ class PolicyContext:
     needs_completions: bool = False
     key: ApiKey | None = None
 
+
+OVER_BUDGET = Unavailable("the budget is spent", reason=Reason.OVER_BUDGET)
 
 Policy = Callable[[RoutePlan, PolicyContext], RoutePlan]
 
@@ -76,31 +79,36 @@ def stay_within_budget(
 ) -> RoutePlan:
     """Once the money is spent, only local providers serve: the plan's own, else the primary's.
 
-    The plan stays as it is where nobody is local.
+    Who costs money stays in the chain and is passed over. The plan stays as it is where nobody is local.
     """
-    home = at_home(plan, router=router, providers=providers)
+    home = at_home(plan, OVER_BUDGET, router=router, providers=providers)
     if home is None or home is plan or not budget.exhausted():
         return plan
     return dataclasses.replace(home, budget_exhausted=True)
 
 
-def at_home(plan: RoutePlan, *, router: Router, providers: Mapping[str, Provider]) -> RoutePlan | None:
-    """The plan with local providers alone: its own, else the primary's.
+def at_home(
+    plan: RoutePlan, why: Unavailable, *, router: Router, providers: Mapping[str, Provider]
+) -> RoutePlan | None:
+    """The plan with local providers alone: its own, else the primary's. The others are passed over.
 
-    The plan itself where it costs no money anyway, None where nobody is local.
+    why: they are. The plan itself where it costs no money anyway, None where nobody is local.
     """
-    named = [providers[name] for name in (*plan.chain, plan.context) if name]
-    if all(provider.is_local or provider.disabled for provider in named):
+    named = {name for name in (*plan.chain, plan.context) if name and name not in plan.passed_over}
+    paid = [name for name in named if not providers[name].is_local and not providers[name].disabled]
+    if not paid:
         return plan
 
     def usable(name: str) -> bool:
         return providers[name].is_local and not providers[name].disabled
 
-    chain = tuple(filter(usable, plan.chain)) or tuple(filter(usable, router.primary.chain))
-    if not chain:
+    chain = plan.chain
+    if not any(map(usable, chain)):
+        chain = (*chain, *filter(usable, router.primary.chain))
+    if not any(map(usable, chain)):
         return None
-    search = plan.context if plan.context and providers[plan.context].is_local else None
-    return dataclasses.replace(plan, chain=chain, context=search)
+    passed_over = {**plan.passed_over, **dict.fromkeys(paid, why)}
+    return dataclasses.replace(plan, chain=chain, passed_over=passed_over)
 
 
 def pass_over_the_unable(

@@ -25,10 +25,11 @@ class RoutePlan:
 
     route: its name. chain: the names of the providers to try, in order. slow_ms: from when on it counts as
     slow. decision: why it is served so; PINNED where the client named a route, a provider or a model.
-    context: the provider that searches first, for an enriched answer. tools: the search tools it is given.
-    rule: the owner's rule that led here. stayed, budget_exhausted, passed_over: what policies have changed:
-    it is the conversation's plan, nothing that costs money may be called, and who of the chain is not called,
-    with the reason.
+    enriched: it is answered with what the web says. context: the provider that searches for that, None where
+    nobody can. tools: the search tools it is given. rule: the owner's rule that led here. to_provider: the
+    client, or that rule, named the provider itself.
+    stayed, budget_exhausted, passed_over: what policies have changed: it is the conversation's plan, nothing
+    that costs money may be called, and who of the chain or for the context is not called, with the reason.
     """
 
     route: str
@@ -36,9 +37,11 @@ class RoutePlan:
     slow_ms: int
     decision: str = PINNED
     system_prompt: str | None = None
+    enriched: bool = False
     context: str | None = None
     tools: tuple[str, ...] = ()
     rule: settings_model.ModelRule | None = None
+    to_provider: bool = False
     stayed: bool = False
     budget_exhausted: bool = False
     passed_over: Mapping[str, ProxyError] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class Router:
             tuple(self._config.chain_of(name)),
             route.slow_ms,
             system_prompt=route.system_prompt or answer.system_prompt,
+            enriched=bool(route.answer),
             context=route.context,
             tools=tuple(route.tools),
         )
@@ -94,8 +98,8 @@ class Router:
         """The plan to one provider alone, under the name of the first route it stands in."""
         home = next((plan for plan in self._plans.values() if provider in plan.chain), None)
         if home is None:
-            return RoutePlan(provider, (provider,), UNROUTED_SLOW_MS)
-        return RoutePlan(home.route, (provider,), home.slow_ms)
+            return RoutePlan(provider, (provider,), UNROUTED_SLOW_MS, to_provider=True)
+        return RoutePlan(home.route, (provider,), home.slow_ms, to_provider=True)
 
     def _ruled_plan(self, rule: settings_model.ModelRule) -> RoutePlan:
         if rule.provider:

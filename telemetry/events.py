@@ -95,6 +95,28 @@ class Planned(NamedTuple):
     budget_exhausted: bool = False
 
 
+class PassedOver(NamedTuple):
+    """A provider of the chain does not answer, and why; told in the order of the chain, before who answers.
+
+    reason: a value of errors.Reason. detail: more about it, never a provider's own words; None for nothing.
+    """
+
+    provider: str
+    reason: str
+    detail: str | None = None
+
+
+class Unsearched(NamedTuple):
+    """An enriched answer is written without live information, and why.
+
+    provider: who should have searched, None where nobody can. reason, detail: as in PassedOver.
+    """
+
+    provider: str | None
+    reason: str
+    detail: str | None = None
+
+
 class AttemptStarted(NamedTuple):
     """A provider is being called. number: counts the request's calls. speculative: before the decision."""
 
@@ -198,6 +220,8 @@ Event = (
     | Accepted
     | Decided
     | Planned
+    | PassedOver
+    | Unsearched
     | AttemptStarted
     | Speculated
     | AttemptHead
@@ -221,6 +245,10 @@ class Recorder:
     def decided(self, event: Decided) -> None: ...
 
     def planned(self, event: Planned) -> None: ...
+
+    def passed_over(self, event: PassedOver) -> None: ...
+
+    def unsearched(self, event: Unsearched) -> None: ...
 
     def attempt_started(self, event: AttemptStarted) -> None: ...
 

@@ -88,6 +88,7 @@ class RequestLog(Recorder):
 
     def finished(self, event: Finished) -> None:
         request = self._request
+        self._log_passed_over()
         enrichment = {} if request.enrichment_ms is None else {"enrichment_ms": request.enrichment_ms}
         log.info(
             "REQUEST",
@@ -124,6 +125,17 @@ class RequestLog(Recorder):
         """Who asks: the address, and the key where it has a name."""
         request = self._request
         return {"client": request.client_ip, **({"key": request.key} if request.key else {})}
+
+    def _log_passed_over(self) -> None:
+        """One line about who did not answer, and who did not search, where there is anybody to name."""
+        request, search = self._request, self._request.unsearched_by
+        told: dict[str, str] = {}
+        if request.passed:
+            told["providers"] = ",".join(f"{event.provider}:{event.reason}" for event in request.passed)
+        if search:
+            told["search"] = f"{search.provider}:{search.reason}" if search.provider else "nobody"
+        if told:
+            log.info("Passed over:", extra=fields(session=request.session, route=request.route, **told))
 
     def _log_response(self, head: AttemptHead, **details: int | str | None) -> None:
         request = self._request

@@ -16,9 +16,11 @@ from telemetry.events import (
     Decided,
     Enriched,
     Finished,
+    PassedOver,
     Planned,
     Recorder,
     Speculated,
+    Unsearched,
 )
 from telemetry.summary import Summary
 from wire import JsonObject
@@ -105,6 +107,8 @@ class SessionRecord(Recorder):
             "classification_raw": decided and decided.raw,
             "classification_ms": request.classification_ms,
             "speculation": self._speculation(),
+            "passed_over": self._passed_over(),
+            "degraded": request.degraded,
             "steps": self._steps(client_messages),
             "ttft_ms": request.ttft_ms,
             "total_ms": self._finished.total_ms,
@@ -137,6 +141,25 @@ class SessionRecord(Recorder):
             "cancel_ms": self._cancel_ms,
         }
 
+    def _passed_over(self) -> list[JsonObject]:
+        """Who of the chain did not answer, in its order, then who should have searched; and why not."""
+        request = self._request
+        told = [
+            {"provider": event.provider, "reason": event.reason, **_detailed(event)}
+            for event in request.passed
+        ]
+        search = request.unsearched_by
+        if search and search.provider:
+            told.append(
+                {
+                    "provider": search.provider,
+                    "reason": search.reason,
+                    **_detailed(search),
+                    "for": "search",
+                }
+            )
+        return told
+
     def _cost_usd(self) -> float | None:
         """The sum of what is known to have been paid; None where nothing is known."""
         costs = [call.cost_usd for call in self._attempts]
@@ -162,6 +185,10 @@ class SessionRecord(Recorder):
                 "stayed": planned.stayed,
             }
         }
+
+
+def _detailed(event: PassedOver | Unsearched) -> JsonObject:
+    return {"detail": event.detail} if event.detail else {}
 
 
 def _classification_step(event: Decided) -> JsonObject:

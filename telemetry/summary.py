@@ -1,5 +1,6 @@
 """What most records say of a request, kept up to date while it happens."""
 
+from errors import Reason
 from telemetry.events import (
     ADOPTED,
     OFF,
@@ -11,10 +12,30 @@ from telemetry.events import (
     Decided,
     Enriched,
     FirstByte,
+    PassedOver,
     Planned,
     Recorder,
     Speculated,
+    Unsearched,
 )
+
+NO_SEARCH = "no-search"
+# How X-Degraded says a reason; the others are said by their detail.
+_WORDS = {
+    Reason.DISABLED: "disabled",
+    Reason.FULL: "busy",
+    Reason.NOT_ALLOWED: "not allowed",
+    Reason.UNREACHABLE: "unreachable",
+    Reason.TIMED_OUT: "too slow",
+    Reason.EMPTY: "empty answer",
+    Reason.NO_VISION: "cannot see pictures",
+    Reason.NO_AUDIO: "cannot hear audio",
+    Reason.NO_TOOLS: "cannot use tools",
+    Reason.CONTEXT_TOO_LONG: "context too long",
+    Reason.NO_COMPLETIONS: "no text completions",
+    Reason.API: "other API",
+    Reason.UNSUPPORTED: "not supported",
+}
 
 
 class Summary(Recorder):
@@ -35,6 +56,9 @@ class Summary(Recorder):
         self.provider: str | None = None
         self.speculation = OFF
         self.budget_exhausted = False
+        self.passed: list[PassedOver] = []  # of the chain, in its order
+        self.unsearched_by: Unsearched | None = None
+        self.degraded: str | None = None  # why not the first of the chain answers, or not with a search
         self.classification_ms: int | None = None
         self.enrichment_ms: int | None = None
         self.inference_started_ms: int | None = None
@@ -54,6 +78,12 @@ class Summary(Recorder):
         self.decision, self.route, self.slow_ms = event.decision, event.route, event.slow_ms
         self.provider, self.budget_exhausted = event.provider, event.budget_exhausted
 
+    def passed_over(self, event: PassedOver) -> None:
+        self.passed.append(event)
+
+    def unsearched(self, event: Unsearched) -> None:
+        self.unsearched_by = event
+
     def attempt_started(self, event: AttemptStarted) -> None:
         if not event.speculative:
             self.provider = event.provider
@@ -65,14 +95,29 @@ class Summary(Recorder):
 
     def attempt_head(self, event: AttemptHead) -> None:
         self.provider, self.inference_started_ms = event.provider, event.started_ms
+        missing = [NO_SEARCH] if self.unsearched_by else []
+        missing += [_told(event) for event in self.passed[:1]]
+        self.degraded = "; ".join(missing) or None
 
     def first_byte(self, event: FirstByte) -> None:
         self.ttft_ms = event.ttft_ms
 
     def attempt_ended(self, event: AttemptEnded) -> None:
         if event.is_answer:
+            self.provider = event.provider
             self.inference_started_ms = event.started_ms
             self.inference_ms = event.ended_ms - event.started_ms
 
     def enriched(self, event: Enriched) -> None:
         self.enrichment_ms = event.duration_ms
+
+
+def _told(event: PassedOver) -> str:
+    """The first provider that does not answer, and why, for X-Degraded."""
+    reason = Reason(event.reason)
+    if reason == Reason.OVER_BUDGET:
+        return "budget"
+    said = _WORDS.get(reason) or event.detail or reason
+    if reason == Reason.RESTING:
+        said = f"resting ({event.detail})"
+    return f"{event.provider}: {said}".encode("ascii", "replace").decode()

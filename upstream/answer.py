@@ -16,7 +16,7 @@ from upstream.breaker import parse_retry_after
 from upstream.cancellation import CancelToken
 from upstream.connection import read_some, read_whole, set_silence
 from upstream.endpoint import EventChunk, StreamDecoder
-from wire import JsonObject, openai_chat, sse
+from wire import JsonObject, openai_chat, refusals, sse
 
 RECORDED_CHARS = 2000  # of an answer kept for the record
 MAX_ERROR_BYTES = 65536  # of a provider's error body that is read
@@ -90,7 +90,9 @@ class AnswerReader:
         error = openai_chat.error_in(body)
         retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
         status = self.status if self.status >= 400 else 502
-        return UpstreamStatus(status, error, self._provider, retry_after_s)
+        return UpstreamStatus(
+            status, error, self._provider, retry_after_s, lacking=refusals.lacking(status, error)
+        )
 
     def whole(self) -> EventChunk:
         """The answer of a server that does not stream, as if it were one event."""
@@ -153,7 +155,9 @@ def _error_in_stream(error: JsonObject, provider: str) -> UpstreamError:
     """A provider's error event as an exception; its code is a status where it is one."""
     code = error.get("code")
     if isinstance(code, int) and 400 <= code < 600:
-        return UpstreamStatus(code, error, provider)
+        return UpstreamStatus(code, error, provider, lacking=refusals.lacking(code, error))
     broken = StreamBroken(error["message"], error.get("param"), code)
     broken.type = error.get("type") or broken.type
+    if lacking := refusals.lacking(None, error):
+        broken.reason, broken.lacks = lacking, True
     return broken

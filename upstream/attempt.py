@@ -23,7 +23,7 @@ from upstream.answer import RECORDED_CHARS as RECORDED_CHARS  # for those who ke
 from upstream.answer import AnswerReader, AnswerSummary
 from upstream.breaker import Permit
 from upstream.cancellation import CancelToken
-from upstream.endpoint import Endpoint, EventChunk, NativeDecoder, StreamDecoder
+from upstream.endpoint import CHAT, Endpoint, EventChunk, NativeDecoder, StreamDecoder
 from wire import JsonObject, openai_chat
 from wire import usage as usages
 from wire.native import NATIVE, Native
@@ -62,6 +62,9 @@ class Attempt:
         self.status: int | None = None  # the provider's HTTP status; None before its headers
         self.failure: ProxyError | None = None  # what it ended with
         self.saw_done = False
+        self.is_empty = False  # the answer is complete and has nothing in it; known once head() has returned
+        # An editor's completion may be nothing, and so may be what ends at the client's own stop words.
+        self._may_be_empty = path != CHAT or bool(client_body.get("stop"))
         self._rule = rule
         self._slot = slot
         self._permit = permit
@@ -128,9 +131,14 @@ class Attempt:
     def _reach_head(self) -> None:
         try:
             with self._reading:
-                self._read_to_head(self._send())
+                reader = self._send()
+                self._read_to_head(reader)
+                if self.is_empty:
+                    reader.drain()
             if self._permit:
                 self._permit.succeeded()
+            if self.is_empty:
+                self._end()  # the chain goes on, and gives this one's place to others
         except ProxyError as error:
             self._fail(error)
         except Exception as error:  # the edge of a worker thread: whatever it is, the waiter must hear of it
@@ -175,19 +183,36 @@ class Attempt:
             if self.native:
                 raise StreamBroken("it did not stream its answer")
             self._buffered = [reader.whole()]
+            self.is_empty = not self._begins(self._buffered[0][1])
             self.head_at = time.monotonic()
-            return
+            return None
         while self.head_at is None:
             reader.set_silence(self._left_s(self._head_s))
             events = reader.read()
             self.provider.heard_at = time.monotonic()
             if events is None:
-                raise StreamBroken("it ended its answer without any content")
+                if not self._summary.finish_reason:
+                    raise StreamBroken("it ended its answer without any content")
+                return self._ends_empty()
             for event, chunk in events:
                 self._buffered.append((event, chunk))
-                # [DONE] counts as well: an empty answer is an answer.
-                if self.head_at is None and ((chunk and openai_chat.has_content(chunk)) or event.is_done):
+                if self.head_at is None and self._begins(chunk):
                     self.head_at = time.monotonic()
+                elif self.head_at is None and event.is_done:
+                    self._ends_empty()
+
+    def _begins(self, chunk: JsonObject | None) -> bool:
+        """Whether a chunk brings an answer, or the end of one that is an answer although it is empty."""
+        if not chunk:
+            return False
+        return (openai_chat.has_content if self._may_be_empty else openai_chat.has_answer)(chunk)
+
+    def _ends_empty(self) -> None:
+        """The answer has ended, and no chunk of it had any content."""
+        self.head_at = time.monotonic()
+        answer = self.native_answer
+        said = answer and (answer.get("content") or answer.get("output"))
+        self.is_empty = not said and not self._may_be_empty
 
     # From the head on.
 
@@ -216,6 +241,8 @@ class Attempt:
             yield event, chunk
             if event.is_done or event.data == b"":
                 return self._finish(reader)
+        if self.is_empty:
+            return
         timeouts = self._timeouts
         reader.set_silence(timeouts.idle_s)
         while True:
@@ -232,7 +259,8 @@ class Attempt:
 
     def _finish(self, reader: AnswerReader) -> None:
         self.saw_done = True
-        reader.drain()
+        if not self.is_empty:  # whose response has been read to its end
+            reader.drain()
 
     def broke_off(self) -> StreamBroken:
         """The error of an answer that ended without being complete, noted as what this attempt failed with.

@@ -2,8 +2,9 @@
 
 It is closed while the provider serves, open while it is left alone, and half-open while exactly one call
 finds out whether it is well again. Whoever calls a provider takes a `Permit` first and reports on it what
-came of the call. What a failure means for the provider is decided here and nowhere else: our own cancelling
-and a client's own 4xx count against nobody, a Retry-After is obeyed, a refused key is the owner's to mend.
+came of the call. What a failure means for the provider is decided here and nowhere else: our own cancelling,
+a client's own 4xx and what the provider cannot do count against nobody, a Retry-After is obeyed, a refused
+key is the owner's to mend.
 
 It opens no connection and starts no thread; the clock is passed in. The background probes are in `probes.py`.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Self
 
-from errors import ConnectFailed, HeadTimeout, ProxyError, StreamBroken, UpstreamError, UpstreamStatus
+from errors import ConnectFailed, HeadTimeout, ProxyError, UpstreamError, UpstreamStatus
 from telemetry.logs import fields
 from wire import JsonObject
 
@@ -196,12 +197,12 @@ class Breaker:
         self._enter(CLOSED, None)
 
     def _failed(self, permit: Permit, error: ProxyError, retry_after_s: float | None) -> None:
-        if not isinstance(error, UpstreamError) or not error.may_go_on:
+        if not isinstance(error, UpstreamError) or not error.may_go_on or error.lacks:
             return self._dropped(permit)
         # Silence and a broken connection are left open: they may come of a connection from before.
         if isinstance(error, (ConnectFailed, UpstreamStatus)):
             self.unreached = isinstance(error, ConnectFailed)
-        reason = _reason(error)
+        reason = error.in_our_words
         if isinstance(error, UpstreamStatus) and error.status in (401, 403):
             return self._cool_down(math.inf, f"misconfigured: {reason}, is its key right?")
         fresh = self._state == CLOSED or self._probe is permit
@@ -247,13 +248,6 @@ class Breaker:
         level = logging.WARNING if state == OPEN else logging.INFO
         extra = fields(provider=self.provider, state=state, failures=self._failures, reason=reason)
         log.log(level, "Breaker:", extra=extra)
-
-
-def _reason(error: UpstreamError) -> str:
-    if isinstance(error, UpstreamStatus):
-        return f"answered {error.status}"
-    ours: str = error.message
-    return "broke off its answer" if isinstance(error, StreamBroken) else ours
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

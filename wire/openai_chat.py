@@ -106,6 +106,17 @@ def has_content(chunk: JsonObject) -> bool:
     return False
 
 
+def has_answer(chunk: JsonObject) -> bool:
+    """Whether a chunk brings text, reasoning or a tool call, or an end that says why there is none.
+
+    The plain end `stop` does not: an answer that has nothing else is an empty one.
+    """
+    choices = chunk.get("choices") or ()
+    if any(choice.get("finish_reason") not in (None, "", "stop") for choice in choices):
+        return True
+    return has_content({"choices": [{**choice, "finish_reason": None} for choice in choices]})
+
+
 _decode = json.JSONDecoder().decode
 
 

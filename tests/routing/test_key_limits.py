@@ -10,7 +10,7 @@ from routing.policies import PolicyContext
 from routing.router import RoutePlan
 from settings.decisions import Decision
 from settings.model import ApiKey, altered
-from tests.routing.test_policies import CLOUD, ENRICH, PRIMARY, providers
+from tests.routing.test_policies import CLOUD, ENRICH, PRIMARY, providers, told
 
 META = RoutePlan("meta", ("home",), 5000, decision=Decision.META)
 PLANS = {plan.route: plan for plan in (PRIMARY, CLOUD, ENRICH, META)}
@@ -102,12 +102,13 @@ def test_a_cloud_route_may_be_named_where_its_cloud_is_not_configured():
 def test_what_is_decided_for_the_cloud_is_answered_at_home():
     plan = kept(CLOUD, key(cloud=False))
 
-    assert (plan.route, plan.chain, plan.budget_exhausted) == ("cloud", ("home",), False)
+    assert (plan.route, plan.chain, plan.budget_exhausted) == ("cloud", ("far", "home"), False)
+    assert told(plan) == {"far": "not_allowed"}
 
 
 @pytest.mark.parametrize("plan", [ENRICH, PINS["enrich"]])
 def test_a_search_in_the_cloud_is_left_out(plan):
-    assert kept(plan, key(cloud=False)).context is None
+    assert told(kept(plan, key(cloud=False))) == {"far": "not_allowed"}
 
 
 def test_where_nobody_is_at_home_a_key_without_cloud_is_refused():
@@ -122,7 +123,7 @@ def test_where_nobody_is_at_home_a_key_without_cloud_is_refused():
 def test_a_key_that_has_spent_its_money_is_answered_at_home_and_told_so(plan):
     plan = kept(plan, key(daily_usd=0.2), spent=True)
 
-    assert (plan.chain, plan.budget_exhausted) == (("home",), True)
+    assert (told(plan), plan.budget_exhausted) == ({"far": "over_budget"}, True)
 
 
 def test_where_nobody_is_at_home_a_spent_key_gets_no_answer():

@@ -107,22 +107,30 @@ def within_budget(plan, exhausted=True, **changed):
     )
 
 
+def told(plan):
+    """Who is passed over, and why."""
+    return {name: str(error.reason) for name, error in plan.passed_over.items()}
+
+
 def test_a_spent_budget_leaves_the_local_providers_of_the_chain():
     plan = within_budget(CLOUD)
 
-    assert (plan.route, plan.chain, plan.budget_exhausted) == ("cloud", ("home",), True)
+    assert (plan.route, plan.chain, plan.budget_exhausted) == ("cloud", ("far", "home"), True)
+    assert told(plan) == {"far": "over_budget"}
 
 
 def test_where_nobody_of_the_chain_is_local_the_primary_answers():
     plan = within_budget(CLOUD, home={"is_local": False})
 
-    assert plan.chain == ("spare",)
+    assert plan.chain == ("far", "home", "spare")
+    assert told(plan) == {"far": "over_budget", "home": "over_budget"}
 
 
 def test_a_search_that_costs_money_is_left_out():
     plan = within_budget(ENRICH)
 
-    assert (plan.chain, plan.context, plan.budget_exhausted) == (("home", "spare"), None, True)
+    assert (plan.chain, plan.budget_exhausted) == (("home", "spare"), True)
+    assert told(plan) == {"far": "over_budget"}  # who would have searched
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def scripted_config(primary, backup, cloud, judge):
             "off": {"kind": "openai", "base_url": "", "model": "never"},
         },
         "routes": {
-            "primary": {"chain": ["off", "main", "backup"]},
+            "primary": {"chain": ["main", "backup"]},
             "meta": {"chain": ["main", "backup"]},
             "xai": {"chain": ["cloud", "main"]},
             "enrich": {"context": "cloud", "answer": "primary", "tools": ["web_search", "x_search"]},

@@ -32,7 +32,8 @@ SEARCHED = {
 KEYS = [
     "id", "timestamp", "client_ip", "key", "api", "model", "stream", "user_query", "client_messages",
     "decision", "route", "confidence", "probabilities", "classification_raw", "classification_ms",
-    "speculation", "steps", "ttft_ms", "total_ms", "status", "usage", "cost_usd", "error",
+    "speculation", "passed_over", "degraded", "steps", "ttft_ms", "total_ms", "status", "usage", "cost_usd",
+    "error",
 ]  # fmt: skip
 STEP_KEYS = [
     "step", "provider", "url", "model", "messages_sent", "params", "started_ms", "duration_ms", "ttft_ms",
