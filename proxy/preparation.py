@@ -1,5 +1,9 @@
-"""What providers are asked: the client's own words, the route's system prompt, and retrieved context."""
+"""What providers are asked: the client's own words, the route's system prompt, and retrieved context.
 
+A model that is asked for what only a search could tell, and gets no context, is told that it has none.
+"""
+
+from errors import Reason
 from proxy.exchange import Exchange
 from proxy.prompts import Prompts, date_context, has_system, now_in, with_context, with_system
 from proxy.request import Request
@@ -8,8 +12,11 @@ from routing.router import RoutePlan
 from search.call import SearchCall
 from search.enrichment import Enrichment
 from settings.decisions import Decision
-from telemetry.events import ANSWERED, CANCELLED, FAILED, Enriched
+from telemetry.events import ANSWERED, CANCELLED, FAILED, Enriched, Unsearched
 from wire.native import ProviderRequest
+
+# What keeps a provider from searching, too; the other reasons are about what it answers.
+FORBIDDEN = (Reason.OVER_BUDGET, Reason.NOT_ALLOWED)
 
 
 class Preparation:
@@ -28,14 +35,13 @@ class Preparation:
         client sent. Raises Cancelled.
         """
         body, native = request.body, request.api.native
-        date = date_context(now_in(self._timezone)) if plan.system_prompt or plan.context else ""
+        date = date_context(now_in(self._timezone)) if plan.system_prompt or plan.enriched else ""
         prompt = self._prompts.render(plan.system_prompt, date_context=date)
         messages = with_system(without_notes(body["messages"]), prompt)
         native = native and native.with_system(prompt)
-        if plan.context:
+        if plan.enriched:
             context = self._context(exchange, request, plan, date)
-            if context:
-                messages = with_context(messages, context, in_system=has_system(body["messages"]))
+            messages = with_context(messages, context, in_system=has_system(body["messages"]))
             native = native and native.with_system(context)
         chat = body if messages is body["messages"] else {**body, "messages": messages}
         if plan.decision == Decision.META and chat.get("n"):
@@ -43,6 +49,19 @@ class Preparation:
         return ProviderRequest(chat, native, request.api.at_home)
 
     def _context(self, exchange: Exchange, request: Request, plan: RoutePlan, date: str) -> str:
+        """What the web says, or the note that nobody could ask it; the recorders learn of that.
+
+        Raises Cancelled.
+        """
+        why = plan.passed_over.get(plan.context) if plan.context else None
+        if plan.context is None or (why and why.reason in FORBIDDEN):
+            reason = why.reason if why else Reason.DISABLED
+            exchange.notify(Unsearched(plan.context, reason))
+        elif found := self._found(exchange, request, plan, date):
+            return found
+        return self._prompts.render("prompts/no_search.md")
+
+    def _found(self, exchange: Exchange, request: Request, plan: RoutePlan, date: str) -> str:
         """What the web says, "" for nothing. The recorders learn of the search however it ends.
 
         Raises Cancelled.
@@ -66,3 +85,5 @@ class Preparation:
                         call.session_step(), outcome, call.started_ms, call.duration_ms or 0, call.cost_usd
                     )
                 )
+                if call.error and not call.cancelled:
+                    exchange.notify(Unsearched(call.provider, call.reason))

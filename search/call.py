@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from errors import Reason
 from wire import JsonObject
 
 
@@ -15,7 +16,8 @@ class SearchCall:
     None until a provider is called. usage: as the provider sent it. response_content: the beginning of what
     was found, "" for a search that failed, None for a cancelled one. pages: what became of each result's
     page, where pages are read.
-    error: why nothing was found. cancelled: the client went. cost_usd: None where nobody knows.
+    error: why nothing was found; reason: the same in a word. cancelled: the client went. cost_usd: None where
+    nobody knows.
     """
 
     provider: str
@@ -33,6 +35,7 @@ class SearchCall:
     citations: list[str] = field(default_factory=list)
     pages: list[JsonObject] | None = None
     error: str | None = None
+    reason: Reason = Reason.FAILED
     cancelled: bool = False
     cost_usd: float | None = None
 

@@ -2,8 +2,8 @@
 answers.
 
 What comes back was written by strangers on the web, so it goes into the second hop fenced and named as such.
-No answer is ever lost to a failed search: then the primary answers from what it knows, and the log and the
-record say so. What each kind of provider is sent is `sources.py`'s.
+No answer is ever lost to a failed search: then the primary answers from what it knows and is told so, and
+the log and the record say so, too. What each kind of provider is sent is `sources.py`'s.
 """
 
 import logging
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from errors import Cancelled, ProxyError, StreamBroken, UpstreamStatus
+from errors import Cancelled, ProxyError, Reason, StreamBroken, Unavailable, UpstreamStatus
 from providers import Provider
 from routing.router import RoutePlan
 from search.call import SearchCall
@@ -71,7 +71,7 @@ class Enrichment:
             call.error, call.cancelled = "hung up", True
             raise
         except ProxyError as error:
-            call.error, call.response_content = error.message, ""
+            call.error, call.response_content, call.reason = error.message, "", error.reason
             provider.breaker.missed(error)
             # A provider's own words may quote the request.
             log_summary = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message
@@ -107,7 +107,7 @@ class Enrichment:
     @staticmethod
     def _found(provider: Provider, source: Source, call: SearchCall, on_cancel: OnCancel) -> Found:
         if provider.disabled:
-            raise StreamBroken(f"it is disabled: {provider.disabled}")
+            raise Unavailable(f"it is disabled: {provider.disabled}", reason=Reason.DISABLED)
         found = source.find(call, on_cancel)
         if not found.text:
             raise StreamBroken("it found nothing")

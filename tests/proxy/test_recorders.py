@@ -53,8 +53,10 @@ def test_a_recorder_that_raises_costs_a_log_line_and_no_answer(
     monkeypatch.setattr(services, name, lambda *parts: failing()())
     primary.streams("forty", "-two")
     cloud.streams("forty", "-two")
+    config = scripted_config(**upstreams)
+    config["routes"]["primary"]["chain"].insert(0, "off")  # who is passed over
 
-    with serving(tmp_path, scripted_config(**upstreams)) as headstart:
+    with serving(tmp_path, config) as headstart:
         for decision in ("MODERATE", "COMPLEX", "ENRICH"):
             reply = ask(headstart, judge, decision, stream)
             text = streamed_text(reply) if stream else reply.json()["choices"][0]["message"]["content"]

@@ -269,6 +269,14 @@ def test_no_two_requests_have_the_same_fence(headstart, primary, cloud, enrichin
 
 # Hop 1 fails.
 
+NO_SEARCH = (ROOT / "prompts/no_search.md").read_text().strip()
+
+
+def unsearched(question):
+    """What the model is asked when nobody has searched."""
+    return user(f"{NO_SEARCH}\n\n{question}")
+
+
 FAILURES = {
     "a server's error": (
         {"status": 500, "body": {"error": {"message": "they said secret"}}},
@@ -328,7 +336,8 @@ def test_a_failed_search_is_answered_without_context_and_says_so(
 
     session = reply.headers["X-Session-Id"]
     assert reply.json()["choices"][0]["message"]["content"] == "ok"
-    assert primary.last.messages == turns
+    assert primary.last.messages == [*turns[:-1], unsearched("is it raining?")]
+    assert reply.headers["X-Degraded"] == "no-search"
     step = enrichment_of(headstart, reply)
     assert (step["status"], step["error"], step["response_content"], step["citations"]) == (
         status,
@@ -351,7 +360,7 @@ def test_a_search_that_breaks_off_is_answered_without_context(headstart, primary
     reply = headstart.chat("is it raining?")
 
     assert reply.status_code == 200
-    assert primary.last.messages == [user("is it raining?")]
+    assert primary.last.messages == [unsearched("is it raining?")]
     assert "closed the connection" in enrichment_of(headstart, reply)["error"]
 
 
@@ -382,7 +391,11 @@ def test_a_disabled_search_provider_means_an_answer_without_context(prompted, pr
     reply = prompted.chat("is it raining?")
 
     assert reply.status_code == 200
-    assert primary.last.messages[1:] == [user("is it raining?")]
+    assert primary.last.messages[1:] == [unsearched("is it raining?")]
+    assert reply.headers["X-Degraded"] == "no-search"
+    session = prompted.session(reply.headers["X-Session-Id"])
+    assert session["passed_over"] == [{"provider": "off", "reason": "disabled", "for": "search"}]
+    prompted.log_line(rf"Passed over: session={session['id']} route=enrich search=off:disabled$")
     assert enrichment_of(prompted, reply)["error"] == "it is disabled: base_url is not set"
     prompted.log_line(
         rf"Enrichment failed, answering without context: session={reply.headers['X-Session-Id']} "
@@ -528,7 +541,7 @@ def test_a_chat_models_failed_search_is_answered_without_context(
     reply = chat_searching.chat("is it raining?")
 
     assert reply.status_code == 200
-    assert primary.last.messages == [user("is it raining?")]
+    assert primary.last.messages == [unsearched("is it raining?")]
     step = enrichment_of(chat_searching, reply)
     assert (step["status"], step["error"], step["response_content"]) == (status, error, "")
     line = chat_searching.log_line(
@@ -544,7 +557,7 @@ def test_a_chat_models_search_that_breaks_off_is_answered_without_context(
 
     reply = chat_searching.chat("is it raining?")
 
-    assert primary.last.messages == [user("is it raining?")]
+    assert primary.last.messages == [unsearched("is it raining?")]
     assert "closed the connection" in enrichment_of(chat_searching, reply)["error"]
 
 
@@ -742,7 +755,7 @@ def test_a_failed_search_of_ones_own_is_answered_without_context(
     reply = searxng_open.chat("is it raining in Berlin at the moment?")
 
     assert reply.status_code == 200
-    assert primary.last.messages == [user("is it raining in Berlin at the moment?")]
+    assert primary.last.messages == [unsearched("is it raining in Berlin at the moment?")]
     step = enrichment_of(searxng_open, reply)
     assert (step["status"], step["error"], step["citations"]) == (status, error, [])
     searxng_open.log_line(
