@@ -40,10 +40,11 @@ def create_app(config: Config | None = None, apis: Sequence[Api] = APIS) -> Flas
     if config is None:
         config, mistake = loader.load_or_last()
     logs.set_up(config)
-    if mistake:
-        log.error("Config rejected: %s", mistake)
     reloader = Reloader(Services(config))
     reloader.start()
+    if mistake:
+        log.error("Config rejected: %s", mistake)
+        reloader.parts.rejected(str(mistake))
     atexit.register(reloader.close)
 
     app = Flask(__name__, static_folder=None)

@@ -10,6 +10,7 @@ from accounting.budgets import Budget
 from accounting.costs import Costs, cloud_of
 from accounting.entries import LedgerEntries
 from accounting.ledger import Ledger, located
+from alerts.alerts import Alerts, Watched
 from engine.embedder import Embedder
 from errors import ConfigError
 from providers import Provider
@@ -48,6 +49,7 @@ class Services:
 
     metrics: Metrics
     affinity: Affinity
+    alerts: Alerts
     embedder: Embedder
     sessions: SessionLogger
     providers: dict[str, Provider]
@@ -66,6 +68,7 @@ class Services:
         self.max_body_bytes = config.server.max_body_mb * 1024 * 1024
         self.metrics = previous.metrics if previous else Metrics()
         self.affinity = previous.affinity if previous else Affinity()
+        self.alerts = previous.alerts if previous else Alerts()
         self.embedder = previous.embedder if previous else Embedder()
         self.sessions = (
             previous.sessions
@@ -153,6 +156,15 @@ class Services:
         """The model list as the clients with a key see it."""
         return self.key_limits.listed(self.router.models(), key)
 
+    def _watched(self) -> Watched:
+        usable = {name: one for name, one in self.providers.items() if not one.disabled}
+        plans = {name: plan for name in self.router.routes() if (plan := self.router.plan_of(name))}
+        return Watched(
+            budgets=(self.budget, *self.key_budgets.values()),
+            breakers={name: provider.breaker for name, provider in usable.items()},
+            chains={name: tuple(one for one in plan.chain if one in usable) for name, plan in plans.items()},
+        )
+
     def recorders(self, summary: Summary) -> Iterator[Recorder]:
         """Who records what happens to one request, a line each. summary: what they all need of it."""
         yield summary
@@ -160,6 +172,7 @@ class Services:
         yield RequestMetrics(self.metrics, summary)
         yield LedgerEntries(self.ledger, summary)
         yield SessionRecord(self.sessions, summary)
+        yield from self.alerts.recorder()
 
     def files(self) -> set[Path]:
         """The files these services were made of, also those that do not exist yet.
@@ -195,9 +208,14 @@ class Services:
             raise ConfigError(config.path.name, line, section, reason) from error
         return following
 
+    def rejected(self, mistake: str) -> None:
+        """A changed configuration has a mistake; this one goes on."""
+        self.alerts.rejected(mistake)
+
     def start(self) -> None:
         """Begin to serve."""
         self.probes.start()
+        self.alerts.serve(self.config.alerts, self._watched())
 
     def stop(self) -> None:
         """Another configuration serves from now on; requests in flight go on."""
@@ -205,7 +223,7 @@ class Services:
 
     def close(self, successor: "Services | None") -> None:
         """Let go of what the successor has not taken over; None: of everything."""
-        for name in ("sessions", "budget", "ledger"):
+        for name in ("alerts", "sessions", "budget", "ledger"):
             part = getattr(self, name)
             if successor is None or part is not getattr(successor, name):
                 part.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from accounting.ledger import Ledger
 from telemetry.logs import fields
@@ -50,6 +50,21 @@ class Limits(Protocol):
     def daily_usd(self) -> float | None: ...
     @property
     def monthly_usd(self) -> float | None: ...
+
+
+class Spending(NamedTuple):
+    """How far a budget is spent.
+
+    key: the name of the key it is for, None for everybody's. period: daily or monthly. start, end: of the day
+    or month, in the configured time zone.
+    """
+
+    key: str | None
+    period: str
+    spent_usd: float
+    limit_usd: float
+    start: datetime
+    end: datetime
 
 
 def _utc_now() -> datetime:
@@ -106,6 +121,22 @@ class Budget:
         if is_exhausted != self._was_exhausted:
             self._log_change()
         return is_exhausted
+
+    def spending(self) -> list[Spending]:
+        """How far each limit is spent by now. Waits the first time, as `exhausted` does."""
+        self.exhausted()  # a day that is over has made room for the next
+        recorded_usd = self._recorded_usd()
+        return [
+            Spending(
+                self._key,
+                period.name,
+                period.spent_at(recorded_usd),
+                period.limit_usd,
+                local(period.start, self._timezone),
+                local(period.end, self._timezone),
+            )
+            for period in self._periods
+        ]
 
     def refresh(self) -> None:
         """Read from the ledger what everybody has spent.

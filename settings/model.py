@@ -35,12 +35,14 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     secret: bool = False,
+    has_credentials: bool = False,
 ) -> Any:
     """A field of a section: its default, what it means, and what it may be.
 
     choices: looked at whenever a file is read, so that a kind of provider registered later counts as well.
     names: the keys a mapping has, each of them, and no others.
-    secret: no message, log line or report shows the value.
+    secret: no message, log line or report shows the value. has_credentials: of a secret address, only they
+    are kept from the report.
     """
     metadata = {
         "doc": doc,
@@ -49,6 +51,7 @@ def setting(
         "minimum": minimum,
         "maximum": maximum,
         "secret": secret,
+        "has_credentials": has_credentials,
     }
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
 
@@ -297,6 +300,7 @@ class Ledger:
         "sqlite:///ledger.db",
         "where calls and their costs are kept: SQLite, or postgresql+psycopg://...",
         secret=True,
+        has_credentials=True,
     )
 
 
@@ -306,6 +310,21 @@ class Budgets:
         None, "when it is spent, cloud routes fall to local until the next day", minimum=0
     )
     monthly_usd: float | None = setting(None, "likewise until the next month", minimum=0)
+
+
+@dataclass(frozen=True)
+class Alerts:
+    url: str = setting(
+        "",
+        "where the owner is told of spent budgets, routes on a fallback, rejected configurations and refused "
+        "keys: the URL of an ntfy topic or of a webhook; empty: nowhere",
+        secret=True,
+    )
+    kind: str = setting(
+        "ntfy",
+        "ntfy: a text with a title; webhook: JSON with event, title, message, at",
+        choices=("ntfy", "webhook"),
+    )
 
 
 @dataclass(frozen=True)
@@ -359,6 +378,7 @@ class Config:
     probes: Probes = setting(factory=Probes, doc="how the providers' health is watched")
     ledger: Ledger = setting(factory=Ledger, doc="what every call used and cost")
     budgets: Budgets = setting(factory=Budgets, doc="what the cloud may cost")
+    alerts: Alerts = setting(factory=Alerts, doc="what the owner is told on another device")
     sessions: Sessions = setting(factory=Sessions, doc="the record of each request")
     log: Log = setting(factory=Log, doc="the log file, one line for each event")
     path: Path = dataclasses.field(default=Path("config.yaml"), init=False)

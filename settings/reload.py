@@ -44,6 +44,9 @@ class Parts(Protocol):
     def successor(self, config: Config) -> Self:
         """The parts under another configuration. Raises ConfigError; then nothing has changed."""
 
+    def rejected(self, mistake: str) -> None:
+        """What was to take their place has a mistake, in one line; they go on."""
+
     def start(self) -> None:
         """They begin to serve."""
 
@@ -122,7 +125,9 @@ class Reloader(Generic[P]):
             check_listening(config)
             new = old.successor(config)
         except ConfigError as error:
-            log.error("Config rejected: %s", " ".join(str(error).split()))
+            mistake = " ".join(str(error).split())
+            log.error("Config rejected: %s", mistake)
+            old.rejected(mistake)
             return
         self._replace(old, new)
         self._seen = {path: now[path] if path in now else _stamp(path) for path in new.files()}

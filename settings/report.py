@@ -81,8 +81,7 @@ def _shown(config: Config, field: _Field, value: Any, key: str) -> Any:
         return [_shown(config, field, item, f"{key}[{i}]") for i, item in enumerate(value)]
     if value in ("", None) or isinstance(value, bool):
         return value
-    # Of an address only the credentials are secret.
-    is_secret = field.metadata["secret"] and not field.name.endswith("url")
+    is_secret = field.metadata["secret"] and not field.metadata["has_credentials"]
     sounds_secret = looks_secret(key.rpartition(".")[2]) and isinstance(value, str)
     origin = config.origins.get(key)
     if is_secret or sounds_secret or (origin and any(map(looks_secret, origin.variables))):

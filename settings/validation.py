@@ -252,6 +252,10 @@ def _check_regex(key: str, regex: str | None, fail: Fail) -> None:
 # The rest.
 
 
+def check_alerts(config: Config, fail: Fail) -> None:
+    _check_url("alerts.url", config.alerts.url, fail)
+
+
 def check_ledger(config: Config, fail: Fail) -> None:
     if not _LEDGER.match(config.ledger.url):
         fail("ledger.url", "has to begin with sqlite:/// or postgresql://")
@@ -292,5 +296,6 @@ CHECKS: tuple[Callable[[Config, Fail], None], ...] = (
     check_routes,
     check_models,
     check_ledger,
+    check_alerts,
     check_embeddings,
 )

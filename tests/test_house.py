@@ -14,6 +14,7 @@ FLOORS = (
     {"app", "deploy"},
     {"api", "dashboard"},
     {"services"},
+    {"alerts"},
     {"proxy"},
     {"search"},
     {"routing"},

@@ -120,6 +120,12 @@ class Breaker:
         """Whether it is closed: the provider is taken to be well."""
         return self._state == CLOSED
 
+    @property
+    def misconfigured(self) -> bool:
+        """Whether the provider refuses its key: it is left alone until the owner has mended that."""
+        with self._lock:
+            return self._state == OPEN and self._until == math.inf
+
     def allows(self) -> bool:
         """Whether a call would get a permit now. Takes none."""
         with self._lock:

@@ -402,6 +402,9 @@ class Parts:
         self.next = Parts(config)
         return self.next
 
+    def rejected(self, mistake):
+        self.done.append(("rejected", mistake))
+
     def start(self):
         self.done.append("start")
 

@@ -11,11 +11,12 @@ import jsonschema
 import pytest
 import yaml
 
+from errors import ConfigError
 from settings import loader
 from settings import model as settings
 from settings import schema as config_schema
 from settings.report import report
-from tests.support.config_texts import GOOD, MISTAKES, RULE_MISTAKES, with_change, with_rules
+from tests.support.config_texts import GOOD, MISTAKES, RULE_MISTAKES, load, with_change, with_rules
 from tests.support.server import ROOT
 
 VALIDATOR = jsonschema.Draft202012Validator(config_schema.schema())
@@ -229,3 +230,17 @@ def test_every_class_of_settings_is_in_the_schema():
             yield from classes(inner)
 
     assert set(config_schema.schema()["$defs"]) == {"Variable", *classes(settings.Config)} - {"Config"}
+
+
+def test_the_address_of_the_alerts_is_a_secret(tmp_path):
+    loaded = load(tmp_path, GOOD + "alerts: {url: https://ntfy.sh/hush-topic, kind: ntfy}\n")
+
+    assert "hush" not in report(loaded)
+    assert yaml.safe_load(report(loaded))["alerts"] == {"url": "***", "kind": "ntfy"}
+
+
+def test_nor_does_a_mistake_show_it(tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, GOOD + "alerts: {url: ntfy.sh/hush-topic}\n")
+
+    assert str(refused.value) == "config.yaml:22: alerts.url: '***' is no http(s) URL"
