@@ -15,6 +15,7 @@ ProxyError
 +- ChainExhausted 503                     nobody could serve; its message lists what was tried
 +- Cancelled 499                          cancelled by us; never held against a provider
 ConfigError                               stops the start; names file, line and key
++- ConfigErrors                           several of them, all found in one reading
 
 This module knows nothing of HTTP libraries: `upstream/connection.py` turns their exceptions into these.
 """
@@ -263,3 +264,25 @@ class ConfigError(Exception):
     def __init__(self, file: str | Path, line: int | None, key_path: str, message: str) -> None:
         super().__init__(f"{file}:{line}: {key_path}: {message}")
         self.file, self.line, self.key_path, self.message = file, line, key_path, message
+
+    @property
+    def mistakes(self) -> "tuple[ConfigError, ...]":
+        """Each mistake by itself: this one."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """Several settings that cannot be used, a line for each; it is about the first one otherwise."""
+
+    def __init__(self, mistakes: "Sequence[ConfigError]") -> None:
+        first = mistakes[0]
+        super().__init__(first.file, first.line, first.key_path, first.message)
+        self._mistakes = tuple(mistakes)
+
+    @property
+    def mistakes(self) -> tuple[ConfigError, ...]:
+        """Each mistake by itself, in the order in which they stand in their files."""
+        return self._mistakes
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._mistakes))

@@ -61,7 +61,7 @@ class Provider:
         self.settings = settings
         self.model = settings.model
         self.disabled = settings.disabled
-        self.is_local: bool = prices.is_local(settings)
+        self.is_local: bool = settings.is_home
         self.capabilities = settings.capabilities
         self.heard_at = -math.inf
         self.upstream = Upstream({**self._credentials(), **settings.headers})
@@ -298,8 +298,7 @@ def _class_for(config: settings_of.Config, name: str) -> type[Provider]:
     found = Provider.classes.get(kind)
     if found is None:
         key = f"providers.{name}.kind"
-        line = (config.origins[key].line if key in config.origins else None) or 0
-        raise ConfigError(config.path.name, line, key, f"nothing here serves a provider of kind '{kind}'")
+        raise ConfigError(*config.place(key), key, f"nothing here serves a provider of kind '{kind}'")
     return found
 
 

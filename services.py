@@ -29,7 +29,7 @@ from routing.key_limits import KeyLimits
 from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
-from settings.model import ApiKey, Config
+from settings.model import OWN_PROMPTS, SHIPPED, ApiKey, Config
 from telemetry import logs
 from telemetry.events import Recorder
 from telemetry.metrics import Metrics, RequestMetrics
@@ -73,7 +73,7 @@ class Services:
         self.sessions = (
             previous.sessions
             if previous
-            else SessionLogger(config.resolve(config.sessions.dir), config.sessions)
+            else SessionLogger(config.written(config.sessions.dir), config.sessions)
         )
         engines = Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines")
         self.providers = build_providers(config, engines, previous.providers if previous else None)
@@ -107,7 +107,7 @@ class Services:
         self.ledger = (
             previous.ledger
             if previous and unchanged("ledger")
-            else Ledger(located(config.ledger.url, config.resolve))
+            else Ledger(located(config.ledger.url, config.written))
         )
         self.costs = Costs(self.ledger, config.timezone, cloud_of(self.router.cloud.chain, config.providers))
         self.budget = (
@@ -132,7 +132,7 @@ class Services:
             router=self.router,
             policies=self._policies(),
             classifier=self.classifier,
-            meta_rules=markers.load(MARKERS),
+            meta_rules=markers.load(MARKERS, config.own(MARKERS.name)),
             affinity=self.affinity,
             preparation=Preparation(prompts, Enrichment(self.providers, prompts), config.timezone),
             speculator=Speculator(config.speculation, self.providers),
@@ -177,13 +177,13 @@ class Services:
     def files(self) -> set[Path]:
         """The files these services were made of, also those that do not exist yet.
 
-        They are the configuration, its `.env`, the markers and the prompts.
+        They are the configuration, ours and the owner's, its `.env`, the markers and the prompts.
         """
-        config, beside = self.config, self.config.path.parent
+        config = self.config
         named = (config.classifier.prompt, *(route.system_prompt for route in config.routes.values()))
         prompts = {config.resolve(name) for name in named if name}
-        beside_them = (*beside.glob("prompts/*.md"), *HOME.glob("prompts/*.md"))
-        return {config.path, beside / ".env", MARKERS, *prompts, *beside_them}
+        around = {file for folder in config.folders for file in _prompts_in(folder)}
+        return {SHIPPED, config.path, *config.dotenv_files, MARKERS, *prompts, *around}
 
     def successor(self, config: Config) -> "Services":
         """The services under another configuration, ready to take this one's place.
@@ -197,15 +197,14 @@ class Services:
                 following.classifier.backend.wait_until_ready(LOAD_S)
             section = "sessions"
             if config.sessions != self.config.sessions:
-                self.sessions.move(config.resolve(config.sessions.dir), config.sessions)
+                self.sessions.move(config.written(config.sessions.dir), config.sessions)
             section = "log"
             if config.log != self.config.log:
                 logs.set_up(config)
         except (ClassifierFailed, OSError) as error:
             following.close(self)
-            line = (config.origins[section].line or 0) if section in config.origins else 0
             reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(config.path.name, line, section, reason) from error
+            raise ConfigError(*config.place(section), section, reason) from error
         return following
 
     def rejected(self, mistake: str) -> None:
@@ -232,3 +231,9 @@ class Services:
                 budget.close()
         if successor and self.classifier.backend is not successor.classifier.backend:
             self.classifier.backend.close()
+
+
+def _prompts_in(folder: Path) -> Iterator[Path]:
+    """The prompts and markers in one of the configuration's folders."""
+    prompts = folder if folder.name == OWN_PROMPTS else folder / "prompts"
+    yield from (*prompts.glob("*.md"), prompts / MARKERS.name)

@@ -52,7 +52,7 @@ def cloud_of(chain: Iterable[str], providers: Mapping[str, Provider]) -> tuple[s
     It is the first that is not local. chain: the cloud route's. None without one.
     """
     named = ((name, providers[name]) for name in chain)
-    return next(((name, provider) for name, provider in named if not prices.is_local(provider)), None)
+    return next(((name, provider) for name, provider in named if not provider.is_home), None)
 
 
 class Costs:

@@ -8,14 +8,12 @@ are kept.
 
 import functools
 from decimal import Decimal
-from urllib.parse import urlsplit
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo
 from genai_prices.types import Provider as ListedProvider
 
-from settings.addresses import is_private_host
 from settings.model import Prices, Provider
 from wire.usage import Usage
 
@@ -31,23 +29,13 @@ def cost_usd(provider: Provider, model: str, usage: Usage | None) -> float | Non
         cost = Decimal(0)  # the provider did nothing
     elif provider.prices:
         cost = _by_owner(provider.prices, usage)
-    elif is_local(provider):
+    elif provider.is_home:
         cost = Decimal(0)
     elif usage.charged_usd is not None:
         cost = usage.charged_usd
     else:
         cost = _by_list(provider.base_url, model, usage)
     return None if cost is None else float(round(cost, 10))
-
-
-def is_local(provider: Provider) -> bool:
-    """Whether a provider costs nothing but electricity.
-
-    So does an embedded model, and a server at a private address to which the owner gave no prices.
-    """
-    if provider.is_embedded:
-        return True
-    return not provider.prices and is_private_host(urlsplit(provider.base_url).hostname or "")
 
 
 def _by_owner(prices: Prices, usage: Usage) -> Decimal:

@@ -70,7 +70,7 @@ def find_live(run: Run, url: str) -> None:
     if not servers.answers(url):
         run.progress(f"nothing answers at {url}: starting a Headstart of our own with {config.path.name}")
         url = run.keep(servers.headstart()).wait_until_up().url
-    record = Record(config.resolve(config.log.file), config.resolve(config.sessions.dir))
+    record = Record(config.written(config.log.file), config.written(config.sessions.dir))
     headers = {"Authorization": f"Bearer {keys[0].key}"} if keys else {}
     target = Target("headstart", url, record, urllib.parse.urlsplit(url).port or 80, headers)
     run.progress(f"measuring {url}; the first answer may wait for models to load")

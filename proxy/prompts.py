@@ -7,15 +7,12 @@ date) at the very end. Nothing here alters the list or the messages it was given
 import re
 import zoneinfo
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from settings.model import Config
 from wire import JsonObject
 from wire.turns import SYSTEM_ROLES
 
-# Has the prompts that a configuration elsewhere does not bring along.
-HOME = Path(__file__).resolve().parent.parent
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SEASONS = ("winter", "spring", "summer", "autumn")  # meteorological, northern half
 # (before this hour, name)
@@ -32,14 +29,12 @@ class Prompts:
     def render(self, name: str | None, **values: str) -> str:
         """The text of a prompt file, with its placeholders filled in; "" for None.
 
-        name: relative to the configuration file, else to this checkout.
+        name: of a file that `Config.resolve` finds: the owner's before ours.
         """
         if not name:
             return ""
         if name not in self._texts:
-            theirs = self._config.resolve(name)
-            file = theirs if theirs.is_file() else HOME / name
-            self._texts[name] = file.read_text(encoding="utf-8").strip()
+            self._texts[name] = self._config.resolve(name).read_text(encoding="utf-8").strip()
         # In one pass, so that what is filled in is never searched for placeholders.
         return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), self._texts[name]).strip()
 

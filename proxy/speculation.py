@@ -125,11 +125,13 @@ class Speculator:
     ) -> Speculation:
         """Call the plan's first provider on another thread.
 
-        There is no call when that provider is busy, resting or disabled, or when enough are undecided
-        already.
+        There is no call when that provider is busy, resting or disabled, when it takes money, or when enough
+        are undecided already.
         """
         provider, passed_over = self._first_able(plan)
-        if provider is None or self._places is None or not self._places.acquire(blocking=False):
+        if provider is None or not provider.is_local:
+            return Speculation(exchange)
+        if self._places is None or not self._places.acquire(blocking=False):
             return Speculation(exchange)
         try:
             attempt = self._begin(provider, prepare)

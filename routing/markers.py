@@ -30,14 +30,39 @@ Default = TypeVar("Default")
 Read = Callable[[yaml.Node, str], T]  # from a node and its key
 
 
-def load(path: str | Path) -> MetaRules:
-    """Read and check a marker file.
+def load(path: str | Path, own: Path | None = None) -> MetaRules:
+    """Read and check a marker file. own: the owner's, which is laid over it, marker by marker.
 
     Raises ConfigError with file, line and key for the first mistake: an unknown key, a wrong type, a regular
     expression that does not compile, a marker without words to be found by.
     """
     reader = _MarkerReader(Path(path))
-    return reader.read(reader.rules)
+    rules = reader.read(reader.rules)
+    if own is None:
+        return rules
+    reader = _MarkerReader(own)
+    return reader.composed(lambda root: _over(rules, reader.rules(root)) if root else rules)
+
+
+def _over(ours: MetaRules, own: MetaRules) -> MetaRules:
+    """The owner's rules over ours. One of the same name takes its place; other ones come before it."""
+    return MetaRules(
+        task_headers=own.task_headers or ours.task_headers,
+        real_tasks=own.real_tasks or ours.real_tasks,
+        markers=_by_name(ours.markers, own.markers, _name_of),
+        real=_by_name(ours.real, own.real, _name_of),
+        prompts=_by_name(ours.prompts, own.prompts, lambda prompt: prompt[0]),
+    )
+
+
+def _by_name(ours: tuple[T, ...], own: tuple[T, ...], name_of: Callable[[T], str]) -> tuple[T, ...]:
+    theirs = {name_of(one): one for one in own}
+    kept = tuple(theirs.pop(name_of(one), one) for one in ours)
+    return (*theirs.values(), *kept)
+
+
+def _name_of(marker: Marker) -> str:
+    return marker.name
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class Router:
             plans.setdefault(provider.model, self.plan_to(name))
             plans.setdefault(name, self.plan_to(name))
         plans.update(self._plans)
+        plans.update({alias: self._plans[route] for alias, route in self._config.aliases.items()})
         plans.pop(self._config.virtual_model, None)
         plans.pop("", None)
         return plans
@@ -121,7 +122,7 @@ class Router:
 
     def plan_of(self, route: str) -> RoutePlan | None:
         """The plan of a route that the client named, None if there is no such route."""
-        return self._plans.get(route)
+        return self._plans.get(self._config.aliases.get(route, route))
 
     def plan_for(self, decision: Decision) -> RoutePlan:
         """The plan of the route that the owner maps a decision to."""
@@ -148,10 +149,13 @@ class Router:
         virtual = config.virtual_model
         wanted = {route for decision, route in config.decisions.items() if decision != Decision.META}
         yield virtual, "headstart", None
+        aliases = {route: alias for alias, route in config.aliases.items()}
         for name in self._plans:
             if name in wanted or name != config.decisions[Decision.META]:
                 yield name, "headstart", None
-        listed = {virtual, *self._plans}
+                if name in aliases:
+                    yield aliases[name], "headstart", None
+        listed = {virtual, *self._plans, *config.aliases}
         for name, provider in config.providers.items():
             if not provider.disabled and provider.capabilities.chat and provider.model not in listed:
                 listed.add(provider.model)

@@ -6,6 +6,7 @@ its format in `wire/`. Nobody else compares a provider's kind with a name; they 
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 RESPONSES_SEARCH, CHAT_SEARCH, PAGE_SEARCH = "responses", "chat", "pages"
 
@@ -16,7 +17,7 @@ class Capabilities:
 
     responses: the Responses API, passed through untouched.
     search: how it searches the web, one of the words above; None: it does not search.
-    vision, tools: None where only the model knows.
+    vision, audio, tools: whether it takes pictures, sound and tools; None where only the model knows.
     context_length: in tokens, None where it is not known.
     """
 
@@ -26,6 +27,7 @@ class Capabilities:
     responses: bool = False
     search: str | None = None
     vision: bool | None = None
+    audio: bool | None = None
     tools: bool | None = None
     context_length: int | None = None
 
@@ -56,16 +58,20 @@ KINDS: dict[str, Kind] = {
         Capabilities(completions=True, embeddings=True, responses=True),
         searches=(RESPONSES_SEARCH, CHAT_SEARCH),
     ),
-    "anthropic": Kind("the Messages API", Capabilities(vision=True, tools=True), searches=(CHAT_SEARCH,)),
+    "anthropic": Kind(
+        "the Messages API",
+        Capabilities(vision=True, audio=False, tools=True),
+        searches=(CHAT_SEARCH,),
+    ),
     "mlx": Kind(
         "an embedded model",
-        Capabilities(completions=True, vision=False, tools=True),
+        Capabilities(completions=True, vision=False, audio=False, tools=True),
         needs=("model",),
         embedded=True,
     ),
     "searxng": Kind(
         "your search engine, for enrichment alone",
-        Capabilities(chat=False, vision=False, tools=False),
+        Capabilities(chat=False, vision=False, audio=False, tools=False),
         searches=(PAGE_SEARCH,),
         needs=("base_url",),
         health_path="/healthz",
@@ -73,10 +79,28 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def capabilities_of(kind: str, *, responses: bool, search: str) -> Capabilities:
-    """What a provider of a kind can do under the owner's `responses` and `search`."""
+def capabilities_of(
+    kind: str,
+    *,
+    responses: bool,
+    search: str,
+    vision: bool | None = None,
+    audio: bool | None = None,
+    tools: bool | None = None,
+    context_length: int | None = None,
+) -> Capabilities:
+    """What a provider of a kind can do under the owner's settings. None: as its kind has it."""
     known = KINDS[kind]
     chosen = search if search in known.searches else next(iter(known.searches), None)
+    declared: dict[str, Any] = {
+        "vision": vision,
+        "audio": audio,
+        "tools": tools,
+        "context_length": context_length,
+    }
     return dataclasses.replace(
-        known.capabilities, responses=known.capabilities.responses and responses, search=chosen
+        known.capabilities,
+        responses=known.capabilities.responses and responses,
+        search=chosen,
+        **{name: value for name, value in declared.items() if value is not None},
     )

@@ -1,37 +1,44 @@
-"""Reads config.yaml once into the frozen settings, or names the first mistake in it and nothing starts.
+"""Reads the configuration once into the frozen settings, or names every mistake in it and nothing starts.
 
-A mistake names file, line and key:
-`config.yaml:14: providers.xai.timeout: unknown key, did you mean timeouts?`
-Secrets come from the environment (`${NAME}`, `${NAME:-default}`) or from a `.env` file beside the config, the
-environment first. No message about a mistake quotes a secret, since it may end in the log.
+The owner's file `headstart.yaml` is laid over the shipped `config.yaml` (`settings.layers`); HEADSTART_CONFIG
+names another owner's file. A mistake names file, line and key:
+`headstart.yaml:14: providers.xai.timeout: unknown key, did you mean timeouts?`
+Secrets come from the environment (`${NAME}`, `${NAME:-default}`) or from a `.env` file beside the owner's
+file, the environment first. No message about a mistake quotes a secret, since it may end in the log.
 
-The types and limits in `settings.model` say what is read; `settings.validation` checks the rest.
+The types and limits in `settings.model` say what is read; `settings.validation` checks the rest, and
+`settings.derivation` completes what the file leaves open.
 """
 
 import dataclasses
+import io
 import math
 import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
-from errors import ConfigError
+from errors import ConfigError, ConfigErrors
 from settings import nodes
+from settings.derivation import completed
+from settings.layers import calls_cloud_xai, layered, own_providers
 from settings.listening import check_listening
-from settings.model import Config, Origin, Provider, altered, fields_of, is_required
+from settings.model import CLOUD, SHIPPED, XAI, Config, Origin, Provider, altered, fields_of, is_required
 from settings.nodes import NodeReader, below
 from settings.secrets import masked, names_secret, without_quotes
-from settings.validation import validate
+from settings.validation import mistakes_in
+from settings.yaml_words import in_words
 
 VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(VARIABLE)
-_DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.yaml"
+OWNER_FILE = "headstart.yaml"
 
 S = TypeVar("S")
 
@@ -39,23 +46,39 @@ _last: Config | None = None  # what was loaded last; a worker has it from the ma
 
 
 def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read and check a configuration file and return a Config.
+    """Read and check the configuration and return a Config.
 
-    path: the file; None takes HEADSTART_CONFIG, else config.yaml in the checkout's root.
-    environ: variables to expand from; None takes the process's own, completed by the `.env` beside the file.
-    Raises ConfigError for the first mistake found.
+    path: the owner's file, whole or partial; None takes HEADSTART_CONFIG, else headstart.yaml in the data
+    folder, which need not be there. environ: variables to expand from; None takes the process's own,
+    completed by the `.env` beside the file. Raises ConfigError with every mistake found.
     """
     global _last
     environ = os.environ if environ is None else environ
-    file = Path(path or environ.get("HEADSTART_CONFIG") or _DEFAULT_FILE).resolve()
-    variables = Variables(environ, _dotenv(file.parent / ".env"))
-    reader = SettingsReader(file, variables)
-    config = altered(reader.config(), path=file)
-    validate(config, reader.fail_at)
-    config = _with_overrides(config, reader.origins(), variables)
-    check_listening(config)
+    named = path or environ.get("HEADSTART_CONFIG")
+    file = Path(named).resolve() if named else data_folder(environ) / OWNER_FILE
+    data = data_folder(environ) if environ.get("HEADSTART_DATA") else file.parent
+    mistakes: list[ConfigError] = []
+    dotenv: dict[str, str] = {}
+    for env_file in dict.fromkeys((data / ".env", file.parent / ".env")):
+        dotenv.update(_dotenv(env_file, mistakes))
+    variables = Variables(environ, dotenv)
+    reader = SettingsReader(file, variables, must_exist=named is not None)
+    config = reader.config()
+    if config is not None:
+        config = altered(config, path=file, data=data, origins=reader.origins())
+        config = _with_address(config, variables, mistakes)
+        config = completed(config, reader.presets)
+        mistakes += [*reader.located(mistakes_in(config)), *_of_listening(config)]
+    if config is None or mistakes or reader.mistakes:
+        raise _as_one([*reader.mistakes, *mistakes])
     _last = config
     return config
+
+
+def data_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that HEADSTART_DATA names, else the checkout. None takes the process's environment."""
+    named = (os.environ if environ is None else environ).get("HEADSTART_DATA")
+    return Path(named).expanduser().resolve() if named else SHIPPED.parent
 
 
 def load_or_last() -> tuple[Config, ConfigError | None]:
@@ -73,6 +96,13 @@ def load_or_last() -> tuple[Config, ConfigError | None]:
         return last, error
 
 
+def _as_one(mistakes: list[ConfigError]) -> ConfigError:
+    """All mistakes as one error, in the order in which they stand in their files, each once."""
+    ordered = sorted(mistakes, key=lambda mistake: (str(mistake.file), mistake.line or 0))
+    unique = list({str(mistake): mistake for mistake in ordered}.values())
+    return unique[0] if len(unique) == 1 else ConfigErrors(unique)
+
+
 class Variables:
     """What `${NAME}` is taken from: the environment, else the `.env` file."""
 
@@ -88,26 +118,53 @@ class Variables:
         return f"env {name}" if name in self._environ else f".env {name}"
 
 
-def _dotenv(file: Path) -> dict[str, str]:
+def _dotenv(file: Path, mistakes: list[ConfigError]) -> dict[str, str]:
+    """The variables of a `.env` file, none where there is no file. mistakes: is given those it has."""
     try:
-        return {name: value for name, value in dotenv_values(file).items() if value is not None}
+        text = file.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(file.name, nodes.line_of(error), "text", "is not UTF-8") from error
+        mistakes.append(ConfigError(file.name, nodes.line_of(error), "text", "is not UTF-8"))
+        return {}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        mistakes.append(ConfigError(file.name, 0, "text", f"cannot be read: {error.strerror}"))
+        return {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key and binding.value is None):
+            # The line itself may hold half a secret.
+            line = binding.original.line + _blank_lines(binding.original.string)
+            mistakes.append(ConfigError(file.name, line, "text", "this line is no NAME=value"))
+    values = dotenv_values(stream=io.StringIO(text))
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _with_overrides(config: Config, origins: dict[str, Origin], variables: Variables) -> Config:
-    """The configuration with its origins, and with the address that HOST and PORT name where they are set."""
+def _blank_lines(text: str) -> int:
+    """How many lines before the first one with words."""
+    return text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _with_address(config: Config, variables: Variables, mistakes: list[ConfigError]) -> Config:
+    """The configuration with the address that HOST and PORT name where they are set."""
     host, port = variables.get("HOST"), variables.get("PORT")
-    if port and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536):
-        raise ConfigError(config.path.name, 0, "PORT", f"'{port}' is not a port number")
-    server = config.server
+    server, origins = config.server, {**config.origins}
     if host:
         server = dataclasses.replace(server, host=host)
         origins["server.host"] = Origin(None, (variables.source("HOST"),))
-    if port:
+    if port and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536):
+        mistakes.append(ConfigError(config.path.name, 0, "PORT", f"'{port}' is not a port number"))
+    elif port:
         server = dataclasses.replace(server, port=int(port))
         origins["server.port"] = Origin(None, (variables.source("PORT"),))
     return altered(config, server=server, origins=origins)
+
+
+def _of_listening(config: Config) -> tuple[ConfigError, ...]:
+    try:
+        check_listening(config)
+    except ConfigError as mistake:
+        return (mistake,)
+    return ()
 
 
 class _Unset(Exception):
@@ -115,40 +172,111 @@ class _Unset(Exception):
 
 
 class SettingsReader(NodeReader):
-    """Turns the nodes of config.yaml into the sections of `settings.model`, field by field."""
+    """Turns the nodes of the configuration into the sections of `settings.model`, field by field.
+
+    mistakes: all that were found, each with its file, line and key. presets: the providers that are as we
+    ship them, each with the variable that would set it up.
+    """
 
     whole = "config"
     lists_known_keys = True
 
-    def __init__(self, path: Path, variables: Variables) -> None:
+    def __init__(self, path: Path, variables: Variables, *, must_exist: bool) -> None:
+        """path: the owner's file. must_exist: it is a mistake where it does not."""
         super().__init__(path)
+        self.mistakes: list[ConfigError] = []
+        self.presets: dict[str, str] = {}
+        self._calls_cloud_xai = False
+        self._reads_owner = path != SHIPPED and (must_exist or path.exists())
         self._variables = variables
         # Key -> the variables that supplied its value, as an ordered set.
         self._supplied: dict[str, dict[str, None]] = {}
         self._secrets: list[str] = []  # keys whose values no message may quote
+        self._faulty: set[str] = set()  # keys that have a mistake, and so a default in place of a value
+        self._told: set[str] = set()  # keys and sections about which nothing more is said
 
-    def config(self) -> Config:
-        """The whole file. Raises ConfigError."""
-        return self.read(lambda root: self._section(Config, root, ""))
+    def config(self) -> Config | None:
+        """The settings, with a default in place of each faulty value; None where there is nothing to read."""
+        try:
+            shipped = NodeReader(SHIPPED).composed(lambda root: root)
+            if not self._reads_owner:
+                return self._config(shipped, None)
+            return self.composed(lambda owner: self._config(shipped, owner))
+        except ConfigError as mistake:
+            self.mistakes.append(mistake)
+            return None
+
+    def _config(self, shipped: yaml.Node | None, owner: yaml.Node | None) -> Config:
+        assert isinstance(shipped, yaml.MappingNode)  # ours, and tested
+        self._calls_cloud_xai = calls_cloud_xai(owner)
+        root = layered(shipped, owner)
+        config = self._section(Config, root, "")
+        own = own_providers(shipped, owner)
+        self.presets = {
+            name: variable
+            for name, variable in _variables_of(shipped).items()
+            if name in config.providers and name not in own
+        }
+        return config
 
     def origins(self) -> dict[str, Origin]:
-        """Where each value that was read came from, by its key."""
-        return {key: Origin(line, tuple(self._supplied.get(key, ()))) for key, line in self.lines.items()}
+        """Where each value that was read came from, by its key; ours are defaults and have none."""
+        ours = str(SHIPPED)
+        return {
+            key: Origin(None if place.file == ours else place.line, tuple(self._supplied.get(key, ())))
+            for key, place in self.places.items()
+            if place.file != ours or key in self._supplied
+        }
 
     # Mistakes.
 
     def fail(self, where: yaml.Node | int, key: str, message: str) -> NoReturn:
         if any(key.startswith(secret) for secret in self._secrets):
             message = without_quotes(message)
-        super().fail(where, masked(key), masked(message))
+        super().fail(where, self._shown(key), masked(message))
 
-    def fail_at(self, key: str, message: str, *, at: str | None = None) -> NoReturn:
-        """Raise ConfigError for a key, with its line. at: the key whose line is named instead."""
-        self.fail(self.lines.get(at or key, 1), key, message)
+    def report(self, where: yaml.Node | int, key: str, message: str) -> None:
+        try:
+            self.fail(where, key, message)
+        except ConfigError as mistake:
+            self._note(key, mistake)
 
-    def yaml_problem(self, error: yaml.MarkedYAMLError, line: str) -> str:
-        problem = super().yaml_problem(error, line)
-        return without_quotes(problem) if names_secret(line) else problem
+    def _note(self, key: str, mistake: ConfigError) -> None:
+        self._faulty.add(key)
+        section = key.rpartition(".")[0]
+        self._told.add(key if section in ("", "providers", "routes") else section)
+        self.mistakes.append(mistake)
+
+    def located(self, mistakes: Iterable[tuple[str, str, str | None]]) -> list[ConfigError]:
+        """Mistakes (key, message, key whose line is named instead) with their files and lines.
+
+        Left out are those that may only follow from a value that could not be read.
+        """
+        return [
+            self._located(key, message, at or key) for key, message, at in mistakes if not self._is_told(key)
+        ]
+
+    def _is_told(self, key: str) -> bool:
+        return any(key == told or key.startswith((f"{told}.", f"{told}[")) for told in self._told)
+
+    def _located(self, key: str, message: str, at: str) -> ConfigError:
+        place = self.places.get(at) or nodes.Place(str(self.path), 1)
+        if any(key.startswith(secret) for secret in self._secrets):
+            message = without_quotes(message)
+        if key in self._supplied:
+            message += f" (from {', '.join(self._supplied[key])})"
+        return ConfigError(Path(place.file).name, place.line, self._shown(key), masked(message))
+
+    def _shown(self, key: str) -> str:
+        """A key as the owner wrote it, without secrets."""
+        if self._calls_cloud_xai and f"{key}.".startswith(f"routes.{CLOUD}."):
+            key = f"routes.{XAI}" + key.removeprefix(f"routes.{CLOUD}")
+        return masked(key)
+
+    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> str:
+        index = error.problem_mark.line if error.problem_mark else 0
+        problem = in_words(error, lines)
+        return without_quotes(problem) if names_secret("".join(lines[index : index + 1])) else problem
 
     # Values.
 
@@ -163,17 +291,27 @@ class SettingsReader(NodeReader):
                 self._secrets.append(here)
             try:
                 values[name] = self._value(hints[name], value, here)
-            except _Unset as variable:
-                if cls is not Provider or name != "api_key":
-                    self.fail(value, here, f"the variable {variable} is not set")
-                disabled = f"{variable} is not set"
-            else:
                 self._check_limits(fields[name], values[name], value, here)
+            except _Unset as variable:
+                if cls is Provider and name == "api_key":
+                    disabled = f"{variable} is not set"
+                else:
+                    self.report(value, here, f"the variable {variable} is not set")
+            except ConfigError as mistake:
+                self._note(here, mistake)
+                values.pop(name, None)
         for name, field in fields.items():
             if name not in values and is_required(field):
-                self.fail(node, f"{key}.{name}", "is required")
+                if not self._is_misspelt(name, key):
+                    self.report(node, below(key, name), "is required")
+                values[name] = _stand_in(field, hints[name])
         section = cls(**values)
         return altered(section, disabled=disabled) if disabled else section
+
+    def _is_misspelt(self, name: str, section: str) -> bool:
+        """Whether a required key is there after all: with a faulty value, or under a name like its own."""
+        wrong = [key.rpartition(".") for key in self._faulty]
+        return any(where == section and nodes.or_similar(key, [name]) for where, _, key in wrong)
 
     def _check_limits(self, field: dataclasses.Field[Any], value: object, node: yaml.Node, key: str) -> None:
         choices, minimum, maximum = (field.metadata[limit] for limit in ("choices", "minimum", "maximum"))
@@ -266,6 +404,24 @@ class SettingsReader(NodeReader):
 
 def _is_mapping(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict
+
+
+def _stand_in(field: dataclasses.Field[Any], hint: Any) -> Any:
+    """A value for a required field that is missing or faulty, so that the rest can be checked."""
+    choices = field.metadata["choices"]
+    return next(iter(choices)) if choices else hint()
+
+
+def _variables_of(shipped: yaml.MappingNode) -> dict[str, str]:
+    """Shipped provider -> the variable that sets it up, "" for one that needs none."""
+    sections = {name.value: node for name, node in shipped.value}
+    found = {}
+    for name, provider in sections["providers"].value:
+        members = {member.value: node.value for member, node in provider.value}
+        match = _VARIABLE.search(members.get("api_key", "")) if members.get("home") == "false" else None
+        match = match or _VARIABLE.search(members.get("base_url", ""))
+        found[name.value] = match[1] if match else ""
+    return found
 
 
 def _has_variable(node: yaml.Node) -> typing.TypeGuard[yaml.ScalarNode]:

@@ -13,13 +13,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import re2
 
+from settings.addresses import is_private_host
 from settings.decisions import CLASSIFIED, Decision
 from settings.kinds import CHAT_SEARCH, KINDS, RESPONSES_SEARCH, Capabilities, capabilities_of
 
 DECISIONS = tuple(map(str, Decision))
+SHIPPED = Path(__file__).resolve().parent.parent / "config.yaml"  # the defaults; the owner's go over them
+OWN_PROMPTS = "my-prompts"  # the owner's prompts and markers, each in place of ours of that name
+CLOUD, XAI = "cloud", "xai"  # the route of COMPLEX, and what it was called before
 LONGEST_S = 86_400.0  # a day: sockets and events take no limit of any length
 
 Section = TypeVar("Section")
@@ -225,6 +230,15 @@ class Provider:
     wake: Wake | None = setting(
         None, "wake the machine by Wake-on-LAN when a request wants it and nobody is there; unset: never"
     )
+    home: bool | None = setting(
+        None, "whether it is your own server, whose calls cost nothing; unset: at a private address it is"
+    )
+    vision: bool | None = setting(None, "whether it takes pictures; unset: learnt where the server tells")
+    audio: bool | None = setting(None, "whether it takes sound; unset: learnt where the server tells")
+    tools: bool | None = setting(None, "whether it takes tools; unset: learnt where the server tells")
+    context_length: int | None = setting(
+        None, "longest conversation and answer, in tokens; unset: learnt where the server tells", minimum=1
+    )
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
 
     def __post_init__(self) -> None:
@@ -238,7 +252,22 @@ class Provider:
     @property
     def capabilities(self) -> Capabilities:
         """What it can do, as far as its kind and these settings tell."""
-        return capabilities_of(self.kind, responses=self.responses, search=self.search)
+        return capabilities_of(
+            self.kind,
+            responses=self.responses,
+            search=self.search,
+            vision=self.vision,
+            audio=self.audio,
+            tools=self.tools,
+            context_length=self.context_length,
+        )
+
+    @property
+    def is_home(self) -> bool:
+        """Whether it is the owner's own: declared so, embedded, or at a private address without prices."""
+        if self.home is not None or self.is_embedded:
+            return self.home is not False
+        return not self.prices and is_private_host(urlsplit(self.base_url).hostname or "")
 
     @property
     def is_embedded(self) -> bool:
@@ -338,7 +367,7 @@ class Log:
 class Origin:
     """Where a value came from.
 
-    line: in the configuration file, None if it does not stand there.
+    line: in the owner's file, None if it does not stand there.
     variables: what supplied it, as "env NAME" or ".env NAME".
     """
 
@@ -348,10 +377,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole configuration. `path` is the file it came from; paths inside it are relative to that file.
+    """The whole configuration: the owner's file over the shipped one, or the owner's alone where it is whole.
 
-    `origins` has an Origin for each key that was given, as in `providers.xai.model` or
-    `routes.primary.chain[0]`; the others have their defaults.
+    `path` is the owner's file, which need not exist; what is read by a name in it is looked up beside it.
+    `data` is the folder of everything that is written. `origins` has an Origin for each key that was given,
+    as in `providers.xai.model` or `routes.primary.chain[0]`; the others have their defaults. `dormant` has
+    the shipped providers that are not in use, each with the reason.
     """
 
     server: Server = setting(factory=Server, doc="where it listens, and to whom")
@@ -381,7 +412,9 @@ class Config:
     alerts: Alerts = setting(factory=Alerts, doc="what the owner is told on another device")
     sessions: Sessions = setting(factory=Sessions, doc="the record of each request")
     log: Log = setting(factory=Log, doc="the log file, one line for each event")
-    path: Path = dataclasses.field(default=Path("config.yaml"), init=False)
+    path: Path = dataclasses.field(default=SHIPPED, init=False)
+    data: Path = dataclasses.field(default=SHIPPED.parent, init=False, compare=False)
+    dormant: dict[str, str] = dataclasses.field(default_factory=dict, init=False, compare=False)
     origins: dict[str, Origin] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -399,9 +432,48 @@ class Config:
             if provider.is_embedded and not provider.disabled
         }
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Alias -> route: `xai` is `cloud` unless a route of its own has that name."""
+        return {XAI: CLOUD} if CLOUD in self.routes and XAI not in self.routes else {}
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where files that the configuration names are looked for, the owner's before ours."""
+        beside = self.path.parent
+        own = (beside / OWN_PROMPTS, self.data / OWN_PROMPTS, beside, self.data, SHIPPED.parent)
+        return tuple(dict.fromkeys(own))
+
+    @property
+    def dotenv_files(self) -> tuple[Path, ...]:
+        """Where variables are read from besides the environment, the later ones going first."""
+        return tuple(dict.fromkeys((self.data / ".env", self.path.parent / ".env")))
+
     def resolve(self, name: str | os.PathLike[str]) -> Path:
-        """The absolute path of a file named in the configuration."""
+        """The absolute path of a file that the configuration names and that is read.
+
+        The owner's folders come first, then the checkout: a prompt `prompts/primary.md` is looked for as
+        `my-prompts/primary.md` too. A file that is nowhere is named as if it stood beside the owner's.
+        """
+        for folder in self.folders:
+            found = folder / (Path(name).name if folder.name == OWN_PROMPTS else name)
+            if found.exists():
+                return found.resolve()
         return (self.path.parent / name).resolve()
+
+    def own(self, name: str) -> Path | None:
+        """The owner's file in place of the shipped `prompts/NAME`, None where there is none."""
+        found = self.resolve(f"prompts/{name}")
+        return found if found.is_file() and found != SHIPPED.parent / "prompts" / name else None
+
+    def written(self, name: str | os.PathLike[str]) -> Path:
+        """The absolute path of something that is written: below `data` unless its name is absolute."""
+        return (self.data / name).resolve()
+
+    def place(self, key: str) -> tuple[str, int]:
+        """(file, line) of a key, for a message about it; line 0 where it does not stand in a file."""
+        origin = self.origins.get(key)
+        return self.path.name, (origin and origin.line) or 0
 
 
 def fields_of(section: Any) -> list[dataclasses.Field[Any]]:

@@ -4,9 +4,9 @@ The readers of the settings and of the housekeeping markers build on this one. I
 """
 
 import difflib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import yaml
 
@@ -20,12 +20,19 @@ _PLAIN = (True, False)  # how PyYAML writes that a scalar has no quotes
 T = TypeVar("T")
 
 
+class Place(NamedTuple):
+    """Where something stands: a file's path, and a line counted from 1."""
+
+    file: str
+    line: int
+
+
 class NodeReader:
     """Reads one file. A subclass knows what the file holds, and in which words its mistakes are reported.
 
     whole: the key that stands for the whole file in a message. lists_known_keys: whether the message about an
     unknown key that is like no other lists those there are.
-    lines: the line of each key that was read, as in `providers.xai.model` or `routes.primary.chain[0]`.
+    places: where each key stands that was read, as in `providers.xai.model` or `routes.primary.chain[0]`.
     """
 
     whole = "yaml"
@@ -33,20 +40,26 @@ class NodeReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines: dict[str, int] = {}
+        self.places: dict[str, Place] = {}
 
     def read(self, build: Callable[[yaml.Node], T]) -> T:
-        """What `build` makes of the file's root node. Raises ConfigError for the first mistake."""
-        text = self._read_text()
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        """What `build` makes of the file's root node. Raises ConfigError for a mistake."""
+
+        def built(root: yaml.Node | None) -> T:
             if root is None:
                 self.fail(1, self.whole, "the file is empty")
             return build(root)
+
+        return self.composed(built)
+
+    def composed(self, build: Callable[[yaml.Node | None], T]) -> T:
+        """What `build` makes of the file's root node, None for an empty file. Raises ConfigError."""
+        text = self._read_text()
+        try:
+            return build(_compose(text, self.path))
         except yaml.MarkedYAMLError as error:
             index = error.problem_mark.line if error.problem_mark else 0
-            line = "".join(text.splitlines()[index : index + 1])
-            self.fail(index + 1, "yaml", self.yaml_problem(error, line))
+            self.fail(index + 1, "yaml", self.yaml_problem(error, text.splitlines()))
         except yaml.reader.ReaderError as error:
             index = text[: error.position].count("\n")
             character = text[error.position]
@@ -66,8 +79,12 @@ class NodeReader:
 
     def fail(self, where: yaml.Node | int, key: str, message: str) -> NoReturn:
         """Raise ConfigError. where: the node the mistake is in, or its line."""
-        line = where if isinstance(where, int) else where.start_mark.line + 1
-        raise ConfigError(self.path.name, line, key, message)
+        place = Place(str(self.path), where) if isinstance(where, int) else place_of(where)
+        raise ConfigError(Path(place.file).name, place.line, key, message)
+
+    def report(self, where: yaml.Node | int, key: str, message: str) -> None:
+        """Tell of a mistake that leaves the rest readable. A subclass may collect it instead of raising."""
+        self.fail(where, key, message)
 
     def fail_type(self, node: yaml.Node, key: str, expected: str) -> NoReturn:
         """Raise ConfigError for a node of another type. expected: A_MAPPING, A_LIST or one of TYPE_NAMES."""
@@ -75,13 +92,12 @@ class NodeReader:
 
     def unknown_key(self, name: str, known: Collection[str]) -> str:
         """The message about a key that a mapping does not have."""
-        near = difflib.get_close_matches(name, known, 1, 0.6)
-        if near:
-            return f"unknown key, did you mean {near[0]}?"
+        if near := or_similar(name, known):
+            return f"unknown key{near}"
         return f"unknown key; known: {', '.join(known)}" if self.lists_known_keys else "unknown key"
 
-    def yaml_problem(self, error: yaml.MarkedYAMLError, line: str) -> str:
-        """The message about a file that is no YAML. line: the text of the line the problem is in."""
+    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> str:
+        """The message about a file that is no YAML. lines: the whole file's."""
         return error.problem or str(error)
 
     # Nodes.
@@ -99,17 +115,19 @@ class NodeReader:
             name = self.name(name_node, key)
             here = below(key, name)
             if name in seen:
-                self.fail(name_node, here, "stands here twice")
+                self.report(name_node, here, "stands here twice")
+                continue
             seen.add(name)
-            self.lines[here] = name_node.start_mark.line + 1
+            self.places[here] = place_of(name_node)
             yield name, name_node, value
 
     def members(self, node: yaml.Node, key: str, known: Collection[str]) -> Iterator[tuple[str, yaml.Node]]:
         """The (name, value node) of a mapping that has no names but the known ones."""
         for name, name_node, value in self.pairs(node, key):
-            if name not in known:
-                self.fail(name_node, below(key, name), self.unknown_key(name, known))
-            yield name, value
+            if name in known:
+                yield name, value
+            else:
+                self.report(name_node, below(key, name), self.unknown_key(name, known))
 
     def items(self, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:
         """The (key, node) of each item of a list."""
@@ -117,7 +135,7 @@ class NodeReader:
             self.fail_type(node, key, A_LIST)
         for index, item in enumerate(node.value):
             here = f"{key}[{index}]"
-            self.lines[here] = item.start_mark.line + 1
+            self.places[here] = place_of(item)
             yield here, item
 
     def scalar(self, kind: Any, node: yaml.Node, key: str) -> Any:
@@ -134,9 +152,30 @@ class NodeReader:
             self.fail(node, key, getattr(error, "problem", None) or str(error))
 
 
+def or_similar(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that nobody has: one like it, "" where there is none."""
+    near = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return f", did you mean {near[0]}?" if near else ""
+
+
 def below(key: str, name: str) -> str:
     """The key of a name within the mapping at `key`, "" for the whole file."""
     return f"{key}.{name}" if key else name
+
+
+def place_of(node: yaml.Node) -> Place:
+    """Where a node begins."""
+    return Place(str(node.start_mark.name), node.start_mark.line + 1)
+
+
+def _compose(text: str, file: Path) -> yaml.Node | None:
+    """The root node of a text, each node of which knows its file. None for an empty text."""
+    loader = yaml.SafeLoader(text)
+    loader.name = str(file)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 def line_of(error: UnicodeDecodeError) -> int:

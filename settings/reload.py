@@ -19,7 +19,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from errors import ConfigError
 from settings import loader
 from settings.listening import check_listening
-from settings.model import Config, altered, fields_of
+from settings.model import SHIPPED, Config, altered, fields_of
 from settings.nodes import below
 from telemetry.logs import fields
 
@@ -131,7 +131,7 @@ class Reloader(Generic[P]):
             return
         self._replace(old, new)
         self._seen = {path: now[path] if path in now else _stamp(path) for path in new.files()}
-        others = [name for name in touched if name not in (config.path.name, ".env")]
+        others = [name for name in touched if name not in (SHIPPED.name, config.path.name, ".env")]
         changed = dict.fromkeys([*changed_keys(old.config, config), *others, *waiting])
         log.info("Config reloaded:", extra=fields(changed=",".join(changed)))
         if waiting:

@@ -100,8 +100,8 @@ def _origin(config: Config, key: str) -> str:
         if other == key or other.startswith(within)
         for variable in origin.variables
     ]
-    line = config.origins[key].line
-    return ", ".join([*dict.fromkeys(sources), *([f"{config.path.name}:{line}"] if line else [])])
+    file, line = config.place(key)
+    return ", ".join([*dict.fromkeys(sources), *([f"{file}:{line}"] if line else [])])
 
 
 def _yaml(value: object) -> str:

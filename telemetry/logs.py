@@ -34,11 +34,11 @@ class LogSettings(Protocol):
 
 
 class LoggingConfig(Protocol):
-    """What `set_up` needs of the configuration. resolve: makes a path of the configuration absolute."""
+    """What `set_up` needs of the configuration. written: makes the path of what is written absolute."""
 
     @property
     def log(self) -> LogSettings: ...
-    def resolve(self, name: str) -> Path: ...
+    def written(self, name: str) -> Path: ...
 
 
 def fields(**values: object) -> dict[str, dict[str, object]]:
@@ -128,7 +128,7 @@ def set_up(config: LoggingConfig) -> None:
 
 
 def _text_file(config: LoggingConfig) -> RotatingFile:
-    file = config.resolve(config.log.file)
+    file = config.written(config.log.file)
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = RotatingFile(
         file,

@@ -59,7 +59,7 @@ def test_a_cancelled_speculation_is_recorded_beside_the_answer(headstart, primar
         input_tokens=100,
         output_tokens=0,
         saved_ms=None,
-        route="xai",
+        route="cloud",
         decision="COMPLEX",
     )
     check(rows["cloud"], outcome="answered", speculative=0, estimated=0, cost_usd=0.003)
@@ -126,7 +126,7 @@ def test_a_spent_budget_sends_cloud_routes_to_local_with_a_header(budgeted, prim
     assert (reply.headers["X-Budget"], reply.headers["X-Provider"], reply.headers["X-Route"]) == (
         "exhausted",
         "main",
-        "xai",
+        "cloud",
     )
     assert len(cloud.requests) == asked_before
     assert "X-Budget" not in spent.headers

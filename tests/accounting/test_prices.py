@@ -280,7 +280,7 @@ def test_a_call_without_usage_is_null():
     ],
 )
 def test_a_private_address_costs_nothing(base_url):
-    assert prices.is_local(provider(base_url=base_url))
+    assert provider(base_url=base_url).is_home
     assert cost(THOUSAND_AND_HUNDRED, base_url=base_url) == 0.0
 
 
@@ -295,7 +295,7 @@ def test_a_private_address_costs_nothing(base_url):
     ],
 )
 def test_a_public_address_is_not_local(base_url):
-    assert not prices.is_local(provider(base_url=base_url))
+    assert not provider(base_url=base_url).is_home
 
 
 def test_an_embedded_model_costs_nothing():
@@ -304,4 +304,4 @@ def test_an_embedded_model_costs_nothing():
 
 def test_a_private_address_that_the_owner_priced_costs_what_the_owner_says():
     assert cost(THOUSAND_AND_HUNDRED, base_url="http://127.0.0.1:4000/v1", owner=Prices(1.0, 1.0)) == 0.0011
-    assert not prices.is_local(provider(base_url="http://127.0.0.1:4000/v1", owner=Prices(1.0, 1.0)))
+    assert not provider(base_url="http://127.0.0.1:4000/v1", owner=Prices(1.0, 1.0)).is_home

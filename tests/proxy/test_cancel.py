@@ -193,7 +193,7 @@ def test_a_cancelled_call_is_told_in_the_log_and_the_record(scene):
         "cloud": None,
     }
     assert scene.server.log_line(
-        rf"Cancelled speculative primary: session={session['id']} route=xai cancel_ms=\d+$"
+        rf"Cancelled speculative primary: session={session['id']} route=cloud cancel_ms=\d+$"
     )
 
 

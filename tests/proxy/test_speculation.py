@@ -111,7 +111,7 @@ def test_a_pinned_cloud_does_not_disturb_the_primary(headstart, primary, cloud, 
     reply = headstart.chat(model="xai")
 
     assert (reply.headers["X-Route"], reply.headers["X-Provider"], reply.headers["X-Speculation"]) == (
-        "xai",
+        "cloud",
         "cloud",
         "off",
     )

@@ -74,13 +74,13 @@ def test_a_short_follow_up_in_doubt_stays_with_whom_the_conversation_is(deciding
 
     assert (reply.headers["X-Decision"], reply.headers["X-Route"], reply.headers["X-Provider"]) == (
         "MODERATE",
-        "xai",
+        "cloud",
         "cloud",
     )
     told = deciding.session(reply.headers["X-Session-Id"])["conversation"]
     assert told == {
         "known_by": "first turn",
-        "before": {"route": "xai", "provider": "cloud"},
+        "before": {"route": "cloud", "provider": "cloud"},
         "switched": False,
         "stayed": True,
     }

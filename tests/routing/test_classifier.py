@@ -541,7 +541,7 @@ def test_the_embedded_classifier_decides_in_a_real_server(prepared, upstreams, t
         assert told["confidence"] == max(told["probabilities"].values())
         assert told["probabilities"][told["decision"]] == told["confidence"]
     assert [told["decision"] for told in replies.values()] == ["MODERATE", "ENRICH", "COMPLEX"]
-    assert [told["route"] for told in replies.values()] == ["primary", "enrich", "xai"]
+    assert [told["route"] for told in replies.values()] == ["primary", "enrich", "cloud"]
     assert all(upstream.requests == [] for upstream in upstreams.values())
 
 

@@ -28,9 +28,12 @@ def test_what_is_not_said_has_its_default(tmp_path):
 def test_the_default_configuration_is_sound():
     loaded = loader.load(ROOT / "config.yaml", {})
 
-    assert loaded.providers["local"].disabled is None
-    assert loaded.providers["vllm"].disabled == "base_url is not set"
-    assert loaded.providers["xai"].disabled == "XAI_API_KEY is not set"
+    assert {name: provider.disabled for name, provider in loaded.providers.items()} == {"local": None}
+    assert {loaded.dormant[name] for name in ("home", "vllm", "xai")} == {
+        "HOME_URL is not set",
+        "VLLM_URL is not set",
+        "XAI_API_KEY is not set",
+    }
 
 
 @pytest.mark.parametrize("text, told", RULE_MISTAKES.values(), ids=RULE_MISTAKES)
@@ -209,7 +212,7 @@ def test_headstart_config_names_the_file_and_paths_are_relative_to_it(tmp_path):
     loaded = loader.load(environ={"HEADSTART_CONFIG": str(tmp_path / "other.yaml")})
 
     assert loaded.path == tmp_path / "other.yaml"
-    assert loaded.resolve(loaded.log.file) == tmp_path / "app.log"
+    assert loaded.written(loaded.log.file) == tmp_path / "app.log"
     assert loaded.resolve(loaded.routes["primary"].system_prompt).read_text() == "be kind"
 
 
@@ -219,7 +222,7 @@ def test_a_relative_headstart_config_is_found_from_where_one_stands(tmp_path, mo
 
     loaded = loader.load(environ={"HEADSTART_CONFIG": "other.yaml"})
 
-    assert loaded.resolve(loaded.sessions.dir) == tmp_path / "sessions"
+    assert loaded.written(loaded.sessions.dir) == tmp_path / "sessions"
 
 
 def test_settings_are_frozen(tmp_path):

@@ -179,7 +179,7 @@ def test_a_stream_in_flight_ends_under_the_configuration_it_began_with(owner, pr
     assert changed == {
         "routes.primary.chain",
         "routes.meta.chain",
-        "routes.xai.chain",
+        "routes.cloud.chain",
         "providers.main",
         "server.api_keys",
     }
@@ -270,7 +270,7 @@ def test_records_and_log_move_to_where_the_new_file_says(owner):
     config = owner.edits()
     config["sessions"] = {"dir": "elsewhere"}
     config["log"] = {"file": "other.log"}
-    server, old_log = owner.server, owner.server.log_text()
+    server = owner.server
     (server.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     server.process.send_signal(signal.SIGHUP)
     other = server.folder / "other.log"
@@ -280,8 +280,7 @@ def test_records_and_log_move_to_where_the_new_file_says(owner):
 
     await_that(lambda: list((server.folder / "elsewhere").glob(f"*_{session}.json")), "no record elsewhere")
     assert f" REQUEST session={session} " in other.read_text()
-    since = server.log_text().removeprefix(old_log).splitlines()
-    assert [line for line in since if " Probes: " not in line] == []  # those come when they come
+    assert session not in server.log_text()
 
 
 # What waits for a restart.
@@ -489,15 +488,17 @@ def test_changed_keys_name_what_differs_and_no_values(tmp_path):
 
 
 def test_an_engine_that_runs_keeps_its_model_until_the_restart(tmp_path):
-    text = MINIMAL.replace("providers: {", "providers: {own: {kind: mlx, model: one}, ")
+    text = MINIMAL.replace("providers: {", "providers: {own: {kind: mlx, model: a/one}, ")
     running = of(tmp_path, text)
 
     config, waiting = reload.as_running(
-        of(tmp_path, text.replace("model: one", "model: two, queue_timeout_s: 7")), running, {"own": "one"}
+        of(tmp_path, text.replace("model: a/one", "model: a/two, queue_timeout_s: 7")),
+        running,
+        {"own": "a/one"},
     )
 
     assert waiting == ["providers.own.model"]
-    assert (config.providers["own"].model, config.providers["own"].queue_timeout_s) == ("one", 7.0)
+    assert (config.providers["own"].model, config.providers["own"].queue_timeout_s) == ("a/one", 7.0)
     assert config.path == running.path
 
 

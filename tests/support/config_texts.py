@@ -168,7 +168,11 @@ MISTAKES = {
         with_change("META: primary", "META: primary, HARD: cloud"),
         "7: decisions.HARD: unknown decision; known: SIMPLE, MODERATE, COMPLEX, ENRICH, META",
     ),
-    "a decision without a route": (with_change(", META: primary", ""), "7: decisions: no route for META"),
+    "a folder of a model that is not there": (
+        with_change("  far:", "  own: {kind: mlx, model: ./models/gone}\n  far:"),
+        "10: providers.own.model: './models/gone' is neither builtin, smollm2, a folder nor a hub's "
+        "owner/model",
+    ),
     "a decision for a route that is not there": (
         with_change("META: primary", "META: housekeeping"),
         "7: decisions.META: there is no route 'housekeeping'",
@@ -196,10 +200,6 @@ MISTAKES = {
     "a context by a stranger": (
         with_change("context: far", "context: gone"),
         "20: routes.enrich.context: there is no provider 'gone'",
-    ),
-    "an answer without context": (
-        with_change("    context: far\n", ""),
-        "19: routes.enrich.context: is required beside an answer route",
     ),
     "a context nobody uses": (
         with_change("chain: [near]", "chain: [near], context: far"),
@@ -258,20 +258,43 @@ MISTAKES = {
     ),
     "a tab": (
         with_change("  near:", "\tnear:"),
-        "9: yaml: found character '\\t' that cannot start any token",
+        "9: yaml: a tab stands here; YAML wants blanks",
     ),
     "a bracket that stays open": (
         GOOD + "server: [",
-        "22: yaml: expected the node content, but found '<stream end>'",
+        "22: yaml: the file ends while a bracket or a brace is still open",
     ),
-    "two documents": (GOOD + "---\n", "22: yaml: but found another document"),
+    "two documents": (GOOD + "---\n", "22: yaml: '---' begins another document here; a configuration is one"),
     "a null byte": (with_change("Berlin", "Ber\0lin"), "2: yaml: the character '\\x00' is not allowed"),
     "a mapping in itself": (
         with_change("{max_tokens: 16384}", "&floor {max_tokens: *floor}"),
         "1: yaml: is nested too deeply, or in itself",
     ),
     "bytes that are no text": (GOOD.encode().replace(b"Berlin", b"K\xf6ln"), "2: text: is not UTF-8"),
-    "an empty file": ("# nothing yet\n", "1: config: the file is empty"),
+    "a line that is indented too deeply": (
+        with_change("  model: judge", "   model: judge"),
+        "6: yaml: this line is indented by 3 blanks, deeper than the one above it (2), which has a value",
+    ),
+    "a line that is indented too little": (
+        with_change("    timeouts:", "   timeouts:"),
+        "14: yaml: this line is indented by 3 blanks; those beside it by 2",
+    ),
+    "a colon in a value": (
+        with_change("model: judge", "model: judge: one"),
+        "6: yaml: there is a second ':' in this line; put the value in quotes",
+    ),
+    "a bracket without its comma": (
+        with_change("[far, near]", "[far near"),
+        "18: yaml: a ',' is missing here, or the ']' that closes the list",
+    ),
+    "a key without its colon": (
+        with_change("timezone: Europe/Berlin", "timezone"),
+        "3: yaml: there is no ':' after the key in this line",
+    ),
+    "a chain with a misspelt provider": (
+        with_change("chain: [far, near]", "chain: [far, naer]"),
+        "18: routes.cloud.chain[1]: there is no provider 'naer', did you mean near?",
+    ),
     "a list for the whole": ("- server\n", "1: config: expected a mapping, found a list"),
 }
 

@@ -406,7 +406,7 @@ def test_the_model_list_is_auto_then_routes_then_models(headstart, upstreams, pa
     assert [model["id"] for model in listed["data"]] == [
         "auto",
         "primary",
-        "xai",
+        "cloud",
         "enrich",
         "p-model",
         "b-model",
