@@ -96,7 +96,7 @@ class Services:
         self.passthrough = PassThrough(
             config.virtual_model, self.router, known, self.embedder, self.key_limits
         )
-        self.health = Health(self.router.primary.chain, known, self.classifier, self.probes)
+        self.health = Health(self.router.primary.chain, known, self.classifier, self.probes, config.dormant)
 
     def _account(self, config: Config, previous: "Services | None") -> None:
         def unchanged(*sections: str) -> bool:

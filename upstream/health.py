@@ -45,7 +45,10 @@ class Health:
         providers: Mapping[str, Endpoint],
         classifier: Classifier,
         probes: Probes,
+        dormant: Mapping[str, str] | None = None,
     ) -> None:
+        """dormant: shipped providers that nobody has set up, each with the reason."""
+        self._dormant = dormant or {}
         self._providers = providers
         self._probes = probes
         self._classifier = _ClassifierProbe(classifier)
@@ -69,7 +72,8 @@ class Health:
             "status": None,
             "duration_ms": None,
             "providers": {
-                name: _entry(provider, snapshot.get(name)) for name, provider in self._providers.items()
+                **{name: _entry(provider, snapshot.get(name)) for name, provider in self._providers.items()},
+                **{name: _disabled(reason) for name, reason in self._dormant.items()},
             },
             "classifier": classifier(started + (CHECK_S if fresh else REFRESH_S), started + CHECK_S),
         }
@@ -90,13 +94,17 @@ class Health:
 def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:
     """One provider's entry. known: the probes' entry; None for a disabled provider."""
     if known is None:
-        return {"status": "disabled", "latency_ms": None, "error": provider.disabled}
+        return _disabled(provider.disabled)
     return {
         "status": status_of(known),
         "latency_ms": known["latency_ms"],
         "error": None if known["available"] else known["reason"] or "it has not answered yet",
         **{key: value for key, value in known.items() if key != "latency_ms"},
     }
+
+
+def _disabled(reason: str | None) -> JsonObject:
+    return {"status": "disabled", "latency_ms": None, "error": reason}
 
 
 class _ClassifierProbe:

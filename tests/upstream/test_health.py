@@ -407,6 +407,7 @@ def test_the_model_list_is_auto_then_routes_then_models(headstart, upstreams, pa
         "auto",
         "primary",
         "cloud",
+        "xai",
         "enrich",
         "p-model",
         "b-model",
