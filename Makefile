@@ -39,6 +39,9 @@ logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
 restart: .venv/.installed ## start the service anew
 	@exec $(BIN)/python -m deploy.service restart
 
+update: .venv/.installed ## go to the newest version (or TAG=v1.2.3), and back by itself when it does worse
+	@exec $(BIN)/python -m deploy.update "$(TAG)"
+
 backup: .venv/.installed ## put configuration, keys, ledger and what was learnt in one archive (SESSIONS=1: and sessions)
 	@exec $(BIN)/python -m deploy.backup backup $(if $(SESSIONS),--sessions)
 
@@ -94,5 +97,5 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 	@cd tests/clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.PHONY: install uninstall status logs restart backup restore
+.PHONY: install uninstall status logs restart update backup restore
 .PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models

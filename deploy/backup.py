@@ -25,7 +25,8 @@ import sqlalchemy as sa
 from accounting.ledger import located
 from deploy import managers
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, health, here, in_words
+from deploy.place import Place, awaited_health, here, in_words
+from deploy.service import in_the_way, is_ours
 from deploy.terminal import DeployError, ended, say
 from errors import ConfigError
 
@@ -101,19 +102,24 @@ def archives(place: Place) -> list[Path]:
 def restore(place: Place, archive: Path, manager: ServiceManager) -> None:
     """Put back what an archive holds; what it does not hold stays. A running service is stopped meanwhile."""
     with unpacked(archive) as files:
-        targets = {name: _target(place, name) for name in files}
-        changed = [name for name, target in targets.items() if not _same(files[name], target)]
+        replaced = changed(place, files)
         say(f"{archive}, {_size(archive)}, holds:")
-        for name, target in targets.items():
-            what = "as it is" if name not in changed else "replaced" if target.exists() else "new"
-            say(f"  {name:<28} {_size(files[name]):>9}  {what}")
-        if not changed:
+        for name, file in files.items():
+            what = "as it is" if name not in replaced else "replaced" if replaced[name].exists() else "new"
+            say(f"  {name:<28} {_size(file):>9}  {what}")
+        if not replaced:
             say("Nothing to restore: everything is as in the archive")
             return
         with _stopped(place, manager):
-            before = back_up(place, sessions=any(name.startswith(f"{SESSIONS}/") for name in changed))
-            put_back({targets[name]: files[name] for name in changed})
+            before = back_up(place, sessions=any(name.startswith(f"{SESSIONS}/") for name in replaced))
+            put_back({target: files[name] for name, target in replaced.items()})
     say(f"Restored. To undo it: make restore FILE={before}")
+
+
+def changed(place: Place, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Which of an archive's files differ from what is there: {name: where it belongs}."""
+    targets = {name: _target(place, name) for name in files}
+    return {name: target for name, target in targets.items() if not _same(files[name], target)}
 
 
 def put_back(files: Mapping[Path, Path]) -> None:
@@ -287,12 +293,10 @@ def _size(file: Path) -> str:
 @contextmanager
 def _stopped(place: Place, manager: ServiceManager) -> Iterator[None]:
     """With the service stopped. Raises DeployError where another server runs, which is not ours to stop."""
-    installed = manager.installed()
-    ours = installed is not None and installed.checkout == place.checkout
-    if not ours or not manager.state().running:
-        with suppress(ConfigError):
-            if health(place.url()) is not None:
-                raise DeployError(f"a Headstart answers at {place.url()}: stop it first")
+    if not is_ours(place, manager) or not manager.state().running:
+        running = place.running()
+        if running:
+            raise DeployError(f"{in_the_way(running)}: stop it first")
         yield
         return
     say("Stopping the service")

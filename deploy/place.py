@@ -12,6 +12,7 @@ from deploy.terminal import run
 from deploy.units import Service
 from settings import loader
 from settings.model import Config
+from settings.running import Running, announced, url_of
 from wire import JsonObject
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -59,11 +60,17 @@ class Place:
         """The configuration. Raises ConfigError."""
         return loader.load(environ=self.variables())
 
+    def running(self) -> Running | None:
+        """The server that runs with this data folder, whoever started it."""
+        return next(iter(announced([self.data])), None)
+
     def url(self) -> str:
-        """Where it is asked on this machine. Raises ConfigError."""
+        """Where it is asked on this machine, also when it does not run. Raises ConfigError."""
+        running = self.running()
+        if running:
+            return running.url
         server = self.config().server
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
-        return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+        return url_of(server.host, server.port)
 
     def version(self) -> str:
         """The version of the code."""

@@ -13,6 +13,8 @@ from deploy.place import Place, awaited_health, health, here, in_words
 from deploy.terminal import DeployError, ended, say
 from errors import ConfigError
 from settings.model import Config
+from settings.port import PortTaken, check_free
+from settings.running import Running
 
 START_S = 60.0  # how long it may take until it answers well
 LOG_LINES = 8  # of the log, when a start failed
@@ -25,13 +27,13 @@ def install(place: Place, manager: ServiceManager) -> None:
         raise DeployError("the service is your own, not root's: run `make install` without sudo")
     config = place.config()
     manager.check()
-    _refuse_a_second_server(place, manager)
+    _refuse_a_second_server(place, manager, config)
     for line in _known_to_this_terminal_alone(place, config):
         say(line)
     log = place.service.log
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)
-    _start(place, lambda: manager.install(place.service))
+    started(place, lambda: manager.install(place.service))
     say(f"Wrote {manager.file} ({manager.name}), which starts anew after a failure")
     _tell_health(place, manager)
     say(f"Log: {log} (make logs)")
@@ -51,7 +53,7 @@ def uninstall(place: Place, manager: ServiceManager) -> None:
 def restart(place: Place, manager: ServiceManager) -> None:
     _refuse_what_is_not_ours(place, manager)
     place.config()
-    _start(place, manager.restart)
+    started(place, manager.restart)
     _tell_health(place, manager)
 
 
@@ -79,6 +81,12 @@ def status(place: Place, manager: ServiceManager) -> int:
     return 0 if runs else NOT_RUNNING
 
 
+def is_ours(place: Place, manager: ServiceManager) -> bool:
+    """Whether a service of this checkout is installed."""
+    installed = manager.installed()
+    return installed is not None and installed.checkout == place.checkout
+
+
 def logs(place: Place) -> int:
     """Follow the logs until Ctrl-C. Returns an exit status."""
     files = _logs(place)
@@ -89,19 +97,19 @@ def logs(place: Place) -> int:
     return 0
 
 
-def _start(place: Place, start: Callable[[], None]) -> None:
+def started(place: Place, start: Callable[[], None]) -> None:
     """Start it by a function, and say what its log has to say where that fails."""
     log = place.service.log
     before = log.stat().st_size if log.exists() else 0
     try:
         start()
     except DeployError as error:
-        raise DeployError(f"{error}\n{_tail(log, before)}".rstrip()) from error
+        raise DeployError(f"{error}\n{tail(log, before)}".rstrip()) from error
     except ValueError as error:
         raise DeployError(str(error)) from error
 
 
-def _tail(log: Path, start: int) -> str:
+def tail(log: Path, start: int) -> str:
     """The last lines that a log got after a position, indented."""
     with suppress(OSError), log.open("rb") as file:
         file.seek(start)
@@ -114,14 +122,25 @@ def _tell_health(place: Place, manager: ServiceManager) -> None:
     say("Waiting until it answers")
     report = awaited_health(place.url(), None, START_S, lambda: manager.state().running)
     if report is None:
-        raise DeployError(f"it does not answer at {place.url()}: make logs\n{_tail(place.service.log, 0)}")
+        raise DeployError(f"it does not answer at {place.url()}: make logs\n{tail(place.service.log, 0)}")
     say(f"It answers at {place.url()}: {in_words(report)}")
 
 
-def _refuse_a_second_server(place: Place, manager: ServiceManager) -> None:
+def _refuse_a_second_server(place: Place, manager: ServiceManager, config: Config) -> None:
     """Another server would keep the port, so that the service would start for ever."""
-    if not manager.state().running and health(place.url()) is not None:
-        raise DeployError(f"a Headstart answers at {place.url()} already: stop it, then `make install` again")
+    if manager.state().running:
+        return
+    running = place.running()
+    if running:
+        raise DeployError(f"{in_the_way(running)}: stop it, then `make install` again")
+    try:
+        check_free(config.server.host, config.server.port)
+    except PortTaken as taken:
+        raise DeployError(str(taken).replace("make run", "make install")) from taken
+
+
+def in_the_way(running: Running) -> str:
+    return f"a Headstart runs here already (pid {running.pid}, {running.url})"
 
 
 def _refuse_what_is_not_ours(place: Place, manager: ServiceManager) -> None:

@@ -1,17 +1,20 @@
 """What the commands of this room share: how they speak, what they run, how they end."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from errors import ConfigError
 
-COMMAND_S = 120  # how long a program that is asked something has
+STOP_S = 30.0  # how long a server has to end
+COMMAND_S = 120.0  # how long a program that is asked something has
 
 
 class DeployError(Exception):
@@ -37,11 +40,21 @@ class Ran:
 Run = Callable[..., Ran]
 
 
-def run(*command: str, environment: Mapping[str, str] | None = None, timeout_s: float = COMMAND_S) -> Ran:
-    """Run a program and read what it says. A missing one has status 127, one that takes too long 124."""
+def run(
+    *command: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = COMMAND_S,
+    own_group: bool = False,
+) -> Ran:
+    """Run a program and read what it says. A missing one has status 127, one that takes too long 124.
+
+    folder: where it runs. own_group: Ctrl-C does not reach it.
+    """
     try:
         done = subprocess.run(
             command,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -49,6 +62,7 @@ def run(*command: str, environment: Mapping[str, str] | None = None, timeout_s: 
             text=True,
             errors="replace",
             timeout=timeout_s,
+            process_group=0 if own_group else None,
         )
     except FileNotFoundError:
         return Ran(127, f"{command[0]} is not installed")
@@ -61,6 +75,16 @@ def say(line: str) -> None:
     """Print a line. A terminal that is gone must not break off what is half done."""
     with suppress(OSError):
         print(line, flush=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a group, gently, and what is left of its group after that."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, when all have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def ended(main: Callable[[], int | None]) -> NoReturn:

@@ -3,6 +3,7 @@ launchd by what it is told."""
 
 import os
 import signal
+import socket
 import stat
 
 import pytest
@@ -138,7 +139,7 @@ def test_a_start_that_fails_leaves_all_as_it_was_and_shows_the_log(systemd, data
     with pytest.raises(
         DeployError, match=r"failed because the control process(?s:.*)\n  headstart: .*modle"
     ) as told:
-        service._start(place, lambda: manager.install(place.service))
+        service.started(place, lambda: manager.install(place.service))
 
     assert "yesterday" not in str(told.value)
     assert manager.file.read_text() == "before"
@@ -153,11 +154,22 @@ def test_a_server_that_runs_by_hand_is_not_displaced(systemd, data, capsys):
     pid = pid_file.read_text()
     pid_file.unlink()  # systemd knows nothing of it
     try:
-        with pytest.raises(DeployError, match=r"answers at .* already: stop it"):
+        with pytest.raises(
+            DeployError, match=r"a Headstart runs here already \(pid \d+, http://.*\): stop it"
+        ):
             service.install(here(), Systemd())
         assert not Systemd().file.exists()
     finally:
         pid_file.write_text(pid)
+
+
+def test_a_taken_port_stops_the_installation(systemd, data, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("PORT", str(other.getsockname()[1]))
+        with pytest.raises(DeployError, match=r"is taken by pid .*; \d+ is free: PORT=\d+ make install"):
+            service.install(here(), Systemd())
+
+    assert not Systemd().file.exists()
 
 
 def test_a_variable_of_this_terminal_alone_is_named(systemd, data, monkeypatch):
