@@ -16,11 +16,21 @@ from accounting.budgets import Budget
 from alerts.alert import Alert, rejected_alert
 from alerts.conditions import Breaker, BudgetLevels, Fallbacks, RefusedKeys
 from alerts.delivery import deliver
+from errors import Reason
 from settings.model import Alerts as Settings
-from telemetry.events import AttemptHead, Finished, Planned, Recorder
+from telemetry.events import AttemptHead, Finished, PassedOver, Planned, Recorder
 
 TICK_S = 5.0  # between two looks when nothing happens
 PAUSE_S = 0.2  # and when much does
+# Why a provider is passed over where the fault is its own.
+FAULTS = {
+    Reason.RESTING,
+    Reason.FULL,
+    Reason.UNREACHABLE,
+    Reason.TIMED_OUT,
+    Reason.FAILED,
+    Reason.EMPTY,
+}
 MAX_WAITING = 50  # alerts that wait to be sent; beyond it the oldest is dropped
 
 log = logging.getLogger(__name__)
@@ -132,17 +142,27 @@ class RouteAnswers(Recorder):
         self._answered = answered
         self._finished = finished
         self._planned: Planned | None = None
+        self._faulty: set[str] = set()
 
     def planned(self, event: Planned) -> None:
         self._planned = event
 
+    def passed_over(self, event: PassedOver) -> None:
+        if event.reason in FAULTS:
+            self._faulty.add(event.provider)
+
     def attempt_head(self, event: AttemptHead) -> None:
-        """A plan that policies have shortened, or that names a single provider, says nothing of the route."""
+        """A plan that names a single provider says nothing of the route.
+
+        Nor does a first provider that was passed over for what this request is, or may spend.
+        """
         planned = self._planned
         if planned is None or planned.route is None:
             return
         usable = self._chains.get(planned.route, ())
-        if len(usable) > 1 and set(usable) <= set(planned.chain):
+        if len(usable) < 2 or not set(usable) <= set(planned.chain):
+            return
+        if event.provider == usable[0] or usable[0] in self._faulty:
             self._answered(planned.route, usable[0], event.provider)
 
     def finished(self, event: Finished) -> None:

@@ -80,8 +80,9 @@ class PassThrough:
         """
         plan = self._router.pin(request.model) or self._router.primary
         plan = self._key_limits(plan, PolicyContext(key=exchange.key))
-        usable = (self._providers[name] for name in plan.chain if not self._providers[name].disabled)
-        provider, native = next(usable, None), request.api.native
+        callable_ones = (self._providers[name] for name in plan.chain if name not in plan.passed_over)
+        provider = next((one for one in callable_ones if not one.disabled), None)
+        native = request.api.native
         counts = provider is not None and native is not None and provider.speaks(native.api)
         served_by = provider.name if provider and counts else None
         exchange.notify(Planned(plan.decision, plan.route, plan.slow_ms, plan.chain, provider=served_by))

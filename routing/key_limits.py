@@ -103,7 +103,8 @@ class KeyLimits:
     def _at_home(self, plan: RoutePlan, key: ApiKey) -> RoutePlan:
         if key.cloud:
             return plan
-        why = Unavailable(f"the key '{key.name}' has no cloud", reason=Reason.NOT_ALLOWED)
+        message, detail = f"the key '{key.name}' has no cloud", f"key {key.name} has no cloud"
+        why = Unavailable(message, reason=Reason.NOT_ALLOWED, detail=detail)
         home = at_home(plan, why, router=self._router, providers=self._providers)
         if home is None:
             raise _forbidden(key, "has no cloud, and no provider at home is configured")

@@ -125,4 +125,4 @@ def pass_over_the_unable(
     if native is None or native.refusal is None:
         return plan
     unable = {name: native.refusal for name in plan.chain if not providers[name].speaks(native.api)}
-    return dataclasses.replace(plan, passed_over=unable) if unable else plan
+    return dataclasses.replace(plan, passed_over={**unable, **plan.passed_over}) if unable else plan

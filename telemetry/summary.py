@@ -24,7 +24,6 @@ NO_SEARCH = "no-search"
 _WORDS = {
     Reason.DISABLED: "disabled",
     Reason.FULL: "busy",
-    Reason.NOT_ALLOWED: "not allowed",
     Reason.UNREACHABLE: "unreachable",
     Reason.TIMED_OUT: "too slow",
     Reason.EMPTY: "empty answer",
@@ -117,6 +116,8 @@ def _told(event: PassedOver) -> str:
     reason = Reason(event.reason)
     if reason == Reason.OVER_BUDGET:
         return "budget"
+    if reason == Reason.NOT_ALLOWED:
+        return event.detail or reason
     said = _WORDS.get(reason) or event.detail or reason
     if reason == Reason.RESTING:
         said = f"resting ({event.detail})"

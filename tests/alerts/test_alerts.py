@@ -137,3 +137,14 @@ def test_answers_do_not_wait_for_a_phone_that_keeps_silent(tmp_path, config, pho
 
         assert [ask(headstart).status_code for _ in range(3)] == [200, 200, 200]
         phone.answering.set()
+
+
+def test_answers_at_home_for_a_key_without_cloud_are_no_fallback(tmp_path, config, phone, judge, monkeypatch):
+    monkeypatch.setattr(conditions, "FALLBACK_S", 0.0)
+    judge.streams("COMPLEX")
+    config["server"] = {"api_keys": {"kids": {"key": "hush-kids", "cloud": False}}}
+    with serving(tmp_path, config) as headstart:
+        for _ in range(2):
+            assert ask(headstart, "hush-kids").headers["X-Provider"] == "main"
+
+        assert told(headstart, phone) == []

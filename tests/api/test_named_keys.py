@@ -17,6 +17,7 @@ KEYS = {
     "mum": "hush-mum",
     "kids": {"key": "hush-kids", "cloud": False},
     "guests": {"key": "hush-guests", "routes": ["primary", "meta"]},
+    "scholar": {"key": "hush-scholar", "routes": ["xai"]},  # as the route cloud was called before
     "saver": {"key": "hush-saver", "daily_usd": 0.003},
 }
 
@@ -104,6 +105,10 @@ def test_what_would_go_to_the_cloud_is_answered_at_home(house, primary, cloud, j
 
     assert reply.status_code == 200
     assert (reply.headers["X-Decision"], reply.headers["X-Provider"]) == ("COMPLEX", "main")
+    assert reply.headers["X-Degraded"] == "key kids has no cloud"
+    assert record_of(house, reply)["passed_over"] == [
+        {"provider": "cloud", "reason": "not_allowed", "detail": "key kids has no cloud"}
+    ]
     assert cloud.requests == []
 
 
@@ -133,8 +138,31 @@ def test_the_cloud_by_name_is_refused_in_the_shape_of_the_api(house, cloud, judg
 
     assert reply.status_code == 403
     assert type_of(reply.json()) == "permission_error"
-    assert "the key 'kids' has no cloud, where the route 'xai' leads to 'cloud'" in reply.text
+    assert "the key 'kids' has no cloud, where the route 'cloud' leads to 'cloud'" in reply.text
     assert cloud.requests == []
+
+
+def test_no_words_are_counted_in_the_cloud_for_it(tmp_path, upstreams, cloud, judge):
+    config = {**scripted_config(**upstreams), "server": {"api_keys": KEYS}}
+    config["providers"]["claude"] = {
+        "kind": "anthropic",
+        "base_url": cloud.url,
+        "model": "cl-model",
+        "api_key": "sk",
+        "prices": {"input": 3.0, "output": 15.0},
+    }
+    config["routes"]["primary"]["chain"] = ["claude", "main"]
+    cloud.answers({"input_tokens": 42})
+
+    with serving(tmp_path, config) as headstart:
+        counted = [
+            ask(headstart, key, "/v1/messages/count_tokens", model="auto").json()["input_tokens"]
+            for key in ("mum", "kids")
+        ]
+
+    assert counted[0] == 42
+    assert counted[1] < 42  # an estimate
+    assert len(cloud.requests) == 1
 
 
 def test_vectors_of_the_cloud_are_refused_since_no_others_would_do(house, cloud):
@@ -152,7 +180,7 @@ def test_its_model_list_has_no_cloud(house):
     at_home = [model["id"] for model in get(house, "kids", "/v1/models")["data"]]
     tags = [model["model"].removesuffix(":latest") for model in get(house, "kids", "/api/tags")["models"]]
 
-    assert set(everything) - set(at_home) == {"xai", "c-model", "v-model"}
+    assert set(everything) - set(at_home) == {"cloud", "xai", "c-model", "v-model"}
     assert tags == at_home
     assert get(house, "kids", "/v1/models/c-model")["error"]["code"] == "model_not_found"
 
@@ -165,7 +193,7 @@ def test_another_route_by_name_is_refused(house, cloud, judge):
 
     assert reply.status_code == 403
     assert reply.json()["error"] == {
-        "message": "the key 'guests' may not use the route 'xai'; it may use primary, meta",
+        "message": "the key 'guests' may not use the route 'cloud'; it may use primary, meta",
         "type": "permission_error",
         "param": "model",
         "code": "key_not_allowed",
@@ -182,6 +210,13 @@ def test_what_is_decided_for_another_route_goes_to_the_primary(house, cloud, jud
     assert (reply.headers["X-Decision"], reply.headers["X-Route"]) == (decision, "primary")
     assert (classified["decision"], classified["route"]) == (decision, "primary")
     assert cloud.requests == []
+
+
+@pytest.mark.parametrize("model", ["xai", "cloud", "c-model", "auto"])
+def test_a_route_may_be_given_by_its_other_name(house, judge, model):
+    reply = ask(house, "scholar", model=model)
+
+    assert (reply.status_code, reply.headers["X-Route"]) == (200, "cloud")
 
 
 # Money, and what belongs to whom.

@@ -1,11 +1,11 @@
 """Policies on a plan: who stays, what is affordable, who is able."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
 
-from errors import BadRequest
+from errors import BadRequest, Unavailable
 from routing.affinity import Conversation, Target
 from routing.decision import Verdict
 from routing.policies import (
@@ -166,6 +166,16 @@ def test_what_chat_completions_cannot_say_is_for_providers_of_the_same_api():
     plan = pass_over_the_unable(PRIMARY, context, providers=providers(spare={"apis": ("messages",)}))
 
     assert (plan.chain, plan.passed_over) == (PRIMARY.chain, {"home": refusal})
+
+
+def test_who_was_passed_over_before_is_not_called_for_being_able():
+    spent, refusal = Unavailable("too dear"), BadRequest("only there")
+    plan = replace(PRIMARY, passed_over={"spare": spent})
+    context = PolicyContext(native=Native("messages", {}, refusal=refusal))
+
+    plan = pass_over_the_unable(plan, context, providers=providers(spare={"apis": ("messages",)}))
+
+    assert plan.passed_over == {"home": refusal, "spare": spent}
 
 
 def test_what_chat_completions_can_say_is_for_everybody():

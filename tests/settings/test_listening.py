@@ -12,8 +12,8 @@ from tests.support.waiting import await_that
 
 MEND = (
     "is open to everybody in the network, and no key is set: "
-    'add "server: {api_keys: [KEY]}" with a key of yours (openssl rand -hex 16 makes one), '
-    'or "server: {allow_open: true}" if that is meant'
+    'add "server: {api_keys: [KEY]}" to config.yaml, with a key of yours '
+    '(openssl rand -hex 16 makes one), or "server: {allow_open: true}" if that is meant'
 )
 
 
