@@ -43,7 +43,7 @@ control_socket_disable = True
 proc_name = "headstart"
 
 _engines = _config.engines
-_data = _config.path.parent
+_data = _config.data
 _supervisor = None
 _stops_with_terminal = False
 

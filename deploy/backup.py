@@ -69,9 +69,15 @@ def belongings(place: Place, sessions: bool = False) -> Belongings:
     return Belongings(files, ledger if ledger and ledger.exists() else None, tuple(notes))
 
 
-def back_up(place: Place, sessions: bool = False) -> Path:
-    """Write an archive, say what is in it, and let go of the oldest ones. Returns its path."""
+def back_up(place: Place, sessions: bool = False) -> Path | None:
+    """Write an archive, say what is in it, and let go of the oldest ones. Returns its path.
+
+    None where there is nothing of the owner's yet.
+    """
     mine = belongings(place, sessions)
+    if not mine.files and not mine.ledger:
+        say("Nothing to back up yet: no configuration and no ledger of yours is here")
+        return None
     folder = place.data / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     archive = _unused_name(folder)
@@ -86,7 +92,7 @@ def back_up(place: Place, sessions: bool = False) -> Path:
     names = sorted(
         {PurePosixPath(name).parts[0] for name in [*mine.files, *([LEDGER] if mine.ledger else [])]}
     )
-    say(f"Backed up {', '.join(names) or 'nothing, since there is nothing yet'}: {archive}, {_size(archive)}")
+    say(f"Backed up {', '.join(names)}: {archive}, {_size(archive)}")
     for note in mine.notes:
         say(f"  {note}")
     for old in archives(place)[:-KEPT]:
@@ -113,7 +119,7 @@ def restore(place: Place, archive: Path, manager: ServiceManager) -> None:
         with _stopped(place, manager):
             before = back_up(place, sessions=any(name.startswith(f"{SESSIONS}/") for name in replaced))
             put_back({target: files[name] for name, target in replaced.items()})
-    say(f"Restored. To undo it: make restore FILE={before}")
+    say("Restored" + (f"; to undo it: make restore FILE={before}" if before else ""))
 
 
 def changed(place: Place, files: Mapping[str, Path]) -> dict[str, Path]:
@@ -245,7 +251,7 @@ def _ledger(place: Place, notes: list[str]) -> Path | None:
     except ConfigError as error:
         notes.append(f"the configuration is faulty, the ledger is taken to be {LEDGER}: {error}")
         return place.data / LEDGER
-    url = sa.make_url(located(config.ledger.url, config.resolve))
+    url = sa.make_url(located(config.ledger.url, config.written))
     if url.drivername.startswith("sqlite") and url.database and not url.database.startswith("file:"):
         return Path(url.database)
     notes.append(f"the ledger is not in it: it is a {url.get_backend_name()} database of its own")

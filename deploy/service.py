@@ -167,7 +167,7 @@ def _logs(place: Place) -> list[Path]:
     names = [place.service.log]
     with suppress(ConfigError):
         config = place.config()
-        names.append(config.resolve(config.log.file))
+        names.append(config.written(config.log.file))
     return [file for file in names if file.exists()]
 
 

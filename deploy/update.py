@@ -168,10 +168,13 @@ def _go_back(place: Place, checkout: Checkout, former: str, packages: Packages) 
     set_up(place)
 
 
-def _start_former(place: Place, manager: ServiceManager, archive: Path, before: JsonObject | None) -> None:
+def _start_former(
+    place: Place, manager: ServiceManager, archive: Path | None, before: JsonObject | None
+) -> None:
     """Start the service again, with the configuration and the ledger that the former version understands."""
     manager.stop()
-    _put_back_what_changed(place, archive)
+    if archive:
+        _put_back_what_changed(place, archive)
     manager.start()
     report = awaited_health(place.url(), before, PATIENCE_S, lambda: manager.state().running)
     say(f"Started again: {in_words(report)}")

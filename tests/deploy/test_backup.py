@@ -103,6 +103,12 @@ def test_a_backup_holds_what_is_the_owners_and_only_its_owner_may_read_it(data, 
     assert said.endswith(" kB\n")
 
 
+def test_where_nothing_is_yet_no_archive_is_made(home, tmp_path, capsys):
+    assert backup.back_up(here(checkout=tmp_path)) is None
+    assert "Nothing to back up yet" in capsys.readouterr().out
+    assert not (tmp_path / "backups").exists()
+
+
 def test_sessions_are_in_it_when_asked_for(data):
     assert names(backup.back_up(here(), sessions=True)) == set(FILES)
 
@@ -319,7 +325,7 @@ def test_a_running_service_is_stopped_meanwhile_and_a_server_by_hand_is_refused(
     assert (
         said.index("Stopping the service")
         < said.index("Started the service again: ")
-        < said.index("Restored.")
+        < said.index("Restored;")
     )
 
     write(data, {".env": "KEY=newer\n"})

@@ -182,6 +182,7 @@ def test_without_a_service_a_version_is_started_for_a_moment(clone, data, capsys
     said = capsys.readouterr().out
     assert "it was healthy, and with v1.3.0 it is: nothing answers\n  " in said
     assert "sorry, this version starts for nobody" in said
+    assert sorted(file.name for file in data.iterdir()) == ["backups", "config.yaml"], "it wrote elsewhere"
 
     update(place, Systemd(), "")
 
