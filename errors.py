@@ -115,9 +115,12 @@ class QuotaSpent(BadRequest):
 class Unserved(BadRequest):
     """The request is sound, but this provider cannot do what it asks for; the next of the chain may."""
 
-    reason = Reason.UNSUPPORTED
     lacks = True
     may_go_on = True
+
+    def __init__(self, message: str, param: str | None = None, reason: Reason = Reason.UNSUPPORTED) -> None:
+        super().__init__(message, param)
+        self.reason = reason
 
 
 class UpstreamError(ProxyError):

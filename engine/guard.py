@@ -1,6 +1,7 @@
 """Validates a request's body for an embedded engine.
 
-An OpenAI body goes in; out comes a body that mlx_lm.server can serve, or BadRequest naming the field.
+An OpenAI body goes in; out comes a body that mlx_lm.server can serve, or BadRequest naming the field. It is
+Unserved where another provider might do what this engine cannot.
 
 A whitelist, since mlx_lm.server believes what it reads: `model`, `adapters` and `draft_model` make it load
 other weights, `chat_template_kwargs` can replace the template, and a wrong type or range deep in the sampler
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from engine.tool_calls import MAX_CALLS, parameters
-from errors import BadRequest
+from errors import BadRequest, Reason, Unserved
 from wire import JsonObject
 
 ROLES = {
@@ -43,6 +44,7 @@ MAX_NESTING = 64  # of JSON in a schema; OpenAI allows 10 levels of objects, of 
 MAX_CHOICES = 1024
 MAX_CHOICE_CHARS = 1024
 MAX_REGEX_CHARS = 4096
+READS_NO = {"image_url": Reason.NO_VISION, "input_audio": Reason.NO_AUDIO}
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 Form = Callable[[Any, str], JsonObject]  # a field's value and its name -> the constraint that it makes
@@ -62,7 +64,7 @@ def checked(body: JsonObject) -> JsonObject:
     elif "prompt" in body:
         if body.pop("logprobs", False) is not False:
             refusal = "the embedded engine gives logprobs with chat completions only"
-            raise BadRequest(refusal, param="logprobs")
+            raise Unserved(refusal, param="logprobs")
         sound["prompt"] = _prompt(body["prompt"])
     else:
         raise BadRequest("the request has neither messages nor a prompt", param="messages")
@@ -96,10 +98,10 @@ def _reconciled(sound: JsonObject, body: JsonObject) -> JsonObject:
 def _refuse_unsupported(body: JsonObject) -> None:
     for name, only in HONOURED_ONLY_AS.items():
         if body.get(name, only[0]) not in only:
-            raise BadRequest(f"the embedded engine cannot do {name}={_shown(body[name])}", param=name)
+            raise Unserved(f"the embedded engine cannot do {name}={_shown(body[name])}", param=name)
     for name in UNSUPPORTED:
         if body.get(name):
-            raise BadRequest(f"the embedded engine has no {name}", param=name)
+            raise Unserved(f"the embedded engine has no {name}", param=name)
     if not isinstance(body.get("stream_options", {}), dict):
         raise BadRequest("stream_options must be an object", param="stream_options")
 
@@ -142,7 +144,7 @@ def _content(content: Any, where: str) -> str:
             raise BadRequest("a content part must be an object", param=f"{where}[{i}]")
         if part.get("type") != "text":
             refusal = f"the embedded engine reads text only, not {_shown(part.get('type'))}"
-            raise BadRequest(refusal, param=f"{where}[{i}]")
+            raise Unserved(refusal, f"{where}[{i}]", READS_NO.get(str(part.get("type")), Reason.UNSUPPORTED))
         texts.append(_text(part.get("text"), f"{where}[{i}].text"))
     return "\n".join(texts)
 
@@ -215,7 +217,7 @@ def _forced(tools: dict[int, JsonObject], body: JsonObject) -> JsonObject:
         refusal = f"there is no such tool, or there are more than {MAX_FORCED_TOOLS}"
         raise BadRequest(refusal, param="tool_choice")
     if body.get("logprobs"):
-        raise BadRequest("the embedded engine gives no logprobs with a forced tool call", param="logprobs")
+        raise Unserved("the embedded engine gives no logprobs with a forced tool call", param="logprobs")
     for i, tool in tools.items():
         where, name = f"tools[{i}].function", tool["function"]["name"]
         if not 0 < len(name) <= MAX_NAME_CHARS or name != _text(name, where):
@@ -292,13 +294,13 @@ def _schema(schema: Any, where: str) -> JsonObject:
     if not isinstance(schema, dict):
         raise BadRequest("the schema must be an object", param=where)
     if _is_deeper(schema, MAX_NESTING):
-        raise BadRequest(f"the schema is nested more than {MAX_NESTING} deep", param=where)
+        raise Unserved(f"the schema is nested more than {MAX_NESTING} deep", param=where)
     try:
         chars = len(json.dumps(schema, ensure_ascii=False, allow_nan=False).encode())
     except ValueError as error:  # a lone surrogate or a number that JSON has not
         raise BadRequest("the schema is no JSON", param=where) from error
     if chars > MAX_SCHEMA_CHARS:
-        raise BadRequest(f"the schema has {chars} characters, more than {MAX_SCHEMA_CHARS}", param=where)
+        raise Unserved(f"the schema has {chars} characters, more than {MAX_SCHEMA_CHARS}", param=where)
     return schema
 
 
@@ -316,7 +318,7 @@ def _prompt(prompt: Any) -> str:
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
     if not isinstance(prompt, str):
-        raise BadRequest("the embedded engine takes one prompt, as a string", param="prompt")
+        raise Unserved("the embedded engine takes one prompt, as a string", param="prompt")
     if not prompt:
         raise BadRequest("the prompt is empty", param="prompt")
     return _text(prompt, "prompt")

@@ -126,7 +126,7 @@ def _nobody_can(route: str, tried: list[tuple[str, ProxyError]]) -> BadRequest:
     lacking = [reason for reason in CERTAIN if any(error.reason == reason for _, error in tried)]
     what = " and ".join(CERTAIN[reason] for reason in lacking)
     each = ", ".join(f"{provider} ({error.message})" for provider, error in tried)
-    message = f"no provider of route '{route}' {what}: {each}; add a model that does to its chain"
+    message = f"no provider of route '{route}' {what}: {each}; its chain needs a model that can"
     return BadRequest(message, param="messages", code=lacking[0])
 
 

@@ -68,7 +68,7 @@ class Pipeline:
         """Answer a chat request. Raises a ProxyError when nothing has been sent yet."""
         plan, verdict = self._known_plan(exchange, request)
         conversation = self._conversation(exchange, request, plan)
-        context = PolicyContext(request.api.native, conversation, key=exchange.key)
+        context = PolicyContext(request.api.native, conversation, needs=request.needs, key=exchange.key)
         if plan is not None:
             plan = self._apply_policies(exchange, plan, context)
             provider_request = self._preparation.provider_request(exchange, request, plan)
@@ -88,7 +88,7 @@ class Pipeline:
             if verdict is not None:
                 self._decided(exchange, verdict)
                 plan = self._router.plan_for(Decision.META)
-        context = PolicyContext(needs_completions=True, key=exchange.key)
+        context = PolicyContext(needs=request.needs, needs_completions=True, key=exchange.key)
         plan = self._apply_policies(exchange, plan, context)
         provider_request = ProviderRequest(request.body)
         attempt = first_head(exchange, plan, provider_request, self._providers, path=COMPLETIONS)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from proxy.client_api import ClientApi
 from proxy.exchange import Exchange
 from telemetry.events import Accepted
-from wire import Headers, JsonObject, openai_chat
+from wire import Headers, JsonObject
+from wire.needs import Needs, needs_of
 from wire.turns import user_turns
 
 
@@ -14,13 +15,14 @@ class Request:
     """What is asked.
 
     api: what the client speaks, which writes the answer as well. turns: the conversation as (role, text) in
-    the user's own words; empty where there are no messages.
+    the user's own words; empty where there are no messages. needs: what it asks of a model.
     """
 
     body: JsonObject
     headers: Headers
     api: ClientApi
     turns: list[tuple[str, str]]
+    needs: Needs
 
     @property
     def model(self) -> str:
@@ -43,11 +45,9 @@ def accept(
     if messages is not None:
         turns = user_turns(messages)
         text = next((text for role, text in reversed(turns) if role == "user"), None)
-        chars = sum(len(openai_chat.text_of(message.get("content"))) for message in messages)
     else:
         prompt = body.get("prompt", body.get("input"))
         turns, text = [], prompt if isinstance(prompt, str) else None
-        chars = len(text or "")
-    request = Request(body, headers, api, turns)
-    exchange.notify(Accepted(body["model"], request.stream, messages, text, chars))
+    request = Request(body, headers, api, turns, needs_of(body))
+    exchange.notify(Accepted(body["model"], request.stream, messages, text, request.needs.chars))
     return request

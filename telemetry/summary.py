@@ -112,7 +112,11 @@ class Summary(Recorder):
 
 
 def _told(event: PassedOver) -> str:
-    """The first provider that does not answer, and why, for X-Degraded."""
+    """The first provider that does not answer, and why, for X-Degraded: a header has no other letters."""
+    return _words(event).encode("ascii", "replace").decode()
+
+
+def _words(event: PassedOver) -> str:
     reason = Reason(event.reason)
     if reason == Reason.OVER_BUDGET:
         return "budget"
@@ -121,4 +125,4 @@ def _told(event: PassedOver) -> str:
     said = _WORDS.get(reason) or event.detail or reason
     if reason == Reason.RESTING:
         said = f"resting ({event.detail})"
-    return f"{event.provider}: {said}".encode("ascii", "replace").decode()
+    return f"{event.provider}: {said}"

@@ -3,6 +3,7 @@
 Over the APIs of OpenAI, Anthropic and Ollama, whole and streamed.
 """
 
+import dataclasses
 import json
 
 import pytest
@@ -12,8 +13,10 @@ from tests.support.in_process import serving
 from tests.support.scripted import scripted_config
 from tests.support.server import streamed_text, unused_port
 from tests.support.waiting import await_that
+from upstream.breaker import Breaker
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, your prompt has 9000."
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 APIS = ("/v1/chat/completions", "/v1/messages", "/api/chat")
 MODES = ("whole", "streamed")
 NOTHING = {
@@ -38,7 +41,17 @@ def served(upstreams, tmp_path_factory):
     }
     narrow = {**config["providers"]["main"], "max_concurrent": 1}
     config["providers"] |= {"narrow": narrow, "narrow-too": {**narrow, "model": "n-model"}}
+    config["providers"]["textual"] = {**config["providers"]["main"], "vision": False, "audio": False}
+    config["providers"]["short"] = {**config["providers"]["main"], "context_length": 1000}
+    config["providers"]["toolless"] = {**config["providers"]["main"], "tools": False}
+    config["providers"]["local"] = {"kind": "mlx", "model": "builtin"}
     config["routes"] |= {
+        "textual": {"chain": ["textual", "backup"]},
+        "textual-alone": {"chain": ["off", "textual", "local"]},
+        "short": {"chain": ["short", "backup"]},
+        "toolless": {"chain": ["toolless", "cloud"]},
+        "main-local": {"chain": ["main", "local"]},
+        "local-backup": {"chain": ["local", "backup"]},
         "off-first": {"chain": ["off", "dead", "main"]},
         "main-alone": {"chain": ["main"]},
         "there": {"chain": ["narrow", "narrow-too", "backup"]},
@@ -297,6 +310,159 @@ def test_any_other_refusal_is_the_clients(served, primary, backup):
     reply = ask(served)
 
     assert (reply.status_code, message_of(reply)) == (400, "temperature must be at most 2")
+    assert not backup.requests
+
+
+# Who is known not to be able.
+
+
+def seeing(api, words="what is this?"):
+    """A message with a picture, as the API has it."""
+    if api == "/api/chat":
+        return {"messages": [{"role": "user", "content": words, "images": [PIXEL]}]}
+    if api == "/v1/messages":
+        source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+        parts = [{"type": "text", "text": words}, {"type": "image", "source": source}]
+    else:
+        url = {"url": f"data:image/png;base64,{PIXEL}"}
+        parts = [{"type": "text", "text": words}, {"type": "image_url", "image_url": url}]
+    return {"messages": [{"role": "user", "content": parts}]}
+
+
+@both
+@every_api
+def test_a_picture_goes_to_who_can_see_and_nobody_else_is_asked(served, primary, backup, api, mode):
+    backup.streams("a", " dot")
+
+    reply = ask(served, api, mode, "textual", **seeing(api))
+
+    assert (reply.status_code, text_of(reply)) == (200, "a dot")
+    assert reply.headers["X-Degraded"] == "textual: cannot see pictures"
+    assert session_of(served, reply)["passed_over"] == [{"provider": "textual", "reason": "no_vision"}]
+    assert not primary.requests
+
+
+@both
+@every_api
+def test_a_picture_that_nobody_can_see_is_an_error_that_names_them_all(served, primary, api, mode):
+    reply = ask(served, api, mode, "textual-alone", **seeing(api))
+
+    assert reply.status_code == 400
+    assert message_of(reply) == (
+        "no provider of route 'textual-alone' can see pictures: off (disabled, base_url is not set), "
+        "textual (text only), local (text only); its chain needs a model that can"
+    )
+    assert not primary.requests
+    told = [(one["provider"], one["reason"]) for one in session_of(served, reply)["passed_over"]]
+    assert told == [("off", "disabled"), ("textual", "no_vision"), ("local", "no_vision")]
+
+
+def test_a_picture_for_a_home_that_refuses_it_does_not_end_as_the_embedded_models_complaint(served, primary):
+    primary.refuses(400, "p-model is not a multimodal model")
+
+    reply = ask(served, model="main-local", **seeing(APIS[0]))
+
+    assert (reply.status_code, message_of(reply)) == (400, "p-model is not a multimodal model")
+
+
+def test_what_is_learnt_of_a_provider_counts_as_well(served, primary, backup, monkeypatch):
+    learnt = dataclasses.replace(served.services.providers["main"].capabilities, vision=False)
+    monkeypatch.setattr(served.services.providers["main"], "capabilities", learnt)
+
+    reply = ask(served, **seeing(APIS[0]))
+
+    assert (reply.headers["X-Provider"], len(primary.requests)) == ("backup", 0)
+
+
+@both
+def test_nobody_speculates_on_who_will_be_passed_over(served, primary, backup, judge, monkeypatch, mode):
+    learnt = dataclasses.replace(served.services.providers["main"].capabilities, vision=False)
+    monkeypatch.setattr(served.services.providers["main"], "capabilities", learnt)
+
+    reply = ask(served, mode=mode, model="auto", **seeing(APIS[0]))
+
+    assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("adopted", "backup")
+    assert reply.headers["X-Degraded"] == "main: cannot see pictures"
+    assert not primary.requests
+
+
+def test_sound_goes_to_who_can_hear(served, primary, backup):
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+
+    reply = ask(served, model="textual", messages=[{"role": "user", "content": [sound]}])
+
+    assert (reply.headers["X-Degraded"], len(primary.requests)) == ("textual: cannot hear audio", 0)
+
+
+@both
+@every_api
+def test_a_prompt_that_can_never_fit_is_not_sent(served, primary, backup, api, mode):
+    long = {"messages": [{"role": "user", "content": "word " * 2000}]}
+
+    reply = ask(served, api, mode, "short", **long)
+
+    assert (text_of(reply), reply.headers["X-Degraded"]) == ("ok", "short: context too long")
+    assert session_of(served, reply)["passed_over"] == [
+        {
+            "provider": "short",
+            "reason": "context_too_long",
+            "detail": "the prompt is too long for its context of 1000 tokens",
+        }
+    ]
+    assert not primary.requests
+
+
+def test_a_prompt_that_might_fit_is_sent(served, primary, backup):
+    primary.refuses(400, TOO_LONG)
+
+    reply = ask(served, model="short", messages=[{"role": "user", "content": "word " * 1000}])
+
+    assert (text_of(reply), len(primary.requests)) == ("ok", 1)
+
+
+TOOLS = [{"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}]
+
+
+def test_tools_that_are_only_offered_leave_a_chat_at_home(served, primary, cloud):
+    reply = ask(served, model="toolless", tools=TOOLS)
+
+    assert (reply.headers["X-Provider"], "X-Degraded" in reply.headers) == ("toolless", False)
+    assert primary.last.body["tools"] == TOOLS
+
+
+def test_a_home_that_refuses_them_is_passed_over(served, primary, cloud):
+    primary.refuses(400, "registry.ollama.ai/library/gemma3:4b does not support tools")
+
+    reply = ask(served, model="toolless", tools=TOOLS)
+
+    assert (reply.headers["X-Provider"], reply.headers["X-Degraded"]) == (
+        "cloud",
+        "toolless: cannot use tools",
+    )
+
+
+def test_a_tool_that_must_be_called_goes_to_who_can(served, primary, cloud):
+    reply = ask(served, model="toolless", tools=TOOLS, tool_choice="required")
+
+    assert (reply.headers["X-Provider"], len(primary.requests)) == ("cloud", 0)
+
+
+@pytest.fixture
+def well_engine(served, monkeypatch):
+    """The embedded engine is taken to be well, although none runs here."""
+    monkeypatch.setattr(served.services.providers["local"], "breaker", Breaker("local"))
+
+
+def test_what_the_embedded_engine_cannot_do_goes_on(served, backup, well_engine):
+    reply = ask(served, model="local-backup", n=2)
+
+    assert (reply.status_code, reply.headers["X-Degraded"]) == (200, "local: not supported")
+
+
+def test_what_is_wrong_for_anybody_does_not(served, backup, well_engine):
+    reply = ask(served, model="local-backup", temperature="warm")
+
+    assert (reply.status_code, message_of(reply)) == (400, "must be a number")
     assert not backup.requests
 
 

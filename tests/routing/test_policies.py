@@ -19,6 +19,7 @@ from routing.router import RoutePlan
 from settings.decisions import Decision
 from settings.kinds import Capabilities
 from wire.native import Native
+from wire.needs import Needs
 
 PRIMARY = RoutePlan("primary", ("home", "spare"), 5000, decision=Decision.MODERATE)
 CLOUD = RoutePlan("cloud", ("far", "home"), 30_000, decision=Decision.COMPLEX)
@@ -36,6 +37,11 @@ class FakeProvider:
     available: bool = True
     apis: tuple = ()
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(completions=True))
+    drops: tuple = ()
+
+    @property
+    def settings(self):
+        return SimpleNamespace(params=SimpleNamespace(drop=self.drops))
 
     @property
     def breaker(self):
@@ -147,16 +153,111 @@ def test_else_the_budget_changes_nothing(plan, exhausted, changed):
     assert within_budget(plan, exhausted, **changed) is plan
 
 
-def test_who_has_no_completions_is_left_out_unless_nobody_has():
-    no_completions = {"capabilities": Capabilities()}
-    context = PolicyContext(needs_completions=True)
+def able(plan, needs=None, needs_completions=False, **changed):
+    """The plan after the policy. changed: what each provider can do, or more about it."""
+    changes = {
+        name: {"capabilities": can} if isinstance(can, Capabilities) else can for name, can in changed.items()
+    }
+    context = PolicyContext(needs=needs or Needs(), needs_completions=needs_completions)
+    return pass_over_the_unable(plan, context, providers=providers(**changes))
 
-    some = pass_over_the_unable(PRIMARY, context, providers=providers(home=no_completions))
-    none = pass_over_the_unable(
-        PRIMARY, context, providers=providers(home=no_completions, spare=no_completions)
-    )
 
-    assert (some.chain, none.chain) == (("spare",), PRIMARY.chain)
+PICTURE, SOUND = Needs(pictures=True), Needs(audio=True)
+OFFERED, USED = Needs(offers_tools=True), Needs(offers_tools=True, uses_tools=True)
+BLIND, DEAF, TOOLLESS = Capabilities(vision=False), Capabilities(audio=False), Capabilities(tools=False)
+LONG = Needs(chars=6 * 9000)
+
+
+def short(tokens):
+    return Capabilities(context_length=tokens)
+
+
+@pytest.mark.parametrize(
+    "needs, can, reason",
+    [
+        (PICTURE, BLIND, "no_vision"),
+        (SOUND, DEAF, "no_audio"),
+        (USED, TOOLLESS, "no_tools"),
+        (LONG, short(8192), "context_too_long"),
+    ],
+)
+def test_who_is_known_not_to_be_able_is_passed_over(needs, can, reason):
+    plan = able(CLOUD, needs, far=can)
+
+    assert (plan.chain, told(plan)) == (CLOUD.chain, {"far": reason})
+
+
+@pytest.mark.parametrize(
+    "needs, can",
+    [
+        (PICTURE, Capabilities()),
+        (PICTURE, Capabilities(vision=True, audio=False, tools=False, context_length=1)),
+        (SOUND, BLIND),
+        (Needs(), Capabilities(vision=False, audio=False, tools=False)),
+        (LONG, short(9000)),
+        (LONG, short(None)),
+    ],
+)
+def test_who_may_be_able_is_asked(needs, can):
+    assert able(CLOUD, needs, far=can) is CLOUD
+
+
+def test_who_has_no_completions_is_passed_over_unless_nobody_has():
+    some = able(PRIMARY, needs_completions=True, home=Capabilities())
+    none = able(PRIMARY, needs_completions=True, home=Capabilities(), spare=Capabilities())
+
+    assert told(some) == {"home": "no_completions"}
+    assert told(none) == {"spare": "no_completions"}  # the first one is asked and says why
+
+
+def test_where_all_are_too_short_the_longest_is_asked():
+    plan = able(CLOUD, LONG, far=short(4096), home=short(8192))
+
+    assert told(plan) == {"far": "context_too_long"}
+
+
+def test_where_nobody_can_see_nobody_is_asked():
+    assert told(able(CLOUD, PICTURE, far=BLIND, home=BLIND)) == {"far": "no_vision", "home": "no_vision"}
+
+
+def test_who_is_disabled_is_no_hope():
+    plan = able(CLOUD, LONG, far={"disabled": "no key"}, home=short(8192))
+
+    assert plan.passed_over == {}  # the only one there is
+
+
+def test_who_is_passed_over_already_is_no_hope_and_stays_so():
+    spent = within_budget(CLOUD)
+    context = PolicyContext(needs=PICTURE)
+
+    plan = pass_over_the_unable(spent, context, providers=providers(home={"capabilities": BLIND}))
+
+    assert told(plan) == {"far": "over_budget", "home": "no_vision"}
+
+
+@pytest.mark.parametrize("needs", [PICTURE, SOUND, USED, LONG])
+def test_who_was_named_is_asked_whatever_it_can_do(needs):
+    plan = RoutePlan("primary", ("home",), 0, to_provider=True)
+    nothing = Capabilities(vision=False, audio=False, tools=False, context_length=1)
+
+    assert able(plan, needs, home=nothing) is plan
+
+
+def test_tools_that_are_only_offered_do_not_send_a_chat_to_the_cloud():
+    plan = replace(CLOUD, chain=("home", "far"))
+
+    assert able(plan, OFFERED, home=TOOLLESS) is plan
+    assert told(able(plan, USED, home=TOOLLESS)) == {"home": "no_tools"}
+
+
+def test_another_local_provider_with_tools_is_asked_instead():
+    assert told(able(PRIMARY, OFFERED, home=TOOLLESS)) == {"home": "no_tools"}
+    assert able(PRIMARY, OFFERED, home=TOOLLESS, spare=TOOLLESS) is PRIMARY
+    assert able(PRIMARY, OFFERED, home=TOOLLESS, spare={"available": False}) is PRIMARY
+
+
+def test_who_is_sent_no_tools_needs_none():
+    assert able(PRIMARY, USED, home={"capabilities": TOOLLESS, "drops": ("tools",)}) is PRIMARY
 
 
 def test_what_chat_completions_cannot_say_is_for_providers_of_the_same_api():
