@@ -9,6 +9,7 @@ ProxyError
 |  +- HeadTimeout 504                     no content in time: go on
 |  +- UpstreamStatus                      401, 403, 408, 429, 5xx, and what this provider cannot do, go on;
 |  |                                      other 4xx are passed on unchanged
+|  +- ModelMissing 404                    the owner's model is not there: go on; the client's: passed on
 |  +- StreamBroken                        broken before the head: go on; after it: tell the client
 |  +- EmptyAnswer                         an answer with nothing in it: go on
 |  +- Unavailable 503                     not called at all: disabled, cooling down, busy or too dear: go on
@@ -39,6 +40,7 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"
     FAILED = "failed"  # in any other way
     EMPTY = "empty"  # its answer had nothing in it
+    NO_MODEL = "no_model"  # its server does not have the model
     NO_VISION = "no_vision"
     NO_AUDIO = "no_audio"
     NO_TOOLS = "no_tools"
@@ -186,6 +188,20 @@ class UpstreamStatus(UpstreamError):
     @property
     def in_our_words(self) -> str:
         return f"answered {self.status}"
+
+
+class ModelMissing(UpstreamError):
+    """The provider has no such model."""
+
+    status = 404
+    type = "invalid_request_error"
+    reason = Reason.NO_MODEL
+
+    def __init__(self, provider: str, model: str, has: str, *, is_clients: bool = False) -> None:
+        """has: the models that it has, as one text. is_clients: the client named the model, not the owner."""
+        message = f"provider '{provider}' has no model '{model}'; it has {has or 'none'}"
+        super().__init__(message, "model", "model_not_found")
+        self.may_go_on = not is_clients
 
 
 class Unavailable(UpstreamError):

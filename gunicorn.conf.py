@@ -17,6 +17,7 @@ from pathlib import Path
 from engine import supervisor
 from errors import ConfigError
 from settings import loader, port, running
+from settings.repairs import repairs
 
 try:
     _config = loader.load()
@@ -69,6 +70,8 @@ def when_ready(server):
     # Asked of the socket: with PORT=0 only it knows its port.
     listening_host, listening_port = server.LISTENERS[0].sock.getsockname()[:2]
     running.announce(_data, running.url_of(listening_host, listening_port))
+    for repair in repairs(_config):
+        print(repair)
     shown = f"[{_host}]" if ":" in _host else _host
     print(f"Headstart listens on http://{shown}:{listening_port}  (Ctrl-C stops it)", flush=True)
 

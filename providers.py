@@ -14,15 +14,18 @@ from typing import Any, ClassVar, Self
 from accounting import prices
 from engine import guard
 from engine.state import EngineDown, EngineState
-from errors import BadRequest, ConfigError, ConnectFailed, UpstreamStatus
+from errors import BadRequest, ConfigError, ConnectFailed, ProxyError, UpstreamStatus
 from settings import model as settings_of
+from settings.kinds import KINDS, Capabilities
 from upstream.admission import Admission
 from upstream.breaker import Breaker, Policy
 from upstream.cancellation import CancelToken
 from upstream.connection import Upstream
+from upstream.discovery import Discovery
 from upstream.endpoint import CHAT, CallTimeouts, DeepProbe, StreamDecoder
 from wire import JsonObject, anthropic, anthropic_stream, openai_chat
 from wire import usage as usages
+from wire.model_lists import OLLAMA_CLOUD
 
 MESSAGES, MODELS = "/messages", "/models"
 # A home server may be silent through a long prefill; a cloud that is silent has lost the request.
@@ -30,8 +33,6 @@ HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0
 ANTHROPIC_VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 8192  # the Messages API insists on a number; every current model may write as much
 ENGINE_START_S = 120.0  # how long a request waits for an engine that starts (a first load from a slow disk)
-# Models that Ollama only relays to its cloud, where each token is paid for.
-OLLAMA_CLOUD = (":cloud", "-cloud")
 
 
 class Provider:
@@ -59,12 +60,14 @@ class Provider:
         """policy: when its breaker opens; None for the usual one."""
         self.name = name
         self.settings = settings
-        self.model = settings.model
         self.disabled = settings.disabled
         self.is_local: bool = settings.is_home
-        self.capabilities = settings.capabilities
         self.heard_at = -math.inf
         self.upstream = Upstream({**self._credentials(), **settings.headers})
+        # What its server tells of itself, for kinds of servers that tell something.
+        self.discovery = (
+            Discovery(name, settings, self.upstream) if KINDS[settings.kind].lists_models else None
+        )
         self.breaker = Breaker(name, policy or Policy())
         self.admission = Admission(
             name,
@@ -81,6 +84,33 @@ class Provider:
     def _credentials(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.settings.api_key}"} if self.settings.api_key else {}
 
+    # What it is, as far as it is known.
+
+    @property
+    def model(self) -> str:
+        """The model it is asked for: the owner's, else the one that was found, "" before that."""
+        return self.discovery.model if self.discovery else self.settings.model
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do: as the owner has it, completed by what its server tells."""
+        return self.discovery.capabilities if self.discovery else self.settings.capabilities
+
+    def prepare(self, cancel_token: CancelToken) -> None:
+        """Find out what has to be known before a call; returns at once where it is.
+
+        Raises a ProxyError within some seconds where the server can't tell, Cancelled when the caller is.
+        """
+        if self.discovery:
+            self.discovery.ensure(cancel_token)
+
+    def refused(self, error: UpstreamStatus, model: str, cancel_token: CancelToken) -> ProxyError | None:
+        """What a refusal means: the error to raise; None where the call is worth repeating.
+
+        model: the name that was sent.
+        """
+        return self.discovery.refused(error, model, cancel_token) if self.discovery else error
+
     # What it is sent, and where.
 
     def url(self, path: str, cancel_token: CancelToken) -> str:
@@ -88,7 +118,8 @@ class Provider:
 
         Raises ConnectFailed when there is none just now.
         """
-        return self.settings.base_url.rstrip("/") + path
+        base_url = self.discovery.server.base_url if self.discovery else self.settings.base_url
+        return base_url.rstrip("/") + path
 
     def body(
         self, client_body: JsonObject, rule: settings_of.ModelRule | None = None, *, stream: bool = True
@@ -178,7 +209,7 @@ class OpenAIProvider(Provider, kind="openai"):
         """An Ollama is, unless its tokens are paid for or the owner has set a `health_path`."""
         settings = self.settings
         is_paid = bool(settings.prices and (settings.prices.input or settings.prices.output))
-        if settings.health_path or is_paid or settings.model.endswith(OLLAMA_CLOUD):
+        if settings.health_path or is_paid or self.model.endswith(OLLAMA_CLOUD):
             return DeepProbe.NEVER
         return DeepProbe.IF_OLLAMA
 

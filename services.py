@@ -1,5 +1,6 @@
 """The parts under one configuration, built after the fork, and how one configuration succeeds another."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
 from settings.model import OWN_PROMPTS, SHIPPED, ApiKey, Config
+from settings.repairs import repairs
 from telemetry import logs
 from telemetry.events import Recorder
 from telemetry.metrics import Metrics, RequestMetrics
@@ -42,6 +44,8 @@ from upstream.probes import Probes
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
 HOME = Path(__file__).parent
 MARKERS = HOME / "prompts" / "meta_markers.yaml"
+
+log = logging.getLogger(__name__)
 
 
 class Services:
@@ -78,12 +82,12 @@ class Services:
         engines = Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines")
         self.providers = build_providers(config, engines, previous.providers if previous else None)
         self.classifier = build_classifier(config, previous.classifier if previous else None)
-        self.router = Router(config)
-        self._account(config, previous)
-        self.key_limits = KeyLimits(self.router, self.providers, self.key_budgets)
         # The providers and not `self`: services that have served their time are gone at once, and not when a
         # cycle is found.
         known = self.providers
+        self.router = Router(config, lambda name: known[name].model)
+        self._account(config, previous)
+        self.key_limits = KeyLimits(self.router, self.providers, self.key_budgets)
         breakers = {name: provider.breaker for name, provider in known.items()}
         self.probes = Probes(
             known,
@@ -213,6 +217,8 @@ class Services:
 
     def start(self) -> None:
         """Begin to serve."""
+        for repair in repairs(self.config):
+            log.warning("Config repaired: %s", repair)
         self.probes.start()
         self.alerts.serve(self.config.alerts, self._watched())
 

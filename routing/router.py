@@ -53,8 +53,12 @@ class Router:
     primary: where MODERATE requests go, and what needs no decision. cloud: where COMPLEX ones go.
     """
 
-    def __init__(self, config: settings_model.Config) -> None:
+    def __init__(
+        self, config: settings_model.Config, found_model: Callable[[str], str] = lambda provider: ""
+    ) -> None:
+        """found_model: the model of a provider for which the owner named none; "" before one is found."""
         self._config = config
+        self._found_model = found_model
         self._plans = {name: self._plan(name) for name in config.routes}
         self._plans_for = {
             decision: dataclasses.replace(self._plans[config.decisions[decision]], decision=decision)
@@ -118,7 +122,17 @@ class Router:
         name = model[:MAX_NAME_CHARS]
         ruled = next((plan for fits, plan in self._rules if fits(name)), None)
         # ":latest" is the tag that Ollama's clients may leave out.
-        return ruled or self._pins.get(model) or self._pins.get(f"{model}:latest")
+        return (
+            ruled or self._pins.get(model) or self._pins.get(f"{model}:latest") or self._plan_to_found(model)
+        )
+
+    def _plan_to_found(self, model: str) -> RoutePlan | None:
+        """The plan to the provider whose server turned out to have this model."""
+        for name, provider in self._config.providers.items():
+            found = "" if provider.model or not provider.capabilities.chat else self._found_model(name)
+            if found and found in (model, f"{model}:latest"):
+                return self.plan_to(name)
+        return None
 
     def plan_of(self, route: str) -> RoutePlan | None:
         """The plan of a route that the client named, None if there is no such route."""
@@ -157,10 +171,11 @@ class Router:
                     yield aliases[name], "headstart", None
         listed = {virtual, *self._plans, *config.aliases}
         for name, provider in config.providers.items():
-            if not provider.disabled and provider.capabilities.chat and provider.model not in listed:
-                listed.add(provider.model)
-                display = f"{provider.model} ({name})" if provider.model == "builtin" else None
-                yield provider.model, name, display
+            model = provider.model or self._found_model(name)
+            if model and not provider.disabled and provider.capabilities.chat and model not in listed:
+                listed.add(model)
+                display = f"{model} ({name})" if model == "builtin" else None
+                yield model, name, display
 
 
 def _fits(rule: settings_model.ModelRule) -> Callable[[str], object]:

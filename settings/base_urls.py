@@ -8,11 +8,12 @@ from settings.addresses import is_private_host
 
 
 class RepairedUrl(NamedTuple):
-    """url: as it is used. problems: what was wrong with the one given, in words; () where nothing was.
+    """written: by the owner. url: as it is used. problems: what was wrong, in words; () where nothing was.
 
     guessed: its path is a guess, and the API may be at the server's root instead.
     """
 
+    written: str
     url: str
     problems: tuple[str, ...] = ()
     guessed: bool = False
@@ -39,12 +40,12 @@ def repaired_url(text: str) -> RepairedUrl:
         problems.append("has no http://")
     parts = _split(url)
     if parts is None:
-        return RepairedUrl(text)
+        return RepairedUrl(text, text)
     path, problem = _repaired_path(parts)
     if problem:
         problems.append(problem)
     guessed = problem == _NO_API_PATH and parts.port not in _NATIVE_PORTS
-    return RepairedUrl(parts._replace(path=path).geturl(), tuple(problems), guessed)
+    return RepairedUrl(text.strip(), parts._replace(path=path).geturl(), tuple(problems), guessed)
 
 
 def _is_private_address(url: str) -> bool:

@@ -42,6 +42,9 @@ class Kind:
     searches: what `search` may be, the usual one first.
     needs: the settings without which a provider is disabled.
     embedded: a model of ours, without an address.
+    lists_models: its servers tell which models they have, and what those can take, so that one at home need
+    not be told which it serves.
+    has_api_path: its base URL ends in /v1, unless the owner writes another path.
     """
 
     doc: str
@@ -49,6 +52,8 @@ class Kind:
     searches: tuple[str, ...] = ()
     needs: tuple[str, ...] = ("base_url", "model")
     embedded: bool = False
+    lists_models: bool = False
+    has_api_path: bool = False
     health_path: str | None = None
 
 
@@ -57,11 +62,14 @@ KINDS: dict[str, Kind] = {
         "any OpenAI-compatible server",
         Capabilities(completions=True, embeddings=True, responses=True),
         searches=(RESPONSES_SEARCH, CHAT_SEARCH),
+        lists_models=True,
+        has_api_path=True,
     ),
     "anthropic": Kind(
         "the Messages API",
         Capabilities(vision=True, audio=False, tools=True),
         searches=(CHAT_SEARCH,),
+        has_api_path=True,
     ),
     "mlx": Kind(
         "an embedded model",

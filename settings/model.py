@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import re2
 
 from settings.addresses import is_private_host
+from settings.base_urls import RepairedUrl, repaired_url
 from settings.decisions import CLASSIFIED, Decision
 from settings.kinds import CHAT_SEARCH, KINDS, RESPONSES_SEARCH, Capabilities, capabilities_of
 
@@ -198,7 +199,9 @@ class Wake:
 @dataclass(frozen=True)
 class Provider:
     kind: str = setting(doc="; ".join(f"{name}: {kind.doc}" for name, kind in KINDS.items()), choices=KINDS)
-    model: str = setting("", "model name sent upstream; empty: disabled")
+    model: str = setting(
+        "", "model name sent upstream; empty: found by asking a server at home, else disabled"
+    )
     base_url: str = setting("", "with /v1 (searxng: as a browser has it); empty: disabled")
     api_key: str | None = setting(None, "sent as Bearer; its variable unset: disabled", secret=True)
     headers: dict[str, str] = setting(factory=dict, doc="sent with every request", secret=True)
@@ -240,14 +243,25 @@ class Provider:
         None, "longest conversation and answer, in tokens; unset: learnt where the server tells", minimum=1
     )
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
+    url_repair: RepairedUrl | None = dataclasses.field(default=None, init=False)  # where base_url needed one
 
     def __post_init__(self) -> None:
         kind = KINDS[self.kind]
+        if kind.has_api_path:
+            repair = repaired_url(self.base_url)
+            object.__setattr__(self, "base_url", repair.url)
+            object.__setattr__(self, "url_repair", repair if repair.problems else None)
         if not self.disabled:
-            missing = next((name for name in kind.needs if not getattr(self, name)), None)
+            missing = next(
+                (name for name in kind.needs if not (getattr(self, name) or self._finds(name))), None
+            )
             object.__setattr__(self, "disabled", missing and f"{missing} is not set")
         if self.health_path is None:
             object.__setattr__(self, "health_path", kind.health_path)
+
+    def _finds(self, name: str) -> bool:
+        """Whether a setting that is not given is found out from the server."""
+        return name == "model" and KINDS[self.kind].lists_models and self.is_home
 
     @property
     def capabilities(self) -> Capabilities:

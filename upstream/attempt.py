@@ -151,7 +151,25 @@ class Attempt:
                 self._close_unread()
 
     def _send(self) -> AnswerReader:
-        """Send the request and return the reader of an answer that is no refusal."""
+        """Send the request and return the reader of an answer that is no refusal.
+
+        It is sent once more where the server has another model by now than the one that was asked for.
+        """
+        self.provider.prepare(self.cancel_token)
+        reader = self._request()
+        if reader.status < 300:
+            return reader
+        refusal = self.provider.refused(reader.refusal(), self.model, self.cancel_token)
+        if refusal:
+            raise refusal
+        reader.close()
+        reader = self._request()
+        if reader.status >= 300:
+            raise reader.refusal()
+        return reader
+
+    def _request(self) -> AnswerReader:
+        """Send the request and return the reader of its answer, whatever it is."""
         if self.cancelled:
             raise Cancelled("hung up")
         provider, native = self.provider, self.native
@@ -174,8 +192,6 @@ class Attempt:
         reader = AnswerReader(response, self.cancel_token, provider.name, self._decoder, self._summary)
         self._reader, self.status = reader, reader.status
         provider.heard_at = time.monotonic()
-        if reader.status >= 300:
-            raise reader.refusal()
         return reader
 
     def _read_to_head(self, reader: AnswerReader) -> None:

@@ -4,26 +4,23 @@ It depends on what a check costs. The embedded engine and an Ollama at home have
 both can listen on their port with a model that is stuck. The others are pinged at their `health_path`, or for
 the list of their models: in a cloud each token is paid for.
 
+Once it is well, and each time it is well again, it is asked what it can do (`discovery.py`).
+
 When to check, and what the outcome means for the chains, is `probes.py`'s and `breaker.py`'s.
 """
 
-import json
-import socket
 import threading
-from collections.abc import Callable
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from errors import Cancelled, ConnectFailed, HeadTimeout, UpstreamError, UpstreamStatus
-from settings.addresses import is_public
+from errors import Cancelled, HeadTimeout, UpstreamError, UpstreamStatus
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken
-from upstream.connection import read_whole
+from upstream.discovery import Discovery
 from upstream.endpoint import CHAT, DeepProbe, Endpoint
-from wire import JsonObject
 
 # For a ping. A token has the provider's own `timeouts.first_byte_s`, as a call's would.
 CHECK_S = 5.0
-MAX_JSON_BYTES = 1 << 20
 
 
 class Check:
@@ -31,9 +28,12 @@ class Check:
 
     def __init__(self, provider: Endpoint) -> None:
         self._provider = provider
+        self._discovery = provider.discovery
         self._always_deep = provider.deep_probe is DeepProbe.ALWAYS
         # None: to be found out from the server.
-        self._is_deep: bool | None = None if provider.deep_probe is DeepProbe.IF_OLLAMA else self._always_deep
+        self._is_deep: bool | None = self._always_deep
+        if self._discovery and provider.deep_probe is DeepProbe.IF_OLLAMA:
+            self._is_deep = None
         self._lock = threading.Lock()
         self._cancel_current: Callable[[], None] | None = None
         self._over = False
@@ -53,15 +53,30 @@ class Check:
         its model, which it does after OLLAMA_KEEP_ALIVE, loads it again only then, and not each minute, which
         would keep another model from its place.
         """
+        try:
+            with self._limited() as cancel_token:
+                self._run(wanted, cancel_token)
+            if self._discovery and self._discovery.is_due:
+                self._learn(self._discovery)
+        except UpstreamError:
+            if self._discovery:
+                self._discovery.forget()
+            raise
+
+    @contextmanager
+    def _limited(self) -> Iterator[CancelToken]:
+        """A token for calls that end after CHECK_S together, with HeadTimeout.
+
+        A server that drips its answer, byte by byte, is within every single time limit and would be read for
+        ever.
+        """
         cancel_token = CancelToken()
         self._set_current(cancel_token.cancel)
-        # A server that drips its answer, byte by byte, is within every single time limit and would be read
-        # for ever.
         timer = threading.Timer(CHECK_S, cancel_token.cancel)
         timer.daemon = True
         timer.start()
         try:
-            self._run(wanted, cancel_token)
+            yield cancel_token
         except Cancelled:
             if self._over:
                 raise
@@ -78,12 +93,30 @@ class Check:
             cancel_current()
 
     def _run(self, wanted: bool, cancel_token: CancelToken) -> None:
-        if self._is_deep is None:
-            self._is_deep = _is_ollama_at_home(self._provider, cancel_token)
-        if self._is_deep and (wanted or self._always_deep or _is_loaded(self._provider, cancel_token)):
+        self._provider.prepare(cancel_token)
+        if self._is_deep is None and self._discovery:
+            self._is_deep = self._discovery.is_ollama(cancel_token)
+        if self._is_deep and (wanted or self._always_deep or self._is_loaded(cancel_token)):
             self._generate_token()
         else:
             self._ping(cancel_token)
+
+    def _is_loaded(self, cancel_token: CancelToken) -> bool:
+        return self._discovery is None or self._discovery.has_loaded(self._provider.model, cancel_token)
+
+    def _learn(self, discovery: Discovery) -> None:
+        """Learn what it can do, which may fail. Raises ModelMissing for a model that it really does not have.
+
+        A server may serve a model that it does not list, so one at home has to refuse it too.
+        """
+        try:
+            with self._limited() as cancel_token:
+                discovery.learn(cancel_token)
+        except UpstreamError:
+            return
+        may_ask = self._provider.deep_probe is DeepProbe.IF_OLLAMA and discovery.is_at_home()
+        if discovery.missing and may_ask:
+            self._generate_token()
 
     def _generate_token(self) -> None:
         body = {"messages": [{"role": "user", "content": "ok"}], "max_tokens": 1}
@@ -102,7 +135,7 @@ class Check:
 
     def _ping(self, cancel_token: CancelToken) -> None:
         try:
-            self._provider.ping(cancel_token, CHECK_S)
+            self._list_or_ping(cancel_token)
         except UpstreamStatus as error:
             has_no_list = error.status in (404, 405) and not self._provider.settings.health_path
             if has_no_list or error.status == 429:
@@ -112,6 +145,14 @@ class Check:
             # A client's mistake, were it a client's request.
             raise UpstreamError(f"answered {error.status}") from error
 
+    def _list_or_ping(self, cancel_token: CancelToken) -> None:
+        """Where the list of its models is to be learnt as well, one call does both."""
+        discovery = self._discovery
+        if discovery and discovery.is_due and not self._provider.settings.health_path:
+            discovery.survey(cancel_token)
+        else:
+            self._provider.ping(cancel_token, CHECK_S)
+
     def _set_current(self, cancel: Callable[[], None]) -> None:
         """From here on, `cancel()` ends this."""
         with self._lock:
@@ -119,48 +160,3 @@ class Check:
             over = self._over
         if over:
             cancel()
-
-
-def _is_ollama_at_home(provider: Endpoint, cancel_token: CancelToken) -> bool | None:
-    """Whether a server is an Ollama at a private address; None when it can't tell just now.
-
-    It is an Ollama when it tells its version (docs.ollama.com/api-reference/get-version).
-    """
-    if not _is_at_home(urlsplit(provider.settings.base_url).hostname):
-        return False
-    status, answer = _ollama_get(provider, "/api/version", cancel_token)
-    return None if status >= 500 else isinstance(answer.get("version"), str)
-
-
-def _is_loaded(provider: Endpoint, cancel_token: CancelToken) -> bool:
-    """Whether an Ollama has the provider's model in memory, as docs.ollama.com/api/ps has it.
-
-    True where it does not tell.
-    """
-    _, answer = _ollama_get(provider, "/api/ps", cancel_token)
-    if not isinstance(answer.get("models"), list):
-        return True
-    names = {model.get("model") for model in answer["models"] if isinstance(model, dict)}
-    return provider.model in names or f"{provider.model}:latest" in names
-
-
-def _is_at_home(host: str | None) -> bool:
-    """Whether all addresses of a host are private ones. Raises ConnectFailed when it has none."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ConnectFailed("its name could not be resolved") from error
-    return not any(is_public(str(address[0])) for *_, address in found)
-
-
-def _ollama_get(provider: Endpoint, path: str, cancel_token: CancelToken) -> tuple[int, JsonObject]:
-    """The status and the JSON object at a path of Ollama's own API; {} where there is no such path."""
-    root = provider.settings.base_url.rstrip("/").removesuffix("/v1")
-    response = provider.upstream.call(cancel_token, "GET", root + path, connect_s=CHECK_S, read_s=CHECK_S)
-    try:
-        answer = json.loads(read_whole(response, cancel_token, max_bytes=MAX_JSON_BYTES, truncate=True))
-    except ValueError:
-        answer = None
-    finally:
-        response.close()
-    return response.status_code, answer if isinstance(answer, dict) and response.status_code == 200 else {}

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from errors import ProxyError, UpstreamStatus
 from settings import model as settings_of
 from upstream.cancellation import CancelToken
 from upstream.connection import Upstream
+from upstream.discovery import Discovery
 from wire import JsonObject
 from wire.sse import Event
 from wire.usage import Usage
@@ -59,15 +61,22 @@ class Endpoint(Protocol):
     """A configured provider, as those see it who call it."""
 
     name: str
-    model: str
     settings: settings_of.Provider
     disabled: str | None
     is_local: bool
     heard_at: float  # monotonic, when a call last brought something
     upstream: Upstream
+    discovery: Discovery | None
+
+    @property
+    def model(self) -> str: ...
 
     @property
     def deep_probe(self) -> DeepProbe: ...
+
+    def prepare(self, cancel_token: CancelToken) -> None: ...
+
+    def refused(self, error: UpstreamStatus, model: str, cancel_token: CancelToken) -> ProxyError | None: ...
 
     def url(self, path: str, cancel_token: CancelToken) -> str: ...
 

@@ -35,7 +35,7 @@ NO_V1, NO_HTTP, SLASH = "has no /v1", "has no http://", "ends in a slash"
 def test_what_is_clear_is_repaired_and_said(row):
     written, url, *problems = row
 
-    assert repaired_url(written)[:2] == (url, tuple(problems))
+    assert repaired_url(written)[:3] == (written.strip(), url, tuple(problems))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_what_is_clear_is_repaired_and_said(row):
     ],
 )
 def test_a_path_that_may_be_meant_is_left_alone(url):
-    assert repaired_url(url) == (url, (), False)
+    assert repaired_url(url) == (url, url, (), False)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_path_that_may_be_meant_is_left_alone(url):
     ],
 )
 def test_what_is_no_address_is_left_for_the_settings_check(text):
-    assert repaired_url(text) == (text, (), False)
+    assert repaired_url(text) == (text, text, (), False)
 
 
 @pytest.mark.parametrize(
