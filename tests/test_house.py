@@ -23,7 +23,7 @@ FLOORS = (
     {"settings", "session_logger", "engine"},
     {"telemetry"},
     {"wire"},
-    {"errors"},
+    {"errors", "terminal"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 IN_THE_ROOT = {"app", "services", "providers", "session_logger", "errors", "gunicorn.conf"}

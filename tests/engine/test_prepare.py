@@ -1,6 +1,7 @@
 """Set-up: what counts as prepared, what an interruption leaves, what a wheel must prove, and the BLAS."""
 
 import hashlib
+import io
 import json
 import struct
 import subprocess
@@ -11,18 +12,17 @@ from pathlib import Path
 import pytest
 
 from engine import blas, prepare, wheels
+from terminal.bar import Bar
 from tests.support.server import ROOT
 
-
-def silent(line):
-    pass
+silent = Bar(io.StringIO())
 
 
 def part(build):
     return prepare.Part("thing", {"wheel": "thing==1"}, build)
 
 
-def build_whole(target, progress):
+def build_whole(target, bar):
     (target / "weights").write_text("heavy")
 
 
@@ -30,7 +30,8 @@ def test_a_second_set_up_finds_everything_without_mlx_or_the_network():
     program = """
 import sys
 from engine import prepare
-print(prepare.prepare(print), [n for n in ('mlx', 'transformers', 'tokenizers') if n in sys.modules])
+from terminal.bar import Bar
+print(prepare.prepare(Bar()), [n for n in ('mlx', 'transformers', 'tokenizers') if n in sys.modules])
 """
 
     ran = subprocess.run(
@@ -63,7 +64,7 @@ def test_what_was_made_is_ready_for_what_it_was_made_from(tmp_path):
 
 
 def test_an_interrupted_build_leaves_the_place_as_it_was_and_the_next_one_repairs_it(tmp_path):
-    def build_half(target, progress):
+    def build_half(target, bar):
         (target / "weights").write_text("hea")
         raise KeyboardInterrupt
 
