@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from accounting import prices
 from engine import guard
@@ -23,7 +24,7 @@ from upstream.cancellation import CancelToken
 from upstream.connection import Upstream
 from upstream.discovery import Discovery
 from upstream.endpoint import CHAT, CallTimeouts, DeepProbe, StreamDecoder
-from wire import JsonObject, anthropic, anthropic_stream, openai_chat
+from wire import JsonObject, anthropic, anthropic_stream, openai_chat, openai_cloud
 from wire import usage as usages
 from wire.model_lists import OLLAMA_CLOUD
 
@@ -202,7 +203,15 @@ class Provider:
 
 
 class OpenAIProvider(Provider, kind="openai"):
-    """Any OpenAI-compatible server."""
+    """Any OpenAI-compatible server, OpenAI's own among them."""
+
+    def body(
+        self, client_body: JsonObject, rule: settings_of.ModelRule | None = None, *, stream: bool = True
+    ) -> JsonObject:
+        if "messages" in client_body and urlsplit(self.settings.base_url).hostname == openai_cloud.HOST:
+            model = self._model_for(client_body, rule)
+            client_body = openai_cloud.accepted({**client_body, "model": model})
+        return super().body(client_body, rule, stream=stream)
 
     @property
     def deep_probe(self) -> DeepProbe:

@@ -59,3 +59,18 @@ def test_an_embedded_engine_runs_eight_calls_at_once(tmp_path):
     slots = [engine.admission.try_enter() for _ in range(9)]
 
     assert [slot is not None for slot in slots] == [True] * 8 + [False]
+
+
+def test_openai_itself_is_sent_what_it_takes_and_the_owner_has_the_last_word(tmp_path):
+    chat = {"messages": [], "max_tokens": 9, "tools": [{}]}
+    drop = config.Params(drop=["reasoning_effort"])
+
+    def sent(base_url, **settings):
+        given = config.Provider("openai", model="gpt-6.1-terra", base_url=base_url, **settings)
+        return providers.OpenAIProvider("one", given).body(chat, stream=False)
+
+    asked = {"messages": [], "tools": [{}], "model": "gpt-6.1-terra"}
+    limited = {**asked, "max_completion_tokens": 9}
+    assert sent("https://api.openai.com/v1") == {**limited, "reasoning_effort": "none"}
+    assert sent("https://api.openai.com/v1", params=drop) == limited
+    assert sent(AT_HOME) == {**asked, "max_tokens": 9}
