@@ -39,6 +39,7 @@ from settings.yaml_words import in_words
 VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(VARIABLE)
 OWNER_FILE = "headstart.yaml"
+KEY_VARIABLE = "HEADSTART_KEY"
 
 S = TypeVar("S")
 
@@ -66,7 +67,7 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     config = reader.config()
     if config is not None:
         config = altered(config, path=file, data=data, origins=reader.origins())
-        config = _with_address(config, variables, mistakes)
+        config = _with_key(_with_address(config, variables, mistakes), variables)
         config = completed(config, reader.presets)
         mistakes += [*reader.located(mistakes_in(config)), *_of_listening(config)]
     if config is None or mistakes or reader.mistakes:
@@ -157,6 +158,17 @@ def _with_address(config: Config, variables: Variables, mistakes: list[ConfigErr
         server = dataclasses.replace(server, port=int(port))
         origins["server.port"] = Origin(None, (variables.source("PORT"),))
     return altered(config, server=server, origins=origins)
+
+
+def _with_key(config: Config, variables: Variables) -> Config:
+    """The configuration with the key that HEADSTART_KEY holds, beside those of the file."""
+    key, keys = variables.get(KEY_VARIABLE), config.server.api_keys
+    if not key or key in [known.key for known in config.server.keys]:
+        return config
+    place = f"server.api_keys[{len(keys)}]" if isinstance(keys, list) else f"server.api_keys.{KEY_VARIABLE}"
+    with_key = [*keys, key] if isinstance(keys, list) else {**keys, KEY_VARIABLE: key}
+    origins = {**config.origins, place: Origin(None, (variables.source(KEY_VARIABLE),))}
+    return altered(config, server=altered(config.server, api_keys=with_key), origins=origins)
 
 
 def _of_listening(config: Config) -> tuple[ConfigError, ...]:

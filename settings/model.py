@@ -87,6 +87,9 @@ class Server:
         secret=True,
     )
     allow_open: bool = setting(False, "without a key, serve other machines too; refused unless it is set")
+    published_host: str = setting(
+        "", "in a container: the machine's address at which its port is published; empty: `host` says it all"
+    )
     cors_origins: list[str] = setting(
         factory=list, doc='web pages that may call from a browser, such as https://chat.home; "*": any'
     )

@@ -105,7 +105,7 @@ def test_a_shipped_provider_is_changed_by_what_is_said_of_it(tmp_path):
     assert (xai.model, xai.base_url, xai.params.drop) == (
         "grok-9",
         "https://api.x.ai/v1",
-        ["reasoning_effort"],
+        ["presence_penalty", "frequency_penalty", "stop"],
     )
 
 

@@ -12,8 +12,8 @@ from tests.support.waiting import await_that
 
 MEND = (
     "is open to everybody in the network, and no key is set: "
-    'add "server: {api_keys: [KEY]}" to config.yaml, with a key of yours '
-    '(openssl rand -hex 16 makes one), or "server: {allow_open: true}" if that is meant'
+    'add "server: {api_keys: [KEY]}" to config.yaml, or HEADSTART_KEY=KEY to .env, with a key of '
+    'yours (openssl rand -hex 16 makes one), or "server: {allow_open: true}" if that is meant'
 )
 
 
@@ -36,6 +36,14 @@ def test_an_address_that_others_reach_is_refused_without_a_key(tmp_path, host):
     assert str(refused.value) == f"config.yaml:1: server.host: {host or repr('')} {MEND}"
 
 
+def test_of_a_container_the_published_address_counts(tmp_path):
+    text = listening("{host: 0.0.0.0, published_host: '${HEADSTART_ADDRESS:-}'}")
+
+    assert load(tmp_path, text, HEADSTART_ADDRESS="127.0.0.1").server.host == "0.0.0.0"
+    with pytest.raises(ConfigError, match="is open to everybody"):
+        load(tmp_path, text, HEADSTART_ADDRESS="0.0.0.0")
+
+
 def test_host_in_the_environment_is_looked_at_as_well(tmp_path):
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, GOOD, HOST="0.0.0.0")
@@ -46,6 +54,24 @@ def test_host_in_the_environment_is_looked_at_as_well(tmp_path):
 @pytest.mark.parametrize("line", ["{host: '::', api_keys: [hush]}", "{host: '::', allow_open: true}"])
 def test_the_lines_it_names_mend_it(tmp_path, line):
     assert load(tmp_path, listening(line)).server.host == "::"
+
+
+@pytest.mark.parametrize(
+    ("api_keys", "known"),
+    [
+        ("[]", [(None, "hush")]),
+        ("[hush]", [(None, "hush")]),
+        ("[other]", [(None, "other"), (None, "hush")]),
+        ("{kids: other}", [("kids", "other"), ("HEADSTART_KEY", "hush")]),
+        ("{kids: hush}", [("kids", "hush")]),
+    ],
+)
+def test_headstart_key_is_a_key_beside_those_of_the_file(tmp_path, api_keys, known):
+    text = listening(f"{{host: 0.0.0.0, api_keys: {api_keys}}}")
+
+    keys = load(tmp_path, text, HEADSTART_KEY="hush").server.keys
+
+    assert [(key.name, key.key) for key in keys] == known
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"], ids=["same address", "address of the next start"])
