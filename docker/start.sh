@@ -2,12 +2,6 @@
 # What the container runs: the models first, then the server in its place.
 set -eu
 
-# compose.yaml tells at which address of the host the port is published. One that only the host itself reaches
-# needs no key; anywhere else Headstart refuses to start without one.
-case "${HEADSTART_ADDRESS:-}" in
-    127.* | ::1 | localhost) export HEADSTART_ALLOW_OPEN=true ;;
-esac
-
 # What the image brings is linked, what is missing is fetched beside it.
 mkdir -p "$HEADSTART_MODELS"
 for part in /app/models/*; do
