@@ -5,6 +5,7 @@ manual and was not run on a Mac.
 """
 
 import os
+import pwd
 import re
 import sys
 import time
@@ -40,6 +41,9 @@ class ServiceManager(Protocol):
 
     def installed(self) -> Service | None:
         """What is installed; None for nothing of ours."""
+
+    def text(self, service: Service) -> bytes:
+        """What its file shall hold. Raises ValueError, with a message for the owner, for an odd folder."""
 
     def install(self, service: Service) -> None:
         """Write the file, have it started now and from now on. Raises DeployError; then all is as before."""
@@ -85,9 +89,9 @@ class Systemd:
         return None
 
     def install(self, service: Service) -> None:
-        text = units.systemd_unit(service)
+        text = self.text(service)
         with _undone_on_failure(self, self._take_up):
-            _write(self.file, text.encode())
+            _write(self.file, text)
             self._take_up()
 
     def uninstall(self) -> None:
@@ -121,7 +125,7 @@ class Systemd:
 
     def survives_reboots(self) -> str | None:
         # By name: without one, loginctl takes the user of the session, and there may be none.
-        user = str(os.getuid())
+        user = _user()
         if self._run("loginctl", "show-user", user, "--property=Linger").output == "Linger=yes":
             return None
         if self._run("loginctl", "--no-ask-password", "enable-linger", user).ok:
@@ -129,6 +133,9 @@ class Systemd:
         return (
             f"it starts when you log in; to have it there after a reboot: sudo loginctl enable-linger {user}"
         )
+
+    def text(self, service: Service) -> bytes:
+        return units.systemd_unit(service).encode()
 
     def _take_up(self) -> None:
         self._do("daemon-reload")
@@ -173,7 +180,7 @@ class Launchd:
     def install(self, service: Service) -> None:
         with _undone_on_failure(self, self.start):
             self._let_go()
-            _write(self.file, units.launchd_agent(service))
+            _write(self.file, self.text(service))
             self._run("launchctl", "enable", self._target)
             self.start()
 
@@ -209,6 +216,9 @@ class Launchd:
     def survives_reboots(self) -> str | None:
         return "it starts when you log in; a Mac that nobody logs in to needs automatic login"
 
+    def text(self, service: Service) -> bytes:
+        return units.launchd_agent(service)
+
     def _let_go(self) -> None:
         self._run("launchctl", "bootout", self._target)
 
@@ -237,6 +247,13 @@ def _write(file: Path, content: bytes) -> None:
     partial = file.with_name(f".{file.name}.partial")
     partial.write_bytes(content)
     partial.replace(file)
+
+
+def _user() -> str:
+    """The user's name, or the number where there is no name, as in some containers."""
+    with suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return str(os.getuid())
 
 
 def _last_line(ran: Ran) -> str:

@@ -30,11 +30,17 @@ def install(place: Place, manager: ServiceManager) -> None:
     _refuse_a_second_server(place, manager, config)
     for line in _known_to_this_terminal_alone(place, config):
         say(line)
+    former = manager.installed()
+    if former and former.checkout != place.checkout:
+        say(f"It takes the place of the service of {former.checkout}")
     log = place.service.log
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)
     started(place, lambda: manager.install(place.service))
     say(f"Wrote {manager.file} ({manager.name}), which starts anew after a failure")
+    if place.environment:
+        kept = " ".join(f"{name}={value}" for name, value in place.environment.items())
+        say(f"It keeps {kept} (`make uninstall` forgets them)")
     _tell_health(place, manager)
     say(f"Log: {log} (make logs)")
     reboot = manager.survives_reboots()
@@ -67,6 +73,8 @@ def status(place: Place, manager: ServiceManager) -> int:
     else:
         since = f" since {state.since}" if state.since else ""
         say(f"service   {state.said}{since}" + (f", pid {state.pid}" if state.pid else ""))
+        if manager.file.read_bytes() != manager.text(installed):
+            say(f"          {manager.file} is not what this version writes: make install renews it")
     runs = state.running
     try:
         report = health(place.url())
@@ -180,7 +188,7 @@ def main() -> int:
     if command == "logs":
         return logs(place)
     if command == "install":
-        install(here(), manager)
+        install(place, manager)
     else:
         {"uninstall": uninstall, "restart": restart}[command](place, manager)
     return 0

@@ -48,7 +48,7 @@ def systemd_unit(service: Service) -> str:
             raise ValueError(f"systemd takes no control characters: {value!r}")
     environment = [f"Environment={_quoted(f'{name}={value}')}" for name, value in service.environment.items()]
     # ":" keeps systemd from replacing $NAME in the command.
-    command = " ".join([f":{_quoted(service.command[0])}", *map(_quoted, service.command[1:])])
+    command = ":" + " ".join(map(_word, service.command))
     return "\n".join(
         [
             "# Written by `make install`, removed by `make uninstall`.",
@@ -70,6 +70,7 @@ def systemd_unit(service: Service) -> str:
             # The master alone is asked to stop: it lets requests finish, then ends its engines itself.
             "KillMode=mixed",
             f"TimeoutStopSec={STOP_S}",
+            "OOMPolicy=continue",  # an engine that was too large is started anew by its supervisor
             "NoNewPrivileges=yes",
             "",
             "[Install]",
@@ -90,6 +91,11 @@ def from_systemd_unit(text: str) -> Service:
     if not checkout or not log:
         raise ValueError("it is no unit of Headstart")
     return Service(Path(_with_specifiers(checkout[1])), Path(_with_specifiers(log[1])), environment)
+
+
+def _word(word: str) -> str:
+    """A word of a command line, in quotes where it needs them."""
+    return word if re.fullmatch(r"[\w/.-]+", word) else _quoted(word)
 
 
 def _quoted(word: str) -> str:

@@ -20,7 +20,6 @@ from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words, is_worse, word
 from deploy.terminal import DeployError, end, ended, run, say
 from deploy.trial import ForAMoment, Installed, Subject
-from errors import ConfigError
 from wire import JsonObject
 
 PATIENCE_S = 60.0  # how long a version has until it is as well as the one before
@@ -47,7 +46,7 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
     attempt = _Attempt(place, checkout, subject, before)
     try:
         attempt.go_to(wanted)
-    except (DeployError, OSError, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # whatever it is, the owner shall not be left half-way
         reason = str(error) or "it was interrupted"
         say(f"Going back to {former}: {reason}")
         with _undisturbed():
@@ -55,7 +54,7 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
                 _go_back(place, checkout, former, packages)
                 if attempt.started and runs:
                     _start_former(place, manager, archive, before)
-            except (DeployError, ConfigError, OSError) as trouble:
+            except Exception as trouble:
                 by_hand = f"git checkout {former} && make restart"
                 raise DeployError(
                     f"{wanted} was not taken, and going back failed: {trouble}\nBy hand: {by_hand}"

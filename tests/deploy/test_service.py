@@ -2,6 +2,7 @@
 launchd by what it is told."""
 
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ from errors import ConfigError
 from tests.support.server import ROOT, unused_port
 from tests.support.waiting import await_that
 
+USER = pwd.getpwuid(os.getuid()).pw_name
 NOWHERE = {
     "classifier": {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "judge"},
     "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "a"),
@@ -53,8 +55,8 @@ def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, caps
     assert manager.file == data.parent / ".config/systemd/user/headstart.service"
     assert units.from_systemd_unit(unit) == here().service
     assert systemd.calls()[-2:] == [
-        f"loginctl show-user {os.getuid()} --property=Linger",
-        f"loginctl --no-ask-password enable-linger {os.getuid()}",
+        f"loginctl show-user {USER} --property=Linger",
+        f"loginctl --no-ask-password enable-linger {USER}",
     ]
     assert systemd.has("enabled") and systemd.has("linger")
     for told in (str(manager.file), url, str(data / "service.log"), "there before anybody logs in"):
@@ -66,6 +68,9 @@ def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, caps
     forget_the_terminal(monkeypatch)
     place = here(manager.installed())
     assert (place.url(), place.data) == (url, data)
+    service.install(place, manager)
+    assert manager.installed() == place.service, "they are kept when it is installed again"
+    capsys.readouterr()
     first = systemd.pid
     service.restart(place, manager)
     assert systemd.pid != first
@@ -77,6 +82,12 @@ def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, caps
     assert lines[1].startswith("health    unhealthy (near: ")
     assert f"data      {data}" in lines
     assert f"log       {data / 'service.log'}" in lines
+    assert "renews" not in "".join(lines)
+    manager.file.write_text(unit.replace("RestartSec", "# RestartSec"))
+    service.status(place, manager)
+    assert (
+        f"{manager.file} is not what this version writes: make install renews it" in capsys.readouterr().out
+    )
 
     service.uninstall(place, manager)
     assert not manager.file.exists()
@@ -102,7 +113,7 @@ def test_a_service_that_ended_is_not_running(systemd, data, capsys):
 def test_without_permission_to_linger_the_owner_is_told_the_command(systemd, data):
     systemd.set("no-linger")
 
-    assert Systemd().survives_reboots().endswith(f"sudo loginctl enable-linger {os.getuid()}")
+    assert Systemd().survives_reboots().endswith(f"sudo loginctl enable-linger {USER}")
 
 
 @pytest.mark.parametrize("missing", [True, False])
