@@ -24,10 +24,10 @@ import sqlalchemy as sa
 
 from accounting.ledger import located
 from deploy import managers
+from deploy.commands import DeployError, ended, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words
 from deploy.service import in_the_way, is_ours
-from deploy.terminal import DeployError, ended, say
 from errors import ConfigError
 
 KEPT = 10  # archives; older ones go

@@ -3,8 +3,8 @@
 An update asks the new version in this way, so the name stays.
 """
 
+from deploy.commands import ended
 from deploy.place import here
-from deploy.terminal import ended
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from deploy.terminal import DeployError, run
+from deploy.commands import DeployError, run
 
 REMOTE = "origin"
 FETCH_S = 600.0
@@ -93,15 +93,11 @@ class Packages:
     def keep(self) -> None:
         self.forget()
         if self._venv.is_dir() and not self._venv.is_symlink():  # a link is somebody else's
-            lib = os.sep + "lib" + os.sep
-            shutil.copytree(
-                self._venv,
-                self._kept,
-                symlinks=True,
-                copy_function=lambda source, target: (
-                    os.link(source, target) if lib in source else shutil.copy2(source, target)
-                ),
-            )
+            shutil.copytree(self._venv, self._kept, symlinks=True, copy_function=self._taken)
+
+    def _taken(self, source: str, target: str) -> object:
+        linked = Path(source).relative_to(self._venv).parts[0] == "lib"
+        return os.link(source, target) if linked else shutil.copy2(source, target)
 
     def put_back(self) -> None:
         if self._kept.is_dir():
@@ -110,7 +106,7 @@ class Packages:
             self._kept.rename(self._venv)
             shutil.rmtree(failed, ignore_errors=True)
             for stamp in self._venv.glob(".installed*"):
-                stamp.touch()  # newer than the list of packages, which has just been checked out
+                stamp.touch()  # newer than the lock, which has just been checked out: it is that of the lock
 
     def forget(self) -> None:
         shutil.rmtree(self._kept, ignore_errors=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy import units
-from deploy.terminal import DeployError, Ran, Run, run
+from deploy.commands import DeployError, Ran, Run, run
 from deploy.units import Service
 
 BY_HAND = "`make run` serves in this terminal; `nohup make run &` goes on without it"

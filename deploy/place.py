@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from deploy.terminal import run
+from deploy.commands import run
 from deploy.units import Service
 from settings import loader
 from settings.model import Config

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy import managers
+from deploy.commands import DeployError, ended, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, health, here, in_words
-from deploy.terminal import DeployError, ended, say
 from errors import ConfigError
 from settings.model import Config
 from settings.port import PortTaken, check_free

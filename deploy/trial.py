@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from deploy import service
+from deploy.commands import end
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, health
-from deploy.terminal import end
 from wire import JsonObject
 
 SETTLE_S = 20.0  # how long the former version has until it is healthy, where it is started to be compared

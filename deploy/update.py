@@ -16,9 +16,9 @@ from types import FrameType
 
 from deploy import backup, managers, service
 from deploy.checkout import REMOTE, SHOWN, VERSION, Checkout, Packages
+from deploy.commands import DeployError, end, ended, run, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words, is_worse, word
-from deploy.terminal import DeployError, end, ended, run, say
 from deploy.trial import ForAMoment, Installed, Subject
 from wire import JsonObject
 

@@ -14,9 +14,9 @@ import yaml
 
 from accounting.ledger import Call, Ledger
 from deploy import backup, service
+from deploy.commands import DeployError
 from deploy.managers import Systemd
 from deploy.place import here
-from deploy.terminal import DeployError
 from tests.support.config_texts import GOOD
 from tests.support.server import unused_port
 

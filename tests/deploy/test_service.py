@@ -12,9 +12,9 @@ import requests
 import yaml
 
 from deploy import service, units
+from deploy.commands import DeployError, Ran
 from deploy.managers import Launchd, Systemd
 from deploy.place import here
-from deploy.terminal import DeployError, Ran
 from errors import ConfigError
 from tests.support.server import ROOT, unused_port
 from tests.support.waiting import await_that

@@ -13,9 +13,9 @@ import yaml
 from deploy import checkout as checkouts
 from deploy import service
 from deploy.checkout import Checkout, Packages
+from deploy.commands import DeployError
 from deploy.managers import Systemd
 from deploy.place import here
-from deploy.terminal import DeployError
 from deploy.update import update
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.server import HANG_GUARD_S, ROOT, unused_port
