@@ -43,8 +43,7 @@ def create_app(config: Config | None = None, apis: Sequence[Api] = APIS) -> Flas
     reloader = Reloader(Services(config))
     reloader.start()
     if mistake:
-        log.error("Config rejected: %s", mistake)
-        reloader.parts.rejected(str(mistake))
+        reloader.reject(mistake)
     atexit.register(reloader.close)
 
     app = Flask(__name__, static_folder=None)

@@ -260,14 +260,24 @@ class ChainExhausted(ProxyError):
 
     def __init__(self, route: str, tried: Sequence[tuple[str, ProxyError]]) -> None:
         reasons = "; ".join(f"{provider}: {error.message}" for provider, error in tried)
+        repair = next((words for provider, error in tried if (words := _repair(provider, error))), "")
+        why = reasons or "every provider is disabled"
         super().__init__(
-            f"no provider of route '{route}' could answer ({reasons or 'every provider is disabled'})",
-            code="no_provider_available",
+            f"no provider of route '{route}' could answer ({why}){repair}", code="no_provider_available"
         )
         errors = [error for _, error in tried]
         waits_s = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         self.worth_retrying = any(error.worth_retrying for error in errors)
         self.retry_after_s = min(waits_s, default=None)
+
+
+def _repair(provider: str, error: ProxyError) -> str:
+    """What the owner can do, as the end of a message; "" where the error itself says all."""
+    if isinstance(error, ConnectFailed) or error.reason == Reason.RESTING:
+        return f"; start the server of '{provider}' or correct its address, `make health` tells more"
+    if isinstance(error, UpstreamStatus) and error.status in (401, 403):
+        return f"; correct the key of '{provider}'"
+    return ""
 
 
 class Cancelled(ProxyError):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -27,6 +28,7 @@ from routing.classifier import Classifier
 from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
 from routing.key_limits import KeyLimits
+from routing.readiness import readiness, table
 from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
@@ -34,6 +36,7 @@ from settings.model import OWN_PROMPTS, SHIPPED, ApiKey, Config
 from settings.repairs import repairs
 from telemetry import logs
 from telemetry.events import Recorder
+from telemetry.logs import fields
 from telemetry.metrics import Metrics, RequestMetrics
 from telemetry.request_log import RequestLog
 from telemetry.session_record import SessionRecord
@@ -41,6 +44,7 @@ from telemetry.summary import Summary
 from upstream.health import Health
 from upstream.probes import Probes
 
+FIRST_ROUND_S = 5.0  # how long the table of who answers waits for the first probes
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
 HOME = Path(__file__).parent
 MARKERS = HOME / "prompts" / "meta_markers.yaml"
@@ -100,7 +104,15 @@ class Services:
         self.passthrough = PassThrough(
             config.virtual_model, self.router, known, self.embedder, self.key_limits
         )
-        self.health = Health(self.router.primary.chain, known, self.classifier, self.probes, config.dormant)
+        router = self.router
+        self.health = Health(
+            router.primary.chain,
+            known,
+            self.classifier,
+            self.probes,
+            config.dormant,
+            lambda snapshot: [one.as_json() for one in readiness(router, known, snapshot)],
+        )
 
     def _account(self, config: Config, previous: "Services | None") -> None:
         def unchanged(*sections: str) -> bool:
@@ -221,6 +233,22 @@ class Services:
             log.warning("Config repaired: %s", repair)
         self.probes.start()
         self.alerts.serve(self.config.alerts, self._watched())
+        threading.Thread(target=self._tell_who_answers, name="readiness", daemon=True).start()
+
+    def _tell_who_answers(self) -> None:
+        """Once everybody has been tried, say on the terminal and in the log who answers which decision."""
+        self.probes.wait_first_round(FIRST_ROUND_S)
+        outlook = readiness(self.router, self.providers, self.probes.snapshot())
+        for one in outlook:
+            log.log(
+                logging.WARNING if one.degraded else logging.INFO,
+                "Answers: %s -> %s",
+                one.decision,
+                one.outlook,
+                extra=fields(route=one.route, provider=one.provider, repair=one.repair),
+            )
+        if os.environ.get("LOG_FORMAT") != "json":  # there each line has to be an event
+            print("\n".join(table(outlook)), flush=True)
 
     def stop(self) -> None:
         """Another configuration serves from now on; requests in flight go on."""

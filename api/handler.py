@@ -74,6 +74,11 @@ class Handler:
         """
         return self._reloader.parts
 
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """Why a changed configuration was rejected, () where it was not."""
+        return self._reloader.mistakes
+
     def proxied(self, api: ClientApi, answer: Answer) -> Response:
         """Answer the current request. api: what reads it and writes the answer."""
         services = self._reloader.take()

@@ -13,7 +13,7 @@ def blueprint(handler: Handler) -> Blueprint:
     @endpoints.get("/health")
     def health() -> Response:
         fresh = http.args.get("fresh") not in (None, "", "0", "false")
-        report = handler.services.health.report(fresh=fresh)
+        report = handler.services.health.report(fresh, handler.mistakes)
         return json_response(report, 503 if report["status"] == "unhealthy" else 200)
 
     @endpoints.get("/livez")

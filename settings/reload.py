@@ -11,6 +11,7 @@ It does not know what the parts are made of: they bring along how to make their 
 import dataclasses
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -69,12 +70,26 @@ class Reloader(Generic[P]):
         self._in_flight = {parts: 0}
         self._successors: dict[P, P] = {}
         self._requested = threading.Event()
+        self._mistakes: tuple[str, ...] = ()
         self._engines = parts.config.engines
         self._seen = stamps(parts.files())
 
     @property
     def parts(self) -> P:
         return self._parts
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """Why the configuration as it stands was rejected, each with file, line and key; () if not."""
+        return self._mistakes
+
+    def reject(self, error: ConfigError) -> None:
+        """Note that a changed configuration cannot be used, and tell the owner; the one in use goes on."""
+        self._mistakes = tuple(" ".join(str(mistake).split()) for mistake in error.mistakes)
+        for mistake in self._mistakes:
+            log.error("Config rejected: %s", mistake)
+            print(f"Config rejected, the one before goes on: {mistake}", file=sys.stderr, flush=True)
+        self._parts.rejected("; ".join(self._mistakes))
 
     def take(self) -> P:
         """The parts for a request; they serve until it gives them back by `leave`."""
@@ -125,10 +140,9 @@ class Reloader(Generic[P]):
             check_listening(config)
             new = old.successor(config)
         except ConfigError as error:
-            mistake = " ".join(str(error).split())
-            log.error("Config rejected: %s", mistake)
-            old.rejected(mistake)
+            self.reject(error)
             return
+        self._mistakes = ()
         self._replace(old, new)
         self._seen = {path: now[path] if path in now else _stamp(path) for path in new.files()}
         others = [name for name in touched if name not in (SHIPPED.name, config.path.name, ".env")]

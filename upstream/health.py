@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -46,22 +46,30 @@ class Health:
         classifier: Classifier,
         probes: Probes,
         dormant: Mapping[str, str] | None = None,
+        readiness: Callable[[Mapping[str, JsonObject]], list[JsonObject]] = lambda snapshot: [],
     ) -> None:
-        """dormant: shipped providers that nobody has set up, each with the reason."""
+        """dormant: shipped providers that nobody has set up, each with the reason.
+
+        readiness: makes of the probes' snapshot who answers for each decision.
+        """
         self._dormant = dormant or {}
+        self._readiness = readiness
         self._providers = providers
         self._probes = probes
         self._classifier = _ClassifierProbe(classifier)
         self._primary_chain = tuple(primary_chain)
 
-    def report(self, fresh: bool = False) -> JsonObject:
-        """{status, duration_ms, providers: {name: entry}, classifier: {status, latency_ms, error}}.
+    def report(self, fresh: bool = False, rejected: Sequence[str] = ()) -> JsonObject:
+        """{status, duration_ms, config: {rejected}, decisions, providers: {name: entry}, classifier: entry}.
 
         An entry is {status, latency_ms, error} and what the probes' snapshot has of the provider. fresh:
         check everybody now and wait for the answers, up to CHECK_S; else the report comes within some 20 ms,
         or half a second where somebody who was quick keeps silent. healthy: everything that is
-        enabled answers. degraded: something does not, or nobody knows. unhealthy: no provider of the primary
+        enabled answers. degraded: something does not, or nobody knows; a decision has another provider than
+        the one set up for it; or a changed configuration was rejected. unhealthy: no provider of the primary
         route can answer.
+
+        rejected: the mistakes for which it was, each with file, line and key.
         """
         started = time.monotonic()
         classifier = self._classifier.begin()
@@ -71,6 +79,8 @@ class Health:
         report: JsonObject = {
             "status": None,
             "duration_ms": None,
+            "config": {"rejected": list(rejected)},
+            "decisions": self._readiness(snapshot),
             "providers": {
                 **{name: _entry(provider, snapshot.get(name)) for name, provider in self._providers.items()},
                 **{name: _disabled(reason) for name, reason in self._dormant.items()},
@@ -88,7 +98,8 @@ class Health:
             return UNHEALTHY
         everybody = [*entries.values(), report["classifier"]]
         doubtful = any(entry["status"] in (UNHEALTHY, UNKNOWN) for entry in everybody)
-        return "degraded" if doubtful else HEALTHY
+        replaced = any(decision["degraded"] for decision in report["decisions"])
+        return "degraded" if doubtful or replaced or report["config"]["rejected"] else HEALTHY
 
 
 def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:

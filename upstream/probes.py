@@ -169,6 +169,12 @@ class Probes:
             snapshot[name]["reason"] = f"no answer within {timeout_s:.2g} s"
         return snapshot
 
+    def wait_first_round(self, timeout_s: float) -> None:
+        """Return when everybody has been tried once, after timeout_s at the latest."""
+        deadline = time.monotonic() + timeout_s
+        for prober in self._probers.values():
+            prober.wait_answered(1, deadline - time.monotonic())
+
     def _late(self, timeouts_s: Mapping[str, float]) -> list[str]:
         """Have everybody checked; the names of those who have not answered within their time."""
         tickets = {name: prober.request() for name, prober in self._probers.items()}
@@ -181,9 +187,7 @@ class Probes:
 
     def _summarize(self) -> None:
         """Log how everybody is, once all have been tried and then every period."""
-        deadline = time.monotonic() + FIRST_ROUND_S
-        for prober in self._probers.values():
-            prober.wait_answered(1, deadline - time.monotonic())
+        self.wait_first_round(FIRST_ROUND_S)
         while not self._stopped.is_set():
             words = {_as_key(name): in_words(known) for name, known in self.snapshot().items()}
             log.info("Probes:", extra=fields(**words, period_s=f"{self._period_s:g}"))

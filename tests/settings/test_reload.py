@@ -314,7 +314,10 @@ def test_a_faulty_file_changes_nothing_and_is_reported_with_line_and_key(owner):
 
     assert told == f"config.yaml:{line + 1}: routes.xai.chian: unknown key, did you mean chain?"
     assert owner.server.chat().status_code == 200
+    health = requests.get(f"{owner.server.url}/health", timeout=HANG_GUARD_S).json()
+    assert (health["status"], health["config"]["rejected"]) == ("degraded", [told])
     assert owner.saves(owner.edits()) == set()
+    assert not requests.get(f"{owner.server.url}/health", timeout=HANG_GUARD_S).json()["config"]["rejected"]
 
 
 @pytest.mark.parametrize(

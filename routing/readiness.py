@@ -1,0 +1,147 @@
+"""Decision by decision, who will really answer, what is missing, and how to mend it.
+
+It is read from the plans and from what the probes know, and contacts nobody. The terminal, the log and
+/health show the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
+
+from providers import Provider
+from routing.router import RoutePlan, Router
+from settings.decisions import Decision
+from settings.derivation import is_demo
+from settings.secrets import masked
+from wire import JsonObject
+
+CLOUD_KEYS = "XAI_API_KEY, ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY"
+SET_HOME = "set HOME_URL in .env, or run make setup"
+SET_CLOUD = f"set {CLOUD_KEYS} in .env"
+SET_SEARCH = "set SEARXNG_URL or a cloud's key in .env"
+_COLUMN = 9  # of the arrow; the longest decision has 8 letters
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What becomes of requests of one decision.
+
+    provider: who will answer, None for nobody. model: its model, None where it is not known yet. first: who
+    is meant to. missing: what is not as one would want it, None where all is. repair: how to mend that.
+    degraded: somebody who was set up for this decision does not serve it.
+    """
+
+    decision: str
+    route: str
+    provider: str | None
+    model: str | None
+    first: str | None
+    missing: str | None = None
+    repair: str | None = None
+    degraded: bool = False
+
+    @property
+    def outlook(self) -> str:
+        """What stands behind the arrow: who answers, or what is missing."""
+        if self.missing:
+            return self.missing
+        return f"{self.provider} ({self.model})" if self.model else f"{self.provider}"
+
+    def as_json(self) -> JsonObject:
+        """As /health has it."""
+        return {**vars(self)}
+
+
+def readiness(
+    router: Router, providers: Mapping[str, Provider], health: Mapping[str, JsonObject]
+) -> list[Readiness]:
+    """One for each decision. health: what the probes know, by name; a disabled provider is not in it."""
+    troubles = {name: _trouble(provider, health.get(name)) for name, provider in providers.items()}
+    return [_of(decision, router.plan_for(decision), providers, troubles) for decision in Decision]
+
+
+def table(outlook: Sequence[Readiness]) -> Iterator[str]:
+    """The lines of the table, such as `COMPLEX   -> no cloud key; stays on home`, and each repair once."""
+    for one, following in zip_longest(outlook, outlook[1:]):
+        yield f"{one.decision:<{_COLUMN}} -> {one.outlook}"
+        if one.repair and (following is None or following.repair != one.repair):
+            yield f"{'':<{_COLUMN}}    {one.repair}"
+
+
+def _trouble(provider: Provider, known: JsonObject | None) -> str | None:
+    """Why a provider does not answer just now, None where it does or nobody has tried it yet."""
+    if provider.disabled:
+        return provider.disabled
+    return known["reason"] or "it does not answer" if known and known["available"] is False else None
+
+
+def _of(
+    decision: Decision,
+    plan: RoutePlan,
+    providers: Mapping[str, Provider],
+    troubles: Mapping[str, str | None],
+) -> Readiness:
+    name = next((name for name in plan.chain if not troubles[name]), None)
+    provider = providers[name] if name else None
+    missing = _missing(decision, plan, provider, troubles) or _Missing(None, None)
+    return Readiness(
+        decision=decision,
+        route=plan.route,
+        provider=name,
+        model=(provider.model or None) if provider else None,
+        first=plan.chain[0],
+        missing=missing.words,
+        repair=_repair(providers[missing.of], troubles[missing.of]) if missing.of else missing.repair,
+        degraded=missing.of is not None,
+    )
+
+
+class _Missing(NamedTuple):
+    """words: what is missing. repair: how to mend it. of: the provider in trouble, if one is."""
+
+    words: str | None
+    repair: str | None
+    of: str | None = None
+
+
+def _missing(
+    decision: Decision, plan: RoutePlan, provider: Provider | None, troubles: Mapping[str, str | None]
+) -> _Missing | None:
+    """What is missing for a decision: the first that holds. provider: who answers."""
+    first = plan.chain[0]
+    if provider is None:
+        return _Missing(f"nobody can answer; {first}: {troubles[first]}", None, first)
+    if provider.name != first:
+        return _Missing(f"{first}: {troubles[first]}; {provider.name} answers instead", None, first)
+    if decision == Decision.ENRICH:
+        return _missing_search(plan, troubles)
+    if is_demo(provider.settings):
+        return _Missing(f"{provider.name}, the demo model", SET_HOME)
+    if decision == Decision.COMPLEX and provider.is_local:
+        return _Missing(f"no cloud key; stays on {provider.name}", SET_CLOUD)
+    return None
+
+
+def _missing_search(plan: RoutePlan, troubles: Mapping[str, str | None]) -> _Missing | None:
+    if plan.context is None:
+        return _Missing("nobody can search; answers will say so", SET_SEARCH)
+    if trouble := troubles[plan.context]:
+        return _Missing(f"{plan.context} cannot search: {trouble}; answers will say so", None, plan.context)
+    return None
+
+
+def _repair(provider: Provider, trouble: str | None) -> str:
+    """What an owner can do about a provider in trouble."""
+    variable, is_unset, _ = (trouble or "").partition(" is not set")
+    if is_unset:
+        return (
+            f"set {variable} in .env" if variable.isupper() else f"set providers.{provider.name}.{variable}"
+        )
+    if trouble and "is its key right" in trouble:
+        return f"correct the key of {provider.name}"
+    if provider.settings.is_embedded:
+        return f"look into app.log for the engine of {provider.name}"
+    return (
+        f"start the server of {provider.name}, or correct its address: {masked(provider.settings.base_url)}"
+    )

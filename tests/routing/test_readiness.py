@@ -1,0 +1,107 @@
+"""Who will really answer each decision, what is missing, and how to mend it."""
+
+import pytest
+
+import providers
+from routing.readiness import readiness, table
+from routing.router import Router
+from settings import loader
+
+HOME = {"HOME_URL": "http://192.168.1.10:8000/v1", "HOME_MODEL": "qwen"}
+WELL = {"available": True, "reason": None}
+DOWN = {"available": False, "reason": "connection refused"}
+
+
+def outlook_of(folder, health=None, text="", **environ):
+    """{decision: Readiness} of a configuration. health: what the probes know, where it is not well."""
+    (folder / "headstart.yaml").write_text(text)
+    config = loader.load(environ={"HEADSTART_DATA": str(folder), **environ})
+    built = providers.build(config, folder)
+    known = {name: WELL for name, one in built.items() if not one.disabled} | (health or {})
+    return {one.decision: one for one in readiness(Router(config), built, known)}
+
+
+def shown(outlook):
+    return {decision: one.outlook for decision, one in outlook.items()}
+
+
+def test_a_home_server_alone_says_what_it_goes_without(tmp_path):
+    outlook = outlook_of(tmp_path, **HOME)
+
+    assert shown(outlook) == {
+        "SIMPLE": "home (qwen)",
+        "MODERATE": "home (qwen)",
+        "COMPLEX": "no cloud key; stays on home",
+        "ENRICH": "nobody can search; answers will say so",
+        "META": "home (qwen)",
+    }
+    assert not any(one.degraded for one in outlook.values())
+    assert "XAI_API_KEY" in outlook["COMPLEX"].repair and "SEARXNG_URL" in outlook["ENRICH"].repair
+
+
+def test_a_whole_set_up_misses_nothing(tmp_path):
+    outlook = outlook_of(tmp_path, XAI_API_KEY="k", **HOME)
+
+    assert shown(outlook) == {
+        "SIMPLE": "home (qwen)",
+        "MODERATE": "home (qwen)",
+        "COMPLEX": "xai (grok-4-1-fast-reasoning)",
+        "ENRICH": "home (qwen)",
+        "META": "home (qwen)",
+    }
+    assert not any(one.repair for one in outlook.values())
+
+
+def test_the_demo_model_is_called_so(tmp_path):
+    outlook = outlook_of(tmp_path)
+
+    assert outlook["SIMPLE"].outlook == "local, the demo model"
+    assert "HOME_URL" in outlook["SIMPLE"].repair and not outlook["SIMPLE"].degraded
+
+
+def test_a_fallback_that_answers_is_a_degradation(tmp_path):
+    outlook = outlook_of(tmp_path, {"home": DOWN}, XAI_API_KEY="k", **HOME)
+
+    simple = outlook["SIMPLE"]
+    assert (simple.provider, simple.first, simple.degraded) == ("xai", "home", True)
+    assert simple.outlook == "home: connection refused; xai answers instead"
+    assert simple.repair.endswith("or correct its address: http://192.168.1.10:8000/v1")
+    assert not outlook["COMPLEX"].degraded
+
+
+def test_nobody_at_all_is_said(tmp_path):
+    outlook = outlook_of(tmp_path, {"home": DOWN}, **HOME)
+
+    assert outlook["META"].outlook == "nobody can answer; home: connection refused"
+    assert (outlook["META"].provider, outlook["META"].degraded) == (None, True)
+
+
+def test_a_key_that_is_not_set_is_named(tmp_path):
+    outlook = outlook_of(tmp_path, text="providers: {xai: {model: grok-9}}", **HOME)
+
+    assert outlook["COMPLEX"].outlook == "xai: XAI_API_KEY is not set; home answers instead"
+    assert outlook["COMPLEX"].repair == "set XAI_API_KEY in .env"
+    assert outlook["ENRICH"].outlook == "xai cannot search: XAI_API_KEY is not set; answers will say so"
+    assert outlook["ENRICH"].degraded
+
+
+def test_a_refused_key_is_to_be_corrected(tmp_path):
+    refused = {"available": False, "reason": "misconfigured: answered 401, is its key right?"}
+
+    outlook = outlook_of(tmp_path, {"xai": refused}, XAI_API_KEY="k", **HOME)
+
+    assert outlook["COMPLEX"].repair == "correct the key of xai"
+
+
+def test_the_table_has_a_line_for_each_decision_and_each_repair_once(tmp_path):
+    lines = list(table(list(outlook_of(tmp_path, {"home": DOWN}, **HOME).values())))
+
+    assert [line.split()[0] for line in lines] == ["SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META", "start"]
+    assert lines[2] == "COMPLEX   -> nobody can answer; home: connection refused"
+
+
+@pytest.mark.parametrize("available", [True, None])
+def test_whoever_was_not_tried_yet_counts_as_able(tmp_path, available):
+    outlook = outlook_of(tmp_path, {"home": {"available": available, "reason": None}}, **HOME)
+
+    assert outlook["SIMPLE"].provider == "home"
