@@ -367,10 +367,15 @@ def test_the_next_of_the_chain_answers_as_if_nothing_had_happened(scene, name, m
 def test_with_nobody_else_to_ask_it_is_a_503_that_says_why(scene, name, mode):
     seen = scene.seen(name, mode, "alone")
 
+    repair = {
+        "ConnectFailed": f"; start the server of '{seen.provider}' or correct its address, "
+        "`make health` tells more",
+        "UpstreamStatus": f"; correct the key of '{seen.provider}'" if name in ("401", "403") else "",
+    }
     assert seen.reply.status_code == 503
     assert seen.reply.json()["error"] == {
         "message": f"no provider of route '{seen.provider}' could answer "
-        f"({seen.provider}: {FAILURES[name].reason})",
+        f"({seen.provider}: {FAILURES[name].reason}){repair.get(FAILURES[name].error, '')}",
         "type": "service_unavailable",
         "param": None,
         "code": "no_provider_available",

@@ -45,7 +45,7 @@ def test_a_whole_set_up_misses_nothing(tmp_path):
     assert shown(outlook) == {
         "SIMPLE": "home (qwen)",
         "MODERATE": "home (qwen)",
-        "COMPLEX": "xai (grok-4-1-fast-reasoning)",
+        "COMPLEX": f"xai ({outlook['COMPLEX'].model})",
         "ENRICH": "home (qwen)",
         "META": "home (qwen)",
     }
