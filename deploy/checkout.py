@@ -95,9 +95,11 @@ class Packages:
         if self._venv.is_dir() and not self._venv.is_symlink():  # a link is somebody else's
             shutil.copytree(self._venv, self._kept, symlinks=True, copy_function=self._taken)
 
-    def _taken(self, source: str, target: str) -> object:
-        linked = Path(source).relative_to(self._venv).parts[0] == "lib"
-        return os.link(source, target) if linked else shutil.copy2(source, target)
+    def _taken(self, source: str, target: str) -> None:
+        if Path(source).relative_to(self._venv).parts[0] == "lib":
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
 
     def put_back(self) -> None:
         if self._kept.is_dir():
