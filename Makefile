@@ -66,6 +66,9 @@ schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.js
 lint: .venv/.installed-test ## check style and names with ruff, types with mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+version:         ## which Headstart this is
+	@$(PYTHON) -m deploy.version
+
 clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
 	rm -rf .venv .venv-clients .venv-lock tests/clients/node_modules models .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -125,4 +128,4 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 
 .PHONY: install uninstall status logs restart update backup restore
 .PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models all-models
-.PHONY: lock
+.PHONY: lock version

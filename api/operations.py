@@ -5,6 +5,7 @@ from flask import request as http
 
 from api.handler import Api, Handler, json_response
 from api.openai import OpenAI
+from telemetry.version import VERSION
 
 
 def blueprint(handler: Handler) -> Blueprint:
@@ -13,7 +14,7 @@ def blueprint(handler: Handler) -> Blueprint:
     @endpoints.get("/health")
     def health() -> Response:
         fresh = http.args.get("fresh") not in (None, "", "0", "false")
-        report = handler.services.health.report(fresh, handler.mistakes)
+        report = {**handler.services.health.report(fresh, handler.mistakes), "version": VERSION}
         return json_response(report, 503 if report["status"] == "unhealthy" else 200)
 
     @endpoints.get("/livez")

@@ -13,6 +13,7 @@ from deploy.units import Service
 from settings import loader
 from settings.model import Config
 from settings.running import Running, announced, url_of
+from telemetry.version import VERSION
 from wire import JsonObject
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -75,7 +76,7 @@ class Place:
     def version(self) -> str:
         """The version of the code."""
         told = run("git", "-C", str(self.checkout), "describe", "--tags", "--always", "--dirty")
-        return told.output if told.ok else "unknown"
+        return told.output if told.ok else VERSION
 
 
 def here(installed: Service | None = None, checkout: Path = CHECKOUT) -> Place:

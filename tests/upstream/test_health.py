@@ -113,7 +113,15 @@ def test_all_up_is_healthy(headstart):
 
     report = reply.json()
     assert reply.status_code == 200
-    assert list(report) == ["status", "duration_ms", "config", "decisions", "providers", "classifier"]
+    assert list(report) == [
+        "status",
+        "duration_ms",
+        "config",
+        "decisions",
+        "providers",
+        "classifier",
+        "version",
+    ]
     assert (report["status"], report["classifier"]["status"]) == ("healthy", "healthy")
     assert {name: entry["status"] for name, entry in report["providers"].items()} == {
         "main": "healthy", "backup": "healthy", "cloud": "healthy", "off": "disabled",
