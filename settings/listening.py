@@ -24,6 +24,6 @@ def check_listening(config: Config) -> None:
         origin.line or 0,
         KEY,
         f"{named} is open to everybody in the network, and no key is set: "
-        f'add "server: {{api_keys: [KEY]}}" to {config.path.name}, or HEADSTART_KEY=KEY to .env, with a key of '
-        'yours (openssl rand -hex 16 makes one), or "server: {allow_open: true}" if that is meant',
+        f'add "server: {{api_keys: [KEY]}}" to {config.path.name}, or HEADSTART_KEY=KEY to .env, with a key '
+        'of yours (openssl rand -hex 16 makes one), or "server: {allow_open: true}" if that is meant',
     )
