@@ -16,15 +16,20 @@ from pathlib import Path
 
 from engine import supervisor
 from errors import ConfigError
-from settings import loader, port, running
+from settings import carry_over, loader, port, running
 from settings.repairs import repairs
 
 try:
+    if _carried := carry_over.carry_over():
+        print(_carried, flush=True)
     _config = loader.load()
+    _config.data.mkdir(parents=True, exist_ok=True)
     if "GUNICORN_FD" not in os.environ and "LISTEN_FDS" not in os.environ:  # else it inherits its socket
         port.check_free(_config.server.host, _config.server.port)
 except (ConfigError, port.PortTaken) as error:
     sys.exit(f"headstart: {error}")
+except OSError as error:
+    sys.exit(f"headstart: the data folder cannot be written: {error.filename}: {error.strerror}")
 
 SPARE_THREADS = 16  # for health, models and metrics when every stream is taken
 
