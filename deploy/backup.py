@@ -12,6 +12,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -78,8 +79,7 @@ def back_up(place: Place, sessions: bool = False) -> Path | None:
     if not mine.files and not mine.ledger:
         say("Nothing to back up yet: no configuration and no ledger of yours is here")
         return None
-    folder = place.data / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = _made_folder(place)
     archive = _unused_name(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
         written = Path(partial, archive.name)
@@ -107,7 +107,7 @@ def archives(place: Place) -> list[Path]:
 
 def restore(place: Place, archive: Path, manager: ServiceManager) -> None:
     """Put back what an archive holds; what it does not hold stays. A running service is stopped meanwhile."""
-    with unpacked(archive) as files:
+    with unpacked(place, archive) as files:
         replaced = changed(place, files)
         say(f"{archive}, {_size(archive)}, holds:")
         for name, file in files.items():
@@ -118,7 +118,9 @@ def restore(place: Place, archive: Path, manager: ServiceManager) -> None:
             return
         with _stopped(place, manager):
             before = back_up(place, sessions=any(name.startswith(f"{SESSIONS}/") for name in replaced))
-            put_back({target: files[name] for name, target in replaced.items()})
+            put_back({target: files[name] for name, target in replaced.items() if name != LEDGER})
+            if LEDGER in replaced:  # where the configuration that was put back has it
+                put_back({_target(place, LEDGER): files[LEDGER]})
     say("Restored" + (f"; to undo it: make restore FILE={before}" if before else ""))
 
 
@@ -142,12 +144,12 @@ def put_back(files: Mapping[Path, Path]) -> None:
 
 
 @contextmanager
-def unpacked(archive: Path) -> Iterator[dict[str, Path]]:
+def unpacked(place: Place, archive: Path) -> Iterator[dict[str, Path]]:
     """The files of an archive by their names in it, in a folder of their own for as long as this lasts.
 
     Raises DeployError, before anything is unpacked, where it is no archive of `back_up`.
     """
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".partial-") as folder:
+    with tempfile.TemporaryDirectory(dir=_made_folder(place), prefix=".partial-") as folder:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 members = [member for member in tar.getmembers() if not member.isdir()]
@@ -158,7 +160,7 @@ def unpacked(archive: Path) -> Iterator[dict[str, Path]]:
                     _unpack(tar, member, files[member.name])
         except FileNotFoundError:
             raise DeployError(f"there is no {archive}")
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
             raise DeployError(f"{archive} cannot be read: {error}") from error
         yield files
 
@@ -261,6 +263,13 @@ def _ledger(place: Place, notes: list[str]) -> Path | None:
 # Files.
 
 
+def _made_folder(place: Place) -> Path:
+    """The folder of the archives, made if it is not there."""
+    folder = place.data / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def _unused_name(folder: Path) -> Path:
     """A name that sorts behind those before it."""
     while True:
@@ -299,7 +308,7 @@ def _size(file: Path) -> str:
 @contextmanager
 def _stopped(place: Place, manager: ServiceManager) -> Iterator[None]:
     """With the service stopped. Raises DeployError where another server runs, which is not ours to stop."""
-    if not is_ours(place, manager) or not manager.state().running:
+    if not is_ours(place, manager) or not manager.state().is_on:
         running = place.running()
         if running:
             raise DeployError(f"{in_the_way(running)}: stop it first")

@@ -24,10 +24,15 @@ BY_HAND = "`make run` serves in this terminal; `nohup make run &` goes on withou
 
 @dataclass(frozen=True)
 class State:
-    """What a service does now. said: the manager's own words. since: a time in its words, where it runs."""
+    """What a service does now.
+
+    said: the manager's own words. is_on: it runs or is about to. since: a time in the manager's words, where
+    it runs.
+    """
 
     running: bool
     said: str
+    is_on: bool
     since: str | None = None
     pid: int | None = None
 
@@ -119,6 +124,7 @@ class Systemd:
         return State(
             running,
             said if found else shown,
+            found.get("ActiveState", "inactive") not in ("inactive", "failed"),
             found.get("ActiveEnterTimestamp") if running else None,
             int(pid) if running and pid.isdecimal() else None,
         )
@@ -207,11 +213,11 @@ class Launchd:
     def state(self) -> State:
         shown = self._run("launchctl", "print", self._target)
         if not shown.ok:
-            return State(False, "not loaded")
+            return State(False, "not loaded", is_on=False)
         state = re.search(r"^\s*state = (.+)$", shown.output, re.MULTILINE)
         pid = re.search(r"^\s*pid = (\d+)$", shown.output, re.MULTILINE)
         said = state[1] if state else "loaded"
-        return State(said == "running", said, pid=int(pid[1]) if pid else None)
+        return State(said == "running", said, is_on=True, pid=int(pid[1]) if pid else None)
 
     def survives_reboots(self) -> str | None:
         return "it starts when you log in; a Mac that nobody logs in to needs automatic login"

@@ -181,7 +181,7 @@ def _start_former(
 
 def _put_back_what_changed(place: Place, archive: Path) -> None:
     """Undo what the other version did to the configuration, and to the ledger where its schema is another."""
-    with backup.unpacked(archive) as files:
+    with backup.unpacked(place, archive) as files:
         changed = backup.changed(place, files)
         ledger = changed.pop(backup.LEDGER, None)
         if ledger and _schema(files[backup.LEDGER]) != _schema(ledger):

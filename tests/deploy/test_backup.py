@@ -138,7 +138,7 @@ def test_the_ledger_is_copied_whole_while_a_server_writes(data, ledger):
         writer.join()
 
     for archive in archives:
-        with backup.unpacked(archive) as files:
+        with backup.unpacked(here(), archive) as files:
             connection = sqlite3.connect(files["ledger.db"])
             assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
             connection.close()
@@ -187,6 +187,23 @@ def test_a_restore_of_what_is_there_anyway_changes_nothing(data, capsys):
 
     assert "Nothing to restore" in capsys.readouterr().out
     assert backup.archives(here()) == [archive]
+
+
+def test_the_ledger_goes_where_the_configuration_that_is_put_back_has_it(data, ledger):
+    with_another = (data / "headstart.yaml").read_text() + "ledger: {url: 'sqlite:///costs.db'}\n"
+    ledger.close()
+    (data / "ledger.db").rename(data / "costs.db")
+    (data / "headstart.yaml").write_text(with_another)
+    archive = backup.back_up(here())
+    (data / "headstart.yaml").unlink()  # as on a new machine
+    (data / "costs.db").unlink()
+    moved = archive.rename(data.parent / "stick.tar.gz")
+
+    restored(moved)
+
+    assert (data / "headstart.yaml").read_text() == with_another
+    assert (data / "costs.db").exists()
+    assert not (data / "ledger.db").exists()
 
 
 def test_the_wal_of_the_former_ledger_does_not_spoil_the_restored_one(data, ledger):
@@ -295,6 +312,12 @@ def test_a_file_that_is_no_archive_is_refused(data):
 
     with pytest.raises(DeployError, match=r"note\.txt cannot be read"):
         restored(data / "note.txt")
+    archive = backup.back_up(here())
+    content = bytearray(archive.read_bytes())
+    for spoiled in (content[:200], content[:100] + bytes(50) + content[150:]):
+        (data / "spoiled.tar.gz").write_bytes(spoiled)
+        with pytest.raises(DeployError, match=r"spoiled\.tar\.gz cannot be read"):
+            restored(data / "spoiled.tar.gz")
     with pytest.raises(DeployError, match=r"there is no .*nowhere"):
         restored(data / "nowhere")
 
