@@ -3,8 +3,7 @@
 Only counted and looked at, never read: a picture's base64 is megabytes long.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from wire import JsonObject
 
@@ -13,8 +12,7 @@ from wire import JsonObject
 LONGEST_TOKEN_CHARS = 6
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """What one request needs.
 
     chars: of its text, tools and their calls not counted. pictures, audio: whether it holds any.
@@ -35,7 +33,8 @@ class Needs:
 
 def needs_of(body: JsonObject) -> Needs:
     """The needs of a body of chat completions that has been checked, or of one with a prompt."""
-    chars, kinds, uses_tools = 0, set[Any](), False
+    chars, uses_tools = 0, False
+    kinds: set[str] = set()
     for message in body.get("messages") or ():
         content = message.get("content")
         if isinstance(content, str):
@@ -44,16 +43,12 @@ def needs_of(body: JsonObject) -> Needs:
             texts = [text for part in content if isinstance(text := part.get("text"), str)]
             chars += sum(map(len, texts)) + max(0, len(texts) - 1)
             kinds.update(part.get("type") for part in content)
-        uses_tools = uses_tools or message["role"] == "tool" or bool(message.get("tool_calls"))
+        if message["role"] == "tool" or message.get("tool_calls"):
+            uses_tools = True
     prompt = body.get("prompt", body.get("input"))
     if isinstance(prompt, str):
         chars += len(prompt)
     choice = body.get("tool_choice")
     offers_tools = bool(body.get("tools")) and choice != "none"
-    return Needs(
-        chars,
-        pictures="image_url" in kinds,
-        audio="input_audio" in kinds,
-        offers_tools=offers_tools,
-        uses_tools=uses_tools or (offers_tools and choice not in (None, "auto")),
-    )
+    uses_tools = uses_tools or (offers_tools and choice not in (None, "auto"))
+    return Needs(chars, "image_url" in kinds, "input_audio" in kinds, offers_tools, uses_tools)

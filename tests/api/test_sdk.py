@@ -64,8 +64,9 @@ def test_the_sdk_gets_tool_calls_put_together(sdk, primary, judge):
     assert (call.id, call.function.name, call.function.arguments) == ("a", "multiply", "[6,7]")
 
 
-def test_the_sdk_raises_the_upstreams_refusal_as_its_own_class(sdk, primary, judge):
+def test_the_sdk_raises_the_upstreams_refusal_as_its_own_class(sdk, primary, backup, judge):
     primary.refuses(400, "maximum context length is 8192 tokens", code="context_length_exceeded")
+    backup.refuses(503)
 
     with pytest.raises(openai.BadRequestError) as raised:
         sdk.chat.completions.create(model="auto", messages=QUESTION)

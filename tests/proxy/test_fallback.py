@@ -3,11 +3,11 @@
 Over the APIs of OpenAI, Anthropic and Ollama, whole and streamed.
 """
 
-import dataclasses
 import json
 
 import pytest
 
+from tests.support.anthropic_api import END, START, event
 from tests.support.fake_upstream import data_event
 from tests.support.in_process import serving
 from tests.support.scripted import scripted_config
@@ -222,6 +222,38 @@ def test_a_provider_at_rest_is_told_with_its_reason(served, primary, backup):
     rest._until = 0.0  # it is over: other tests need this provider
 
 
+@both
+@every_api
+def test_with_nobody_to_search_the_model_is_told_and_so_is_the_client(
+    upstreams, tmp_path, judge, primary, api, mode
+):
+    config = scripted_config(**upstreams)
+    config["routes"]["enrich"] = {"answer": "primary"}
+    judge.streams("ENRICH")
+
+    with serving(tmp_path, config) as headstart:
+        reply = ask(headstart, api, mode, model="auto")
+        session = session_of(headstart, reply)
+        log = headstart.log_text()
+
+    assert (reply.status_code, text_of(reply), reply.headers["X-Degraded"]) == (200, "ok", "no-search")
+    assert "You have no live information" in json.dumps(primary.last.messages)
+    assert (session["degraded"], session["passed_over"]) == ("no-search", [])
+    assert f"Passed over: session={session['id']} route=enrich search=nobody\n" in log
+
+
+def test_without_search_and_by_a_fallback_is_told_together(upstreams, tmp_path, judge, primary, backup):
+    config = scripted_config(**upstreams)
+    config["routes"]["enrich"] = {"answer": "primary"}
+    judge.streams("ENRICH")
+    primary.refuses(503)
+
+    with serving(tmp_path, config) as headstart:
+        reply = ask(headstart, model="auto")
+
+    assert reply.headers["X-Degraded"] == "no-search; main: answered 503"
+
+
 # What a provider cannot do.
 
 
@@ -365,24 +397,19 @@ def test_a_picture_for_a_home_that_refuses_it_does_not_end_as_the_embedded_model
     assert (reply.status_code, message_of(reply)) == (400, "p-model is not a multimodal model")
 
 
-def test_what_is_learnt_of_a_provider_counts_as_well(served, primary, backup, monkeypatch):
-    learnt = dataclasses.replace(served.services.providers["main"].capabilities, vision=False)
-    monkeypatch.setattr(served.services.providers["main"], "capabilities", learnt)
-
-    reply = ask(served, **seeing(APIS[0]))
-
-    assert (reply.headers["X-Provider"], len(primary.requests)) == ("backup", 0)
-
-
 @both
-def test_nobody_speculates_on_who_will_be_passed_over(served, primary, backup, judge, monkeypatch, mode):
-    learnt = dataclasses.replace(served.services.providers["main"].capabilities, vision=False)
-    monkeypatch.setattr(served.services.providers["main"], "capabilities", learnt)
+def test_nobody_speculates_on_who_will_be_passed_over(upstreams, tmp_path, primary, backup, judge, mode):
+    config = scripted_config(**upstreams)
+    config["providers"]["main"]["vision"] = False
 
-    reply = ask(served, mode=mode, model="auto", **seeing(APIS[0]))
+    with serving(tmp_path, config) as headstart:
+        reply = ask(headstart, mode=mode, model="auto", **seeing(APIS[0]))
 
-    assert (reply.headers["X-Speculation"], reply.headers["X-Provider"]) == ("adopted", "backup")
-    assert reply.headers["X-Degraded"] == "main: cannot see pictures"
+    assert (text_of(reply), reply.headers["X-Provider"]) == ("ok", "backup")
+    assert (reply.headers["X-Speculation"], reply.headers["X-Degraded"]) == (
+        "adopted",
+        "main: cannot see pictures",
+    )
     assert not primary.requests
 
 
@@ -562,3 +589,78 @@ def test_a_connection_survives_an_empty_answer(served, primary, backup):
         ask(served)
 
     assert len({asked.connection for asked in primary.requests}) == 1
+
+
+# A provider that speaks the client's own API.
+
+EMPTY_MESSAGE = (
+    START,
+    event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
+    event({"type": "message_stop"}),
+    END,
+)
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+JUST_A_SEARCH = (
+    START,
+    event({"type": "content_block_start", "index": 0, "content_block": SEARCH}),
+    event({"type": "content_block_stop", "index": 0}),
+    *EMPTY_MESSAGE[1:],
+)
+
+
+@pytest.fixture(scope="module")
+def bilingual(upstreams, claude_upstream, tmp_path_factory):
+    """A Headstart whose first provider speaks the Messages API."""
+    config = scripted_config(**upstreams)
+    config["providers"]["claude"] = {
+        "kind": "anthropic",
+        "base_url": claude_upstream.url,
+        "model": "claude-x",
+        "api_key": "sk-ant-1",
+    }
+    config["routes"] |= {"claude": {"chain": ["claude", "main"]}, "claude-alone": {"chain": ["claude"]}}
+    with serving(tmp_path_factory.mktemp("bilingual"), config) as headstart:
+        yield headstart
+
+
+@both
+@every_api
+def test_an_empty_message_goes_on_to_the_next(bilingual, claude, primary, api, mode):
+    claude.runs(*EMPTY_MESSAGE)
+    primary.streams("I am", " here")
+
+    reply = ask(bilingual, api, mode, "claude")
+
+    assert (text_of(reply), reply.headers["X-Degraded"]) == ("I am here", "claude: empty answer")
+
+
+@both
+@every_api
+def test_an_empty_message_is_passed_on_where_nobody_has_a_better_one(bilingual, claude, api, mode):
+    claude.runs(*EMPTY_MESSAGE)
+
+    reply = ask(bilingual, api, mode, "claude-alone")
+
+    assert (reply.status_code, text_of(reply), reply.headers["X-Provider"]) == (200, "", "claude")
+
+
+@both
+def test_a_message_that_only_its_own_api_can_say_is_not_empty(bilingual, claude, primary, mode):
+    claude.runs(*JUST_A_SEARCH)
+
+    reply = ask(bilingual, "/v1/messages", mode, "claude")
+
+    assert (reply.status_code, reply.headers["X-Provider"]) == (200, "claude")
+    assert "srvtoolu_1" in reply.text
+
+
+@both
+@every_api
+def test_a_message_too_long_for_one_goes_to_the_next(bilingual, claude, primary, api, mode):
+    too_long = "prompt is too long: 210000 tokens > 200000 maximum"
+    error = {"type": "invalid_request_error", "message": too_long}
+    claude.answers({"type": "error", "error": error}, status=400)
+
+    reply = ask(bilingual, api, mode, "claude")
+
+    assert (text_of(reply), reply.headers["X-Degraded"]) == ("ok", "claude: context too long")
