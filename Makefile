@@ -5,6 +5,9 @@ BIN    := .venv/bin
 PORT   ?=
 HOST   ?=
 export PORT HOST
+# Of the commands that ask the server. Their exit status is for scripts, which call them without make: it would
+# add error lines of its own.
+OPTIONS = $(ARGS) $(if $(JSON),--json)
 
 help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +24,8 @@ test-clients: all-models .venv/.installed-test .venv-clients/.installed tests/cl
 benchmark: all-models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
-health: .venv/.installed ## ask the running server how everything is
-	@exec $(BIN)/python -m upstream.health
+health: .venv/.installed ## how the running server and everybody behind it are (JSON=1 for programs)
+	@$(BIN)/python -m console.health $(OPTIONS) || true
 
 install: models  ## have it run as a service of yours, now and after a reboot (systemd, launchd)
 	@exec $(BIN)/python -m deploy.service install
@@ -55,10 +58,10 @@ evaluate: all-models ## judge the routing classifier on the project's own test r
 	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
 
 costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table (ARGS=--by=key)
-	@exec $(BIN)/python -m accounting.costs $(ARGS)
+	@$(BIN)/python -m console.costs $(OPTIONS) || true
 
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
-	@exec $(BIN)/python -m settings.report
+	@$(BIN)/python -m console.config $(OPTIONS) || true
 
 schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.json anew
 	@exec $(BIN)/python -m settings.schema

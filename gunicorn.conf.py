@@ -18,6 +18,7 @@ from engine import supervisor
 from errors import ConfigError
 from settings import carry_over, loader, port, running
 from settings.repairs import repairs
+from telemetry.version import VERSION
 
 try:
     if _carried := carry_over.carry_over():
@@ -74,7 +75,7 @@ def when_ready(server):
     )
     # Asked of the socket: with PORT=0 only it knows its port.
     listening_host, listening_port = server.LISTENERS[0].sock.getsockname()[:2]
-    running.announce(_data, running.url_of(listening_host, listening_port))
+    running.announce(_config.path, _data, running.url_of(listening_host, listening_port), VERSION)
     for repair in repairs(_config):
         print(repair)
     shown = f"[{_host}]" if ":" in _host else _host

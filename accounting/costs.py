@@ -1,27 +1,22 @@
-"""What did it cost? The questions people ask the ledger, for `GET /v1/costs` and for `make costs`.
+"""What did it cost? The questions people ask the ledger, for `GET /v1/costs`.
 
 Money is in USD, and null where no price is known. `unpriced_calls` counts the calls for which that is so;
 what they cost is in no sum.
 """
 
-import argparse
 import re
-import sys
 import zoneinfo
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
 
 from accounting import prices
 from accounting.budgets import local, midnight
-from accounting.ledger import Ledger, LedgerUnreadable, Row, calls, located
-from errors import BadRequest, ConfigError
-from settings import loader
-from settings.decisions import Decision
+from accounting.ledger import Ledger, Row, calls
+from errors import BadRequest
 from settings.model import Provider
 from telemetry.events import ANSWERED, CANCELLED, FAILED
 from wire import JsonObject
@@ -209,71 +204,3 @@ def _as_json(sums: Mapping[str, Any]) -> JsonObject:
         name: value and round(float(value), 8) if name.endswith("_usd") else int(value)
         for name, value in sums.items()
     }
-
-
-# The table of `make costs`.
-
-
-def main() -> int:
-    """Print what today and the last 7 days cost. Returns an exit status."""
-    by = _options().by
-    try:
-        config = loader.load()
-        ledger = Ledger(located(config.ledger.url, config.resolve))
-        cloud = cloud_of(config.chain_of(config.decisions[Decision.COMPLEX]), config.providers)
-        print(table(Costs(ledger, config.timezone, cloud), datetime.now(UTC), by))
-        ledger.close()
-    except (ConfigError, ArgumentError, LedgerUnreadable) as error:
-        print(error)
-        return 1
-    return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make costs", description="What the calls cost.")
-    parser.add_argument("--by", choices=GROUPS, help="these sums alone")
-    return parser.parse_args()
-
-
-def table(costs: Costs, now: datetime, by: str | None = None) -> str:
-    """What today and the last 7 days cost, as lines of text. by: one of GROUPS, None for the whole report."""
-    week = costs.since("7d", now, by=by)
-    today = costs.since(week["until"][:10], now, by=by)
-    lines = [_line("", "calls", "input", "cached", "output", "reasoning", "USD")]
-    lines += [_sums_line("today", today["total"]), _sums_line("7 days", week["total"])]
-    for group in GROUPS:
-        entries = [_sums_line(f"{group} {sums[group] or '-'}", sums) for sums in week.get(f"{group}s", ())]
-        lines += ["", *entries] if entries else []
-    closing = [] if by else list(_closing_lines(week))
-    return "\n".join(lines + (["", *closing] if closing else []))
-
-
-def _closing_lines(week: JsonObject) -> Iterator[str]:
-    cloud, speculation, unpriced = week["all_cloud"], week["speculation"], week["total"]["unpriced_calls"]
-    if unpriced:
-        yield f"{unpriced} calls have no known price and are in no sum."
-    if cloud:
-        cost = f"{_usd(cloud['cost_usd'])} for {cloud['calls']} answered calls"
-        yield f"All in the cloud ({cloud['provider']}, {cloud['model']}): {cost}."
-    if speculation["calls"]:
-        adopted = f"{speculation['adopted']} of {speculation['calls']} calls adopted"
-        yield f"Speculation: {adopted}, which saved {speculation['saved_ms']} ms;"
-        others = f"{speculation['cancelled']} cancelled and {speculation['failed']} failed"
-        wasted = f"{speculation['wasted_tokens']} tokens ({_usd(speculation['wasted_usd'])})"
-        yield f"{others}, which wasted {wasted}."
-
-
-def _sums_line(name: str, sums: JsonObject) -> str:
-    return _line(name, sums["calls"], *(sums[tokens] for tokens in TOKENS), _usd(sums["cost_usd"]))
-
-
-def _line(name: str, *cells: object) -> str:
-    return f"{name:<44}" + "".join(f"{cell!s:>12}" for cell in cells)
-
-
-def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:.4f}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,11 +1,16 @@
-"""What operators and programs ask of the server itself: health, liveness, metrics, costs."""
+"""What operators and programs ask of the server itself: health, liveness, metrics, costs, settings."""
 
 from flask import Blueprint, Response
 from flask import request as http
 
 from api.handler import Api, Handler, json_response
 from api.openai import OpenAI
+from errors import Unauthorized
+from settings.addresses import is_loopback
+from settings.report import effective
 from telemetry.version import VERSION
+
+ELSEWHERE = "without server.api_keys the configuration is told to this machine alone"
 
 
 def blueprint(handler: Handler) -> Blueprint:
@@ -29,6 +34,12 @@ def blueprint(handler: Handler) -> Blueprint:
     @endpoints.get("/costs")
     def costs() -> Response:
         return json_response(handler.services.costs.since(http.args.get("since"), by=http.args.get("by")))
+
+    @endpoints.get("/config")
+    def config() -> Response:
+        if not handler.services.keys and not is_loopback(http.remote_addr or ""):
+            raise Unauthorized(ELSEWHERE)
+        return json_response(effective(handler.services.config))
 
     return endpoints
 

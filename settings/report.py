@@ -1,72 +1,80 @@
-"""`make config`: every setting in effect and where it came from, as YAML. Secrets are masked.
-
-It reads the configuration as a start would and contacts no server: it shows what the next start will do, and
-not what a running server has.
-"""
+"""Every setting in effect and where it came from, secrets masked: for `GET /v1/config` and `make config`."""
 
 import dataclasses
 import json
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
-from errors import ConfigError
-from settings import loader
 from settings.model import Config, fields_of
 from settings.nodes import below
 from settings.secrets import HIDDEN, looks_secret, masked
+from wire import JsonObject
 
 ORIGIN_COLUMN = 56
+DEFAULT = "default"
 
 _Line = tuple[str, str | None]  # its text, and the comment behind it
 _Field = dataclasses.Field[Any]
 
 
+def effective(config: Config) -> JsonObject:
+    """{file, settings, origins, disabled, dormant} of a Config.
+
+    settings: all of them, nested as in the file. origins: key -> `config.yaml:LINE`, `env NAME` or
+    `.env NAME`, of what is not a default. disabled: provider -> why it is not used. dormant: the same of
+    shipped providers that nobody has set up, which stand in no settings.
+    """
+    origins: dict[str, str] = {}
+    return {
+        "file": str(config.path),
+        "settings": _section(config, config, "", origins),
+        "origins": origins,
+        "disabled": {name: one.disabled for name, one in config.providers.items() if one.disabled},
+        "dormant": config.dormant,
+    }
+
+
 def report(config: Config) -> str:
     """The text of a Config: one line for each value, with its origin as a comment behind it.
 
-    An origin is `default`, `config.yaml:LINE`, `env NAME` or `.env NAME`.
     The text is YAML, and without secrets it is a configuration that means the same.
     """
-    return "".join(_commented(*line) for line in _section(config, config, "", ""))
+    return text(effective(config))
 
 
-def _commented(text: str, comment: str | None) -> str:
-    return f"{text:<{ORIGIN_COLUMN}}  # {comment}\n" if comment else text + "\n"
+def text(effective: JsonObject) -> str:
+    """What `effective` has told, as the text of a report."""
+    disabled = {f"providers.{name}": f"disabled: {why}" for name, why in effective["disabled"].items()}
+    lines = _lines(effective["settings"], "", effective["origins"], disabled, "")
+    dormant = (f"# not set up: {name}, {why}\n" for name, why in effective["dormant"].items())
+    return "".join([*(_commented(*line) for line in lines), *dormant])
 
 
-def _section(config: Config, section: Any, key: str, indent: str) -> Iterator[_Line]:
-    """The lines of a section."""
-    for field in fields_of(section):
-        value = getattr(section, field.name)
-        opening = f"{indent}{field.name}:"
-        yield from _entry(config, field, value, below(key, field.name), opening, indent + "  ")
+# From a Config to what is told of it.
 
 
-def _entry(config: Config, field: _Field, value: Any, key: str, opening: str, indent: str) -> Iterator[_Line]:
-    """The lines of one value.
+def _section(config: Config, section: Any, key: str, origins: dict[str, str]) -> JsonObject:
+    """A section's settings by name. origins: is given where they came from."""
+    return {
+        field.name: _value(config, field, getattr(section, field.name), below(key, field.name), origins)
+        for field in fields_of(section)
+    }
 
-    field: the setting it belongs to. opening: what stands before it in its line. indent: of the lines below.
-    """
+
+def _value(config: Config, field: _Field, value: Any, key: str, origins: dict[str, str]) -> Any:
+    """field: the setting that the value belongs to."""
     if dataclasses.is_dataclass(value):
-        disabled = getattr(value, "disabled", None)
-        yield opening, disabled and f"disabled: {disabled}"
-        yield from _section(config, value, key, indent)
-    elif isinstance(value, dict) and value:
-        yield opening, None
-        for name, inner in value.items():
-            yield from _entry(config, field, inner, f"{key}.{name}", f"{indent}{_yaml(name)}:", indent + "  ")
-    elif isinstance(value, list) and any(map(dataclasses.is_dataclass, value)):
-        yield opening, None
-        for i, item in enumerate(value):
-            (first, comment), *others = _section(config, item, f"{key}[{i}]", indent + "  ")
-            yield f"{indent}- {first.lstrip()}", comment
-            yield from others
-    else:
-        yield f"{opening} {_yaml(_shown(config, field, value, key))}", _origin(config, key)
+        return _section(config, value, key, origins)
+    if isinstance(value, dict) and value:
+        return {name: _value(config, field, inner, f"{key}.{name}", origins) for name, inner in value.items()}
+    if isinstance(value, list) and any(map(dataclasses.is_dataclass, value)):
+        return [_section(config, item, f"{key}[{i}]", origins) for i, item in enumerate(value)]
+    if key in config.origins:
+        origins[key] = _origin(config, key)
+    return _shown(config, field, value, key)
 
 
 def _shown(config: Config, field: _Field, value: Any, key: str) -> Any:
@@ -91,8 +99,6 @@ def _shown(config: Config, field: _Field, value: Any, key: str) -> Any:
 
 def _origin(config: Config, key: str) -> str:
     """Where a value came from, in words. A list in one line came from wherever its items did."""
-    if key not in config.origins:
-        return "default"
     within = (f"{key}[", f"{key}.")
     sources = [
         variable
@@ -104,21 +110,44 @@ def _origin(config: Config, key: str) -> str:
     return ", ".join([*dict.fromkeys(sources), *([f"{file}:{line}"] if line else [])])
 
 
+# From there to a text.
+
+
+def _commented(text: str, comment: str | None) -> str:
+    return f"{text:<{ORIGIN_COLUMN}}  # {comment}\n" if comment else text + "\n"
+
+
+def _lines(
+    settings: JsonObject, key: str, origins: Mapping[str, str], comments: Mapping[str, str], indent: str
+) -> Iterator[_Line]:
+    """The lines of a mapping. comments: what is said of a key that opens another one."""
+    for name, value in settings.items():
+        here = below(key, name)
+        opening = f"{indent}{_yaml(name)}:"
+        if isinstance(value, dict) and value:
+            yield opening, comments.get(here)
+            yield from _lines(value, here, origins, comments, indent + "  ")
+        elif isinstance(value, list) and any(isinstance(item, dict) and item for item in value):
+            yield opening, None
+            for i, item in enumerate(value):
+                yield from _item(item, f"{here}[{i}]", origins, comments, indent + "  ")
+        else:
+            yield f"{opening} {_yaml(value)}", origins.get(here, DEFAULT)
+
+
+def _item(
+    item: Any, key: str, origins: Mapping[str, str], comments: Mapping[str, str], indent: str
+) -> Iterator[_Line]:
+    """The lines of an item of a list."""
+    if not isinstance(item, dict) or not item:
+        yield f"{indent}- {_yaml(item)}", origins.get(key)
+        return
+    (first, comment), *others = _lines(item, key, origins, comments, indent + "  ")
+    yield f"{indent}- {first.lstrip()}", comment
+    yield from others
+
+
 def _yaml(value: object) -> str:
     """A value as YAML in one line."""
     text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
     return json.dumps(value) if "\n" in text else text
-
-
-def main() -> int:
-    """Print the effective settings. Returns an exit status."""
-    try:
-        print(report(loader.load()), end="")
-    except ConfigError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

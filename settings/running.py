@@ -19,11 +19,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Running:
-    """url: where this machine reaches it. started_at: wall clock, ISO 8601."""
+    """url: where this machine reaches it. started_at: wall clock, ISO 8601.
+
+    config, data: its owner's file and its data folder, absolute.
+    """
 
     pid: int
     url: str
     started_at: str
+    config: str
+    data: str
     version: str | None = None
 
     @property
@@ -38,10 +43,10 @@ class Running:
         return True
 
 
-def announce(data: Path, url: str, version: str | None = None) -> None:
+def announce(config: Path, data: Path, url: str, version: str | None = None) -> None:
     """Say that this process serves, once it does. A folder that cannot be written to costs nothing."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    running = Running(os.getpid(), url, now, version)
+    running = Running(os.getpid(), url, now, str(config.resolve()), str(data.resolve()), version)
     for folder in dict.fromkeys((data.resolve(), CHECKOUT)):
         known = read(folder)
         if known is None or not known.is_alive:
@@ -62,7 +67,8 @@ def read(folder: Path) -> Running | None:
     """What a server of that data folder has announced; None for nothing, or nothing that makes sense."""
     try:
         told = json.loads((folder / FILE).read_text())
-        return Running(int(told["pid"]), str(told["url"]), str(told["started_at"]), told.get("version"))
+        url, started_at, config, data = (str(told[name]) for name in ("url", "started_at", "config", "data"))
+        return Running(int(told["pid"]), url, started_at, config, data, told.get("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -5,19 +5,13 @@ A dead backend must not freeze the answer. Whoever does not answer at once is re
 unknown where it usually does; only what nothing is known of yet is waited for.
 """
 
-import json
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-import requests
-
-from errors import ConfigError
-from settings import loader
 from telemetry.call_timing import ms_since
 from telemetry.logs import fields
 from upstream.cancellation import CancelToken
@@ -108,6 +102,7 @@ def _entry(provider: Endpoint, known: JsonObject | None) -> JsonObject:
         return _disabled(provider.disabled)
     return {
         "status": status_of(known),
+        "model": provider.model or None,
         "latency_ms": known["latency_ms"],
         "error": None if known["available"] else known["reason"] or "it has not answered yet",
         **{key: value for key, value in known.items() if key != "latency_ms"},
@@ -163,25 +158,3 @@ class _ClassifierProbe:
         with self._lock:
             self._last, self._running = health, None
         future.set_result(health)
-
-
-def main() -> int:
-    """Print what the running server's /health reports. Returns an exit status: 0 only when it is healthy."""
-    try:
-        server = loader.load().server
-    except ConfigError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        return 1
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
-    address = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
-    try:
-        report = requests.get(f"{address}/health?fresh=1", timeout=2 * CHECK_S).json()
-    except requests.RequestException:
-        print(f"nothing answers at {address}")
-        return 1
-    print(json.dumps(report, indent=2))
-    return 0 if report["status"] == "healthy" else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -327,17 +327,7 @@ def test_the_cloud_is_the_first_of_complexs_chain_that_is_not_local(chain, name)
     assert (found and found[0]) == name
 
 
-# The table.
-
-
-def test_the_table_of_an_empty_ledger_is_short(costs_of):
-    table = costs.table(costs_of(cloud=None), NOW)
-
-    assert [line.split() for line in table.splitlines()] == [
-        ["calls", "input", "cached", "output", "reasoning", "USD"],
-        ["today", "0", "0", "0", "0", "0", "0.0000"],
-        ["7", "days", "0", "0", "0", "0", "0", "0.0000"],
-    ]
+# One group alone.
 
 
 def test_a_single_group_can_be_asked_for(costs_of):
@@ -364,58 +354,3 @@ def test_so_can_each_group_of_the_whole_report(costs_of, by):
 def test_a_group_that_is_none_is_refused(costs_of):
     with pytest.raises(BadRequest, match="'by' must be one of provider, model, route, key, day"):
         costs_of().since("7d", NOW, by="moon")
-
-
-def test_the_table_of_one_group_is_the_sums_alone(costs_of):
-    table = costs.table(costs_of(replace(CALL, key="mum"), LOCAL), NOW, "key")
-
-    assert [line.split()[:3] for line in table.splitlines()] == [
-        ["calls", "input", "cached"],
-        ["today", "2", "2000"],
-        ["7", "days", "2"],
-        [],
-        ["key", "mum", "1"],
-        ["key", "-", "1"],
-    ]
-
-
-def test_the_table_tells_today_the_week_and_what_might_have_been(costs_of):
-    speculative = replace(LOCAL, speculative=True)
-    recorded = [
-        CALL,
-        LOCAL,
-        replace(LOCAL, at=NOW - timedelta(days=2)),
-        replace(speculative, saved_ms=42),
-        replace(speculative, outcome="cancelled", input_tokens=50, output_tokens=1),
-        replace(CALL, provider="new", model="n-model", cost_usd=None, route=None, outcome="failed"),
-    ]
-
-    table = costs.table(costs_of(*recorded), NOW)
-
-    rows = [
-        ("", "       calls       input      cached      output   reasoning         USD"),
-        ("today", "           5        4050           0         401           0      0.2500"),
-        ("7 days", "           6        5050           0         501           0      0.2500"),
-        ("", ""),
-        ("provider cloud", "           1        1000           0         100           0      0.2500"),
-        ("provider local", "           4        3050           0         301           0      0.0000"),
-        ("provider new", "           1        1000           0         100           0     unknown"),
-        ("", ""),
-        ("model c-model", "           1        1000           0         100           0      0.2500"),
-        ("model builtin", "           4        3050           0         301           0      0.0000"),
-        ("model n-model", "           1        1000           0         100           0     unknown"),
-        ("", ""),
-        ("route xai", "           1        1000           0         100           0      0.2500"),
-        ("route primary", "           4        3050           0         301           0      0.0000"),
-        ("route -", "           1        1000           0         100           0     unknown"),
-        ("", ""),
-        ("day 2026-03-29", "           1        1000           0         100           0      0.0000"),
-        ("day 2026-03-31", "           5        4050           0         401           0      0.2500"),
-    ]
-    closing = [
-        "1 calls have no known price and are in no sum.",
-        "All in the cloud (cloud, c-model): 0.0120 for 4 answered calls.",
-        "Speculation: 1 of 2 calls adopted, which saved 42 ms;",
-        "1 cancelled and 0 failed, which wasted 51 tokens (0.0000).",
-    ]
-    assert table.splitlines() == [*(cells and name.ljust(44) + cells for name, cells in rows), "", *closing]

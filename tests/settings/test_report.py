@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import typing
 
 import jsonschema
@@ -121,32 +119,6 @@ def test_no_secret_is_printed(tmp_path):
     assert "    base_url: 'https://***@far.example/v1'" in lines
     assert "  url: 'postgresql://***@host/db'" in lines
     assert "      max_tokens: 7" in lines
-
-
-def told_by_make_config(folder, text):
-    (folder / "config.yaml").write_text(text)
-    return subprocess.run(
-        [sys.executable, "-m", "settings.report"],
-        cwd=ROOT,
-        env={"HEADSTART_CONFIG": str(folder / "config.yaml")},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-
-
-def test_make_config_prints_it(tmp_path):
-    told = told_by_make_config(tmp_path, GOOD)
-
-    assert told.returncode == 0
-    assert told.stdout == report(loaded(tmp_path, GOOD))
-
-
-def test_make_config_tells_the_mistake_of_a_faulty_file(tmp_path):
-    told = told_by_make_config(tmp_path, "server: {prot: 1}\n")
-
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr == "headstart: config.yaml:1: server.prot: unknown key, did you mean port?\n"
 
 
 # The schema.

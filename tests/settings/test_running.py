@@ -4,11 +4,14 @@ import json
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from settings import running
 from settings.running import announce, announced, likely_folders, read, url_of, withdraw
+
+OWN = Path("/etc/mine/headstart.yaml")
 
 
 @pytest.fixture
@@ -33,15 +36,17 @@ def gone_pid():
 
 def left_by(folder, pid):
     told = {"pid": pid, "url": "http://127.0.0.1:1", "started_at": "2026-01-01T00:00:00+00:00"}
+    told |= {"config": str(OWN), "data": str(folder)}
     (folder / running.FILE).write_text(json.dumps(told))
 
 
 def test_a_server_is_found_from_its_data_folder_and_from_its_checkout(checkout, data):
-    announce(data, "http://127.0.0.1:9000", "1.2.0")
+    announce(OWN, data, "http://127.0.0.1:9000", "1.2.0")
 
     found = announced([data])
     assert found == announced([checkout])
     assert (found[0].pid, found[0].url, found[0].version) == (os.getpid(), "http://127.0.0.1:9000", "1.2.0")
+    assert (found[0].config, found[0].data) == (str(OWN), str(data))
     assert stat.S_IMODE((data / running.FILE).stat().st_mode) == 0o600
 
     withdraw(data)
@@ -52,7 +57,7 @@ def test_a_server_is_found_from_its_data_folder_and_from_its_checkout(checkout, 
 def test_a_second_server_leaves_the_first_one_s_file_alone(checkout, data):
     left_by(checkout, os.getppid())
 
-    announce(data, "http://127.0.0.1:9000")
+    announce(OWN, data, "http://127.0.0.1:9000")
     withdraw(data)
 
     assert read(checkout).pid == os.getppid()
@@ -62,7 +67,7 @@ def test_what_a_killed_server_left_is_no_news_and_is_written_over(checkout, data
     left_by(data, gone_pid())
     assert announced([data]) == []
 
-    announce(data, "http://127.0.0.1:9000")
+    announce(OWN, data, "http://127.0.0.1:9000")
 
     assert announced([data])[0].pid == os.getpid()
 
@@ -75,7 +80,7 @@ def test_a_file_that_makes_no_sense_is_none(data, text):
 
 
 def test_a_folder_that_cannot_be_written_to_costs_nothing(checkout, tmp_path):
-    announce(tmp_path / "nowhere", "http://127.0.0.1:9000")
+    announce(OWN, tmp_path / "nowhere", "http://127.0.0.1:9000")
     withdraw(tmp_path / "nowhere")
 
 
