@@ -28,8 +28,9 @@ class Readiness:
     """What becomes of requests of one decision.
 
     provider: who will answer, None for nobody. model: its model, None where it is not known yet. first: who
-    is meant to. missing: what is not as one would want it, None where all is. repair: how to mend that.
-    degraded: somebody who was set up for this decision does not serve it.
+    is meant to. context: who searches first, None where nobody does. missing: what is not as one would want
+    it, None where all is. repair: how to mend that. degraded: somebody who was set up for this decision does
+    not serve it.
     """
 
     decision: str
@@ -37,6 +38,7 @@ class Readiness:
     provider: str | None
     model: str | None
     first: str | None
+    context: str | None = None
     missing: str | None = None
     repair: str | None = None
     degraded: bool = False
@@ -46,7 +48,8 @@ class Readiness:
         """What stands behind the arrow: who answers, or what is missing."""
         if self.missing:
             return self.missing
-        return f"{self.provider} ({self.model})" if self.model else f"{self.provider}"
+        answers = f"{self.provider} ({self.model})" if self.model else f"{self.provider}"
+        return f"{answers}, after a search by {self.context}" if self.context else answers
 
     def as_json(self) -> JsonObject:
         """As /health has it."""
@@ -91,6 +94,7 @@ def _of(
         provider=name,
         model=(provider.model or None) if provider else None,
         first=plan.chain[0],
+        context=plan.context,
         missing=missing.words,
         repair=_repair(providers[missing.of], troubles[missing.of]) if missing.of else missing.repair,
         degraded=missing.of is not None,

@@ -46,7 +46,7 @@ def test_a_whole_set_up_misses_nothing(tmp_path):
         "SIMPLE": "home (qwen)",
         "MODERATE": "home (qwen)",
         "COMPLEX": f"xai ({outlook['COMPLEX'].model})",
-        "ENRICH": "home (qwen)",
+        "ENRICH": "home (qwen), after a search by xai",
         "META": "home (qwen)",
     }
     assert not any(one.repair for one in outlook.values())
