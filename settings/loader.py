@@ -63,7 +63,7 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     for env_file in dict.fromkeys((data / ".env", file.parent / ".env")):
         dotenv.update(_dotenv(env_file, mistakes))
     variables = Variables(environ, dotenv)
-    reader = SettingsReader(file, variables, must_exist=named is not None)
+    reader = SettingsReader(file, variables, must_exist=file != data / OWNER_FILE)
     config = reader.config()
     if config is not None:
         config = altered(config, path=file, data=data, origins=reader.origins())

@@ -283,6 +283,16 @@ def test_records_and_log_move_to_where_the_new_file_says(owner):
     assert session not in server.log_text()
 
 
+def test_an_owners_file_that_comes_and_goes_is_taken_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_DATA", str(tmp_path))
+    absent = loader.load()
+    (tmp_path / "headstart.yaml").write_text("server: {port: 9000}\n")
+    there = loader.load(absent.path)
+    (tmp_path / "headstart.yaml").unlink()
+
+    assert (absent.server.port, there.server.port, loader.load(there.path).server.port) == (8002, 9000, 8002)
+
+
 # What waits for a restart.
 
 
