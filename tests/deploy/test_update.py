@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from deploy.update import update
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.server import HANG_GUARD_S, ROOT, unused_port
 
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="an update needs git")
 LEFT_OUT = (".git", ".venv*", "models", "node_modules", "__pycache__", ".*_cache", "app.log*", "ledger.db*")
 GOOD = "v1.10.0"  # newer than v1.4.0, and not before it
 HANG = f"sleep {100_000 + os.getpid()}"
@@ -118,6 +120,7 @@ def version_of(folder):
     return git(folder, "describe", "--tags")
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="make asks launchd there")
 def test_the_newest_version_is_taken_and_served(installed, systemd, clone):
     before = systemd.pid
 

@@ -44,10 +44,8 @@ class FakeSystemd:
         if not file.exists():
             return None
         pid = int(file.read_text())
-        try:
-            ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except FileNotFoundError:
-            ended = True
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+        ended = not state.strip() or state.startswith("Z")
         return None if ended else pid
 
     def start(self, unit):
