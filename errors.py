@@ -207,7 +207,8 @@ class ModelMissing(UpstreamError):
 class Unavailable(UpstreamError):
     """The provider was not called, and why.
 
-    reason, detail: the same in a word, and what the word leaves out.
+    reason, detail: the same in a word, and what the word leaves out. unreached: nobody was there when it was
+    last called.
     cooldown_left_s: how long it will not be called; None or infinite where that is not just for a time.
     """
 
@@ -222,10 +223,12 @@ class Unavailable(UpstreamError):
         *,
         reason: Reason = Reason.FULL,
         detail: str | None = None,
+        unreached: bool = False,
         cooldown_left_s: float | None = None,
     ) -> None:
         super().__init__(message, param, code)
         self.reason = reason
+        self.unreached = unreached
         self._detail = detail
         if cooldown_left_s is not None and cooldown_left_s < math.inf:
             self.worth_retrying, self.retry_after_s = True, cooldown_left_s
@@ -273,7 +276,7 @@ class ChainExhausted(ProxyError):
 
 def _repair(provider: str, error: ProxyError) -> str:
     """What the owner can do, as the end of a message; "" where the error itself says all."""
-    if isinstance(error, ConnectFailed) or error.reason == Reason.RESTING:
+    if isinstance(error, ConnectFailed) or (isinstance(error, Unavailable) and error.unreached):
         return f"; start the server of '{provider}' or correct its address, `make health` tells more"
     if isinstance(error, UpstreamStatus) and error.status in (401, 403):
         return f"; correct the key of '{provider}'"

@@ -225,5 +225,10 @@ def resting(provider: Provider) -> Unavailable:
     """The error of a provider whose breaker is open."""
     breaker = provider.breaker
     why = breaker.snapshot()["reason"]
-    cooldown_left_s = breaker.cooldown_left_s()
-    return Unavailable(f"resting, {why}", reason=Reason.RESTING, detail=why, cooldown_left_s=cooldown_left_s)
+    return Unavailable(
+        f"resting, {why}",
+        reason=Reason.RESTING,
+        detail=why,
+        unreached=breaker.unreached,
+        cooldown_left_s=breaker.cooldown_left_s(),
+    )

@@ -203,11 +203,11 @@ class Breaker:
         self._enter(CLOSED, None)
 
     def _failed(self, permit: Permit, error: ProxyError, retry_after_s: float | None) -> None:
-        if not isinstance(error, UpstreamError) or not error.may_go_on or error.lacks:
-            return self._dropped(permit)
         # Silence and a broken connection are left open: they may come of a connection from before.
         if isinstance(error, (ConnectFailed, UpstreamStatus)):
             self.unreached = isinstance(error, ConnectFailed)
+        if not isinstance(error, UpstreamError) or not error.may_go_on or error.lacks:
+            return self._dropped(permit)
         reason = error.in_our_words
         if isinstance(error, UpstreamStatus) and error.status in (401, 403):
             return self._cool_down(math.inf, f"misconfigured: {reason}, is its key right?")

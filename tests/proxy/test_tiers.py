@@ -188,7 +188,7 @@ def test_a_full_queue_is_not_waited_for(busy, primary, backup, asking):
 
     in_a_chain, alone = busy.chat("second", model="full-then-backup"), busy.chat("third", model=FULL)
 
-    assert in_a_chain.headers["X-Provider"] == "backup"
+    assert (in_a_chain.headers["X-Provider"], in_a_chain.headers["X-Degraded"]) == ("backup", "full: busy")
     assert alone.status_code == 503
     assert "its queue is full (0)" in alone.json()["error"]["message"]
     queue.opens()
