@@ -12,8 +12,15 @@ OPTIONS = $(ARGS) $(if $(JSON),--json)
 help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: models      ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
+run: first-start models ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
+
+setup: .venv/.installed ## find servers, ask at most four questions, try each answer, write a short headstart.yaml
+	@exec $(BIN)/python -m deploy.setup
+
+# Offered once, on a terminal and with nothing set up; a service never gets here.
+first-start: .venv/.installed
+	@[ ! -t 0 ] || [ ! -t 1 ] || $(BIN)/python -m deploy.first_start
 
 test: all-models .venv/.installed-test ## the same set-up with all that tests need, then the whole test suite
 	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
@@ -132,3 +139,4 @@ tests/clients/node_modules/.installed: tests/clients/package.json
 .PHONY: install uninstall status logs restart update backup restore
 .PHONY: help run test test-clients benchmark train evaluate health costs config schema lint clean models all-models
 .PHONY: lock version
+.PHONY: setup first-start

@@ -207,7 +207,12 @@ class Discovery:
         self._failure = None
         try:
             server = self._listed(cancel_token, self._deadline())
-            self._know(dataclasses.replace(server, model=self._used_of(server)))
+            try:
+                used = self._used_of(server)
+            except UpstreamError:
+                self._know(server)
+                raise
+            self._know(dataclasses.replace(server, model=used))
         except UpstreamError as error:
             self._failure = error
             raise

@@ -1,0 +1,75 @@
+"""The first start on a terminal: offers the set-up once, and gets out of the way.
+
+`make run` calls it before each start from a terminal, so it loads nothing heavy until the answer is yes.
+"""
+
+import os
+import select
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+MARK = ".setup-offered"  # in the data folder, once somebody has answered
+PATIENCE_S = 60.0  # how long the start waits for an answer
+SET_UP_BY = (
+    "HOME_URL",
+    "VLLM_URL",
+    "XAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENROUTER_API_KEY",
+    "SEARXNG_URL",
+)
+
+
+def is_wanted(data: Path) -> bool:
+    """Whether to ask: on a terminal, with nothing set up, and only once. data: the data folder."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if os.environ.get("HEADSTART_CONFIG") or any((data / name).exists() for name in (MARK, "headstart.yaml")):
+        return False
+    variables = {**dotenv_values(data / ".env"), **os.environ}
+    return not any(variables.get(name) for name in SET_UP_BY)
+
+
+def offer(data: Path, patience_s: float = PATIENCE_S) -> bool:
+    """Whether the owner wants to set up now. False after patience_s, or at the end of the input."""
+    print(
+        "Nothing is set up yet, so the small demo model will answer.\n"
+        f"Set up now? It takes a minute. [Y/n] (the start goes on in {patience_s:.0f} s) ",
+        end="",
+        flush=True,
+    )
+    if not select.select([sys.stdin], [], [], patience_s)[0]:
+        print("\nGoing on with the demo model; `make setup` sets up later.")
+        return False
+    answer = sys.stdin.readline()
+    if answer.strip().lower() in ("", "y", "yes") and answer:
+        return True
+    with suppress(OSError):  # then it is offered again
+        data.mkdir(parents=True, exist_ok=True)
+        (data / MARK).touch()
+    print("Going on with the demo model; `make setup` sets up later.")
+    return False
+
+
+def main() -> int:
+    """Offer the set-up where it is wanted. Returns an exit status: 0 to go on with the start."""
+    data = Path(os.environ.get("HEADSTART_DATA") or CHECKOUT).expanduser()
+    try:
+        if not is_wanted(data) or not offer(data):
+            return 0
+    except KeyboardInterrupt:
+        print()
+        return 130
+    from deploy import setup  # heavy: all that a server is made of
+    from deploy.commands import ended
+
+    ended(setup.main)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
