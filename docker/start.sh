@@ -7,9 +7,5 @@ mkdir -p "$HEADSTART_MODELS"
 for part in /app/models/*; do
     ln -sfn "$part" "$HEADSTART_MODELS/"
 done
-if python -c 'import sys; from settings import loader; sys.exit(not loader.load().engines)'; then
-    python -m engine.prepare
-else
-    python -m engine.prepare --without-demo-model
-fi
+python -m deploy.models
 exec gunicorn -c gunicorn.conf.py
