@@ -120,34 +120,30 @@ class Environment:
         shutil.rmtree(self._downloads, ignore_errors=True)
         self._downloads.mkdir()
         try:
-            with subprocess.Popen(
-                [
-                    self._python,
-                    "-m",
-                    "pip",
-                    "install",
-                    *OPTIONS,
-                    "--requirement",
-                    str(self._checkout / lock.file),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                # A download is seen growing there, and needs no room in a small /tmp.
-                env={**os.environ, "TMPDIR": str(self._downloads), "PYTHONUNBUFFERED": "1"},
-                pass_fds=[held],
-            ) as pip:
+            with self._pip(lock, held) as pip:
                 self._watch(pip, output, f"Installing {lock.what}")
         finally:
             shutil.rmtree(self._downloads, ignore_errors=True)
             self._bar.clear()
         if pip.returncode:
-            raise InstallFailed(
-                f"{output.reason()}\nAll pip said is in {self._log}; the same command goes on from here."
-            )
+            killed_by = signal.Signals(-pip.returncode).name if pip.returncode < 0 else ""
+            log = f"All pip said is in {self._log}; the same command goes on from here."
+            raise InstallFailed(f"{output.reason(killed_by)}\n{log}")
         if output.installed_count:
             took_s = time.monotonic() - started
             self._bar.say(f"Installed {output.installed_count} {lock.what} in {took_s:.0f} s")
+
+    def _pip(self, lock: Lock, held: int) -> subprocess.Popen[bytes]:
+        command = ["-m", "pip", "install", *OPTIONS, "--requirement", str(self._checkout / lock.file)]
+        return subprocess.Popen(
+            [self._python, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # A download is seen growing there, and needs no room in a small /tmp.
+            env={**os.environ, "TMPDIR": str(self._downloads), "PYTHONUNBUFFERED": "1"},
+            pass_fds=[held],
+        )
 
     def _watch(self, pip: subprocess.Popen[bytes], output: PipOutput, title: str) -> None:
         """Draw the bar until pip ends. Whatever breaks this off ends pip as well."""

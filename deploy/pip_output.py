@@ -30,7 +30,8 @@ _BYTES = {"bytes": 1, "kB": 1000, "KB": 1000, "MB": 10**6, "GB": 10**9}
 
 _PINNED = re.compile(r"^([\w.-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", re.MULTILINE)
 _IGNORED = re.compile(r"Ignoring ([\w.-]+): markers")
-_COLLECTING = re.compile(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)")
+_COLLECTING = re.compile(r"Collecting ([\w.-]+)")
+_SATISFIED = re.compile(r"Requirement already satisfied: ([\w.-]+)")
 _FETCHING = re.compile(
     r"(Downloading|Using cached|Processing) (\S+\.whl)(?: \(([\d.]+) ([a-zA-Z]+)\))?(?!\S)"
 )
@@ -79,6 +80,9 @@ class PipOutput:
             self._pinned.pop(plain(found[1]), None)
         elif found := _COLLECTING.match(text):
             self._look_up(plain(found[1]))
+        elif found := _SATISFIED.match(text):
+            self._look_up(plain(found[1]))
+            self._fetched.add(plain(found[1]))
         elif found := _FETCHING.match(text):
             self._fetch(found)
         elif found := _UNPACKING.match(text):
@@ -125,13 +129,18 @@ class PipOutput:
         weights = {plain(f"{name}-{self._pinned.get(name)}"): _weight(name) for name in self._unpacking}
         return sum(weights[name] for name in weights.keys() & there) / (sum(weights.values()) or 1)
 
-    def reason(self) -> str:
-        """Why it failed and at which package, in its own last words, and what that means here."""
+    def reason(self, killed_by: str = "") -> str:
+        """Why it failed and at which package, in its own last words, and what that means here.
+
+        killed_by: the signal that ended it, if one did.
+        """
         first = next((i for i, line in enumerate(self._lines) if "ERROR:" in line), -LAST_LINES)
         said = self._lines[first:][:LAST_LINES] or ["pip said nothing"]
         missing = next((found[1] for line in said if (found := _MISSING.search(line))), "")
         wrong = next((found[1] for line in said if (found := _MISMATCH.match(line))), "")
         at = f"at {missing or wrong or self.note}" if self.note != "unpacking" else "while unpacking"
+        if killed_by:
+            return f"pip was ended by {killed_by} {at}; is there too little memory?"
         return "\n".join([f"pip stopped {at}:", *said, *self._advice(missing)])
 
     def _advice(self, missing: str) -> list[str]:
@@ -142,7 +151,7 @@ class PipOutput:
         system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
         libc = " ".join(platform.libc_ver())
         return [
-            f"There is no build of {missing} for this machine ({system} {libc}".rstrip() + ").",
+            f"The index has no build of {missing} for this machine ({system} {libc}".rstrip() + ").",
             f"All packages have builds for {HAVE_BUILDS}.",
             "Another Python is taken by `make run PYTHON=python3.12`.",
         ]

@@ -110,6 +110,14 @@ def test_the_bar_goes_by_what_is_looked_up_fetched_and_unpacked(tmp_path):
     )
 
 
+def test_what_is_there_already_is_done(tmp_path):
+    output = output_of(
+        "Requirement already satisfied: Flask==3.0 in .venv/lib (from -r list (line 2))", "flask==3.0"
+    )
+
+    assert output.fraction(tmp_path, None) == pytest.approx(0.7)
+
+
 def test_words_that_nobody_knows_move_no_bar(tmp_path):
     output = output_of("Wir holen numpy\nund flask\n\n")
 
@@ -124,7 +132,7 @@ def test_a_missing_build_is_named_with_the_machines_that_have_one():
     )
 
     assert output.reason().startswith("pip stopped at numpy:\nERROR: Could not find a version")
-    assert "There is no build of numpy for this machine (Python 3." in output.reason()
+    assert "The index has no build of numpy for this machine (Python 3." in output.reason()
     assert HAVE_BUILDS in output.reason()
 
 
@@ -246,6 +254,15 @@ def test_a_failing_pip_shows_its_reason_and_is_asked_again(checkout):
     assert "nobody needs to know" not in str(failed.value)
     assert str(checkout.folder / ".venv" / "install.log") in str(failed.value)
     assert checkout.asked == ["requirements.txt"] * 2
+
+
+def test_a_pip_that_was_killed_is_told_apart_from_one_that_gave_up(checkout):
+    checkout.pip('print("Collecting numpy==2.0", flush=True)\nimport os\nos.kill(os.getpid(), 9)')
+
+    with pytest.raises(
+        packages.InstallFailed, match="pip was ended by SIGKILL at numpy; is there too little"
+    ):
+        checkout.install()
 
 
 def test_what_an_interrupted_pip_left_half_done_is_not_taken_as_installed(checkout):
