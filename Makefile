@@ -41,10 +41,10 @@ uninstall: .venv/.installed ## stop the service and remove it; configuration and
 	@exec $(BIN)/python -m deploy.service uninstall
 
 status: .venv/.installed ## whether it runs, since when, how it is, where its data and logs are
-	@exec $(BIN)/python -m deploy.service status
+	@$(BIN)/python -m deploy.service status || true
 
 logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
-	@exec $(BIN)/python -m deploy.service logs
+	@$(BIN)/python -m deploy.service logs || true
 
 restart: .venv/.installed ## start the service anew
 	@exec $(BIN)/python -m deploy.service restart

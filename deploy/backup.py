@@ -36,7 +36,7 @@ FOLDER = "backups"
 LEDGER = "ledger.db"  # its name in an archive, whatever it is called and wherever it lies
 SESSIONS = "sessions"
 # What may be the owner's in the data folder. Everything new that is written and worth keeping belongs here.
-OWNED = ("headstart.yaml", ".env", "my-prompts", "prompts", "learning", "feedback*")
+OWNED = ("headstart.yaml", ".env", "my-prompts", "prompts", "learning", "feedback*", "carried-over")
 TEXTS = (".md", ".txt", ".yaml", ".yml")  # what else may be, where the configuration names it: never code
 CONFIG = "config"  # above the owner's file and what lies beside it, where that is not the data folder
 START_S = 60.0

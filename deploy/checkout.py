@@ -11,7 +11,6 @@ REMOTE = "origin"
 FETCH_S = 600.0
 VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 SHOWN = 5  # tags in a message
-CARRIED_OVER = ("config.yaml", "prompts/")
 
 
 class Checkout:
@@ -20,18 +19,19 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def refuse_unless_clean(self) -> None:
-        """Raises DeployError where it is no clone with a remote, or where files of ours are changed."""
+    def refuse_unless_clone(self) -> None:
+        """Raises DeployError where there is nothing to fetch from."""
         if not run("git", "-C", str(self.folder), "rev-parse", "--show-toplevel").ok:
             raise DeployError(f"{self.folder} is no git clone, so there is nothing to fetch an update from")
         if not run("git", "-C", str(self.folder), "remote", "get-url", REMOTE).ok:
             raise DeployError(f"the clone has no remote '{REMOTE}' to fetch an update from")
+
+    def refuse_unless_clean(self) -> None:
+        """Raises DeployError where files of ours are changed."""
         changed = self._git("diff", "--name-only", "HEAD").splitlines()
         if not changed:
             return
         line = f"files that an update would replace are changed: {', '.join(changed)}."
-        if any(name.startswith(CARRIED_OVER) for name in changed):
-            line += " `make restart` carries config.yaml and prompts over to headstart.yaml and my-prompts."
         raise DeployError(f"{line} `git stash` puts changes aside, `git checkout -- FILE` drops them")
 
     def tags(self) -> list[str]:

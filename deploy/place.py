@@ -1,10 +1,12 @@
 """Where a Headstart lives: its checkout, its data folder, its address, and whether it answers there."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
@@ -23,6 +25,7 @@ VARIABLES = ("HEADSTART_DATA", "HEADSTART_CONFIG", "HOST", "PORT")
 NOTHING_ANSWERS = "nothing answers"
 # From worst to best.
 HEALTH = (NOTHING_ANSWERS, "unhealthy", "unknown", "degraded", "healthy")
+CONNECT_S = 2.0
 CHECK_S = 10.0  # how long /health may take when everybody is asked anew
 POLL_S = 0.25
 GONE_S = 2.0  # for how long a service that has ended is waited for: its manager may be about to start it
@@ -63,7 +66,9 @@ class Place:
 
     def running(self) -> Running | None:
         """The server that runs with this data folder, whoever started it."""
-        return next(iter(announced([self.data])), None)
+        servers = announced([self.data])  # in a checkout also one that has its data elsewhere
+        ours = (server for server in servers if Path(server.data) == self.data.resolve())
+        return next((server for server in ours if listens(server.url)), None)
 
     def url(self) -> str:
         """Where it is asked on this machine, also when it does not run. Raises ConfigError."""
@@ -98,6 +103,16 @@ def here(installed: Service | None = None, checkout: Path = CHECKOUT) -> Place:
     )
 
 
+def listens(url: str) -> bool:
+    """Whether somebody accepts connections there; the pid alone may be another process's after a reboot."""
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 80), CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
 # Health.
 
 
@@ -120,14 +135,24 @@ def is_worse(report: JsonObject | None, than: JsonObject | None) -> bool:
 
 
 def in_words(report: JsonObject | None) -> str:
-    """A report in a line: the status, and who is not well and why."""
+    """A report in a line: the status, and what is not well and why."""
     if report is None:
         return NOTHING_ANSWERS
     everybody = {**report.get("providers", {}), "classifier": report.get("classifier") or {}}
-    ill = [
-        f"{name}: {one.get('error')}" for name, one in everybody.items() if one.get("status") == "unhealthy"
+    troubles = [
+        *report.get("config", {}).get("rejected", ()),
+        *(
+            f"{name}: {one.get('error')}"
+            for name, one in everybody.items()
+            if one.get("status") == "unhealthy"
+        ),
+        *(
+            f"{one['decision']}: {one['missing']}"
+            for one in report.get("decisions", ())
+            if one.get("degraded")
+        ),
     ]
-    return f"{report['status']} ({'; '.join(ill)})" if ill else str(report["status"])
+    return f"{report['status']} ({'; '.join(troubles)})" if troubles else str(report["status"])
 
 
 def awaited_health(

@@ -10,11 +10,12 @@ from pathlib import Path
 from deploy import managers
 from deploy.commands import DeployError, ended, say
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, health, here, in_words
+from deploy.place import Place, awaited_health, health, here, in_words, listens
 from errors import ConfigError
 from settings.model import Config
 from settings.port import PortTaken, check_free
-from settings.running import Running
+from settings.running import Running, announced
+from telemetry.version import VERSION
 
 START_S = 60.0  # how long it may take until it answers well
 LOG_LINES = 8  # of the log, when a start failed
@@ -75,18 +76,22 @@ def status(place: Place, manager: ServiceManager) -> int:
         say(f"service   {state.said}{since}" + (f", pid {state.pid}" if state.pid else ""))
         if manager.file.read_bytes() != manager.text(installed):
             say(f"          {manager.file} is not what this version writes: make install renews it")
-    runs = state.running
+    running = place.running() or next(
+        (server for server in announced([place.checkout]) if listens(server.url)), None
+    )
+    if running and running.pid != state.pid:
+        say(f"server    started by hand, pid {running.pid}, since {running.started_at}")
     try:
-        report = health(place.url())
-        say(f"health    {in_words(report)} at {place.url()}")
-        runs = runs or report is not None
+        url = running.url if running else place.url()
+        say(f"health    {in_words(health(url))} at {url}")
     except ConfigError as error:
         say(f"health    not asked, since the configuration is faulty: {error}")
-    say(f"version   {place.version()}")
-    say(f"data      {place.data}")
+    older = running.version if running and running.version != VERSION else None
+    say(f"version   {place.version()}" + (f", but {older} runs: make restart" if older else ""))
+    say(f"data      {running.data if running else place.data}")
     for log in _logs(place):
         say(f"log       {log}")
-    return 0 if runs else NOT_RUNNING
+    return 0 if state.running or running else NOT_RUNNING
 
 
 def is_ours(place: Place, manager: ServiceManager) -> bool:

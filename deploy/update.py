@@ -20,6 +20,7 @@ from deploy.commands import DeployError, end, ended, run, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words, is_worse, word
 from deploy.trial import ForAMoment, Installed, Subject
+from settings.carry_over import carry_over
 from wire import JsonObject
 
 PATIENCE_S = 60.0  # how long a version has until it is as well as the one before
@@ -31,6 +32,9 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
     tag: of the remote; "" for its newest version.
     """
     checkout = Checkout(place.checkout)
+    checkout.refuse_unless_clone()
+    if carried := carry_over(place.checkout, place.variables()):
+        say(carried)
     checkout.refuse_unless_clean()
     wanted = _wanted(checkout, tag)
     if wanted is None:

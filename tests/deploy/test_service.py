@@ -170,6 +170,11 @@ def test_a_server_that_runs_by_hand_is_not_displaced(systemd, data, capsys):
         ):
             service.install(here(), Systemd())
         assert not Systemd().file.exists()
+        assert service.status(here(), Systemd()) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(
+            f"service   not installed (make install)\nserver    started by hand, pid {pid}, "
+        )
     finally:
         pid_file.write_text(pid)
 

@@ -34,7 +34,8 @@ VERSIONS = {
     "v1.3.0": ("app.py", "\n\nraise RuntimeError('sorry, this version starts for nobody')\n"),
     "v1.4.0": (
         "upstream/health.py",
-        "\n\nHealth._status = lambda *_: 'degraded'\nloader.load().path.open('a').write('# moved on')\n",
+        "\n\nfrom settings import loader\nHealth._status = lambda *_: 'degraded'\n"
+        "loader.load().path.open('a').write('# moved on')\n",
     ),
     "v1.5.0": ("Makefile", f"\nmodels: hang\nhang:\n\t@echo hanging; {HANG}\n"),
     GOOD: ("docs/DESIGN.md", "\n"),
@@ -175,7 +176,10 @@ def test_what_is_worse_is_undone(installed, systemd, clone, data, capsys):
     assert "Started again: healthy" in said
 
 
-def test_without_a_service_a_version_is_started_for_a_moment(clone, data, capsys):
+def test_without_a_service_a_version_is_started_for_a_moment(clone, data, monkeypatch, capsys):
+    (data / "config.yaml").rename(data / "headstart.yaml")
+    monkeypatch.delenv("HEADSTART_CONFIG")
+    monkeypatch.setenv("HEADSTART_DATA", str(data))
     place = here(checkout=clone)
 
     with pytest.raises(DeployError, match=r"v1\.3\.0 was not taken"):
@@ -185,12 +189,17 @@ def test_without_a_service_a_version_is_started_for_a_moment(clone, data, capsys
     said = capsys.readouterr().out
     assert "it was healthy, and with v1.3.0 it is: nothing answers\n  " in said
     assert "sorry, this version starts for nobody" in said
-    assert sorted(file.name for file in data.iterdir()) == ["backups", "config.yaml"], "it wrote elsewhere"
+    assert sorted(file.name for file in data.iterdir()) == ["backups", "headstart.yaml"], "it wrote elsewhere"
 
+    # Edits of shipped files go along.
+    (clone / "prompts/primary.md").write_text("be kind")
     update(place, Systemd(), "")
 
     assert version_of(clone) == GOOD
-    assert "No service runs here" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("Carried over: your edits of prompts/primary.md")
+    assert "No service runs here" in said
+    assert (data / "my-prompts/primary.md").read_text() == "be kind"
 
 
 def test_ctrl_c_goes_back_too(clone, data):
@@ -228,14 +237,12 @@ def refused(clone, message, tag=""):
 
 
 def test_changed_files_are_named(clone):
-    (clone / "config.yaml").write_text("changed")
+    (clone / "engine/blas.py").write_text("changed")
     (clone / "app.py").unlink()
     (clone / "mine.txt").write_text("untracked")
 
-    refused(
-        clone, r"are changed: app\.py, config\.yaml\. `make restart` carries config\.yaml and prompts over"
-    )
-    assert (clone / "config.yaml").read_text() == "changed"
+    refused(clone, r"are changed: app\.py, engine/blas\.py\. `git stash` puts changes aside")
+    assert (clone / "engine/blas.py").read_text() == "changed"
 
 
 def test_a_version_that_is_not_there_is_answered_with_those_that_are(clone):
