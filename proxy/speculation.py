@@ -125,11 +125,11 @@ class Speculator:
     ) -> Speculation:
         """Call the plan's first provider on another thread.
 
-        There is no call when that provider is busy, resting or disabled, when it takes money, or when enough
-        are undecided already.
+        There is no call when that provider is busy, resting or disabled, when it is somebody else's, who is
+        paid for each call, or when enough are undecided already.
         """
         provider, passed_over = self._first_able(plan)
-        if provider is None or not provider.is_local:
+        if provider is None or provider.settings.is_away:
             return Speculation(exchange)
         if self._places is None or not self._places.acquire(blocking=False):
             return Speculation(exchange)

@@ -282,9 +282,14 @@ class Provider:
     @property
     def is_home(self) -> bool:
         """Whether it is the owner's own: declared so, embedded, or at a private address without prices."""
+        return not self.is_away and (bool(self.home) or not self.prices)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it is somebody else's: declared so, or at a public address."""
         if self.home is not None or self.is_embedded:
-            return self.home is not False
-        return not self.prices and is_private_host(urlsplit(self.base_url).hostname or "")
+            return self.home is False
+        return not is_private_host(urlsplit(self.base_url).hostname or "")
 
     @property
     def is_embedded(self) -> bool:

@@ -84,7 +84,8 @@ def test_the_tables_are_printed_and_the_progress_is_not_among_them(scripted):
 
 def test_help_needs_nothing_installed(tmp_path):
     shutil.copy(BENCHMARK, tmp_path)
-    shutil.copytree(ROOT / "bench", tmp_path / "bench")
+    for room in ("bench", "telemetry"):
+        shutil.copytree(ROOT / room, tmp_path / room)
 
     done = subprocess.run(
         [sys.executable, "-S", "Benchmark", "--help"], cwd=tmp_path, capture_output=True, text=True
