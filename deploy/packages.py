@@ -129,9 +129,10 @@ class Environment:
             killed_by = signal.Signals(-pip.returncode).name if pip.returncode < 0 else ""
             log = f"All pip said is in {self._log}; the same command goes on from here."
             raise InstallFailed(f"{output.reason(killed_by)}\n{log}")
-        if output.installed_count:
-            took_s = time.monotonic() - started
-            self._bar.say(f"Installed {output.installed_count} {lock.what} in {took_s:.0f} s")
+        count, took_s = output.installed_count, time.monotonic() - started
+        self._bar.say(
+            f"Installed {count} {lock.what} in {took_s:.0f} s" if count else f"All {lock.what} are there"
+        )
 
     def _pip(self, lock: Lock, held: int) -> subprocess.Popen[bytes]:
         command = ["-m", "pip", "install", *OPTIONS, "--requirement", str(self._checkout / lock.file)]

@@ -1,5 +1,6 @@
 """The locks are whole, and their installation tells in a line how far it is and in a few why it stopped."""
 
+import ast
 import io
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from hashlib import sha256
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -16,6 +18,7 @@ from deploy.pip_output import HAVE_BUILDS, PipOutput, pinned, plain
 from terminal.bar import Bar
 from tests.support.server import ROOT
 from tests.support.waiting import await_that
+from tests.test_house import MODULES
 
 WAIT_S = 60
 
@@ -58,6 +61,22 @@ def test_a_lock_names_no_host_and_is_read_as_it_is_written(lock):
 def test_what_is_written_by_hand_is_locked():
     assert named_in("requirements.in") - RUN.keys() == set()
     assert named_in("requirements-test.in") - TEST.keys() == set()
+
+
+def test_what_the_code_imports_is_written_by_hand():
+    of_module = packages_distributions()
+    imported = {
+        node.module.partition(".")[0] if isinstance(node, ast.ImportFrom) else name.name.partition(".")[0]
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    }
+    needed = {name: set(map(plain, of_module[name])) for name in imported & of_module.keys()}
+    named = named_in("requirements.in")
+
+    assert len(needed) > 15
+    assert [name for name, of in needed.items() if not of & named] == []
 
 
 def test_what_only_tests_need_is_not_installed_to_run():
