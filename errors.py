@@ -199,9 +199,13 @@ class ModelMissing(UpstreamError):
 
     def __init__(self, provider: str, model: str, has: str, *, is_clients: bool = False) -> None:
         """has: the models that it has, as one text. is_clients: the client named the model, not the owner."""
-        message = f"provider '{provider}' has no model '{model}'; it has {has or 'none'}"
-        super().__init__(message, "model", "model_not_found")
+        self._in_our_words = f"has no model '{model}'; it has {has or 'none'}"
+        super().__init__(f"provider '{provider}' {self._in_our_words}", "model", "model_not_found")
         self.may_go_on = not is_clients
+
+    @property
+    def in_our_words(self) -> str:
+        return self._in_our_words
 
 
 class Unavailable(UpstreamError):

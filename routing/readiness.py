@@ -146,6 +146,8 @@ def _repair(provider: Provider, trouble: str | None) -> str:
         return f"correct the key of {provider.name}"
     if provider.settings.is_embedded:
         return f"look into app.log for the engine of {provider.name}"
+    if trouble and "model" in trouble:
+        return f"correct the model of {provider.name}, or leave it out"
     return (
         f"start the server of {provider.name}, or correct its address: {masked(provider.settings.base_url)}"
     )

@@ -93,6 +93,15 @@ def test_a_refused_key_is_to_be_corrected(tmp_path):
     assert outlook["COMPLEX"].repair == "correct the key of xai"
 
 
+def test_a_model_that_the_server_does_not_have_is_to_be_corrected(tmp_path):
+    missing = {"available": False, "reason": "has no model 'qwen'; it has gemma3:4b"}
+
+    outlook = outlook_of(tmp_path, {"home": missing}, **HOME)
+
+    assert outlook["SIMPLE"].outlook == "nobody can answer; home: has no model 'qwen'; it has gemma3:4b"
+    assert outlook["SIMPLE"].repair == "correct the model of home, or leave it out"
+
+
 def test_the_table_has_a_line_for_each_decision_and_each_repair_once(tmp_path):
     lines = list(table(list(outlook_of(tmp_path, {"home": DOWN}, **HOME).values())))
 

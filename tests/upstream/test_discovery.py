@@ -400,7 +400,7 @@ def test_a_server_that_comes_up_later_is_found_then(home, served):
 def test_a_wrong_model_is_named_with_the_right_ones_to_client_and_owner(home, served):
     server = home(Vllm, QWEN, {"id": "mistral"})
     app = served(base_url=server.root, model="gpt-99")
-    known = "provider 'mine' has no model 'gpt-99'; it has Qwen/Qwen3-32B, mistral"
+    known = "has no model 'gpt-99'; it has Qwen/Qwen3-32B, mistral"
 
     health = requests.get(f"{app.url}/health?fresh=1", timeout=HANG_GUARD_S).json()["providers"]["mine"]
     answer = asked_for(app)
