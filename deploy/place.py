@@ -139,19 +139,13 @@ def in_words(report: JsonObject | None) -> str:
     if report is None:
         return NOTHING_ANSWERS
     everybody = {**report.get("providers", {}), "classifier": report.get("classifier") or {}}
-    troubles = [
-        *report.get("config", {}).get("rejected", ()),
-        *(
-            f"{name}: {one.get('error')}"
-            for name, one in everybody.items()
-            if one.get("status") == "unhealthy"
-        ),
-        *(
-            f"{one['decision']}: {one['missing']}"
-            for one in report.get("decisions", ())
-            if one.get("degraded")
-        ),
+    ill = [
+        f"{name}: {one.get('error')}" for name, one in everybody.items() if one.get("status") == "unhealthy"
     ]
+    replaced = [
+        f"{one['decision']}: {one['missing']}" for one in report.get("decisions", ()) if one["degraded"]
+    ]
+    troubles = [*report.get("config", {}).get("rejected", ()), *(ill or replaced)]
     return f"{report['status']} ({'; '.join(troubles)})" if troubles else str(report["status"])
 
 

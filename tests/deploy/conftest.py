@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.support import fake_systemd
+from tests.support.fake_upstream import FakeUpstream
 
 
 @pytest.fixture
@@ -28,3 +29,23 @@ def systemd(home, monkeypatch):
     monkeypatch.setenv("FAKE_SYSTEMD", str(folder))
     yield fake
     fake.stop()
+
+
+@pytest.fixture(scope="module")
+def provider():
+    made = FakeUpstream("small")
+    made.streams("MODERATE")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def one_provider(provider):
+    """A whole configuration, as a dict, whose one provider is well."""
+    near = {"base_url": provider.url, "model": "small"}
+    return {
+        "classifier": {"backend": "openai", **near},
+        "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "a"),
+        "providers": {"near": {"kind": "openai", **near}},
+        "routes": {"a": {"chain": ["near"]}},
+    }

@@ -331,10 +331,13 @@ def test_without_a_name_the_newest_is_restored_and_a_name_may_lack_its_folder(da
     assert backup._chosen(here(), older.name) == older
 
 
-def test_a_running_service_is_stopped_meanwhile_and_a_server_by_hand_is_refused(systemd, data, capsys):
+def test_a_running_service_is_stopped_meanwhile_and_a_server_by_hand_is_refused(
+    systemd, data, monkeypatch, capsys
+):
     config = yaml.safe_load(GOOD.replace("9000", os.environ["PORT"]))
     write(data, {"headstart.yaml": yaml.safe_dump(config)})
     archive = backup.back_up(here())
+    monkeypatch.setattr(service, "START_S", 0)  # nobody of these is well
     service.install(here(), Systemd())
     first = systemd.pid
     write(data, {".env": "KEY=newer\n"})

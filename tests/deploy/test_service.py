@@ -14,27 +14,21 @@ import yaml
 from deploy import service, units
 from deploy.commands import DeployError, Ran
 from deploy.managers import Launchd, Systemd
-from deploy.place import here
+from deploy.place import here, in_words
 from errors import ConfigError
 from tests.support.server import ROOT, unused_port
 from tests.support.waiting import await_that
 
 USER = pwd.getpwuid(os.getuid()).pw_name
-NOWHERE = {
-    "classifier": {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "judge"},
-    "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "a"),
-    "providers": {"near": {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "small"}},
-    "routes": {"a": {"chain": ["near"]}},
-}
 
 
 @pytest.fixture
-def data(home, monkeypatch):
+def data(home, one_provider, monkeypatch):
     """A data folder with a blank in its name, a configuration in it and a port of its own."""
     folder = home / "my data"
     folder.mkdir()
-    config = {**NOWHERE, "providers": {"near": {**NOWHERE["providers"]["near"], "api_key": "${NEAR_KEY:-x}"}}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    one_provider["providers"]["near"]["api_key"] = "${NEAR_KEY:-x}"
+    (folder / "config.yaml").write_text(yaml.safe_dump(one_provider))
     monkeypatch.setenv("HEADSTART_CONFIG", str(folder / "config.yaml"))
     monkeypatch.setenv("PORT", str(unused_port()))
     return folder
@@ -74,12 +68,12 @@ def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, caps
     first = systemd.pid
     service.restart(place, manager)
     assert systemd.pid != first
-    assert f"It answers at {url}: unhealthy (near: " in capsys.readouterr().out
+    assert f"It answers at {url}: healthy\n" in capsys.readouterr().out
 
     assert service.status(place, manager) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"service   active (running) since Sat 2026-11-21 18:59:17 UTC, pid {systemd.pid}"
-    assert lines[1].startswith("health    unhealthy (near: ")
+    assert lines[1] == f"health    healthy at {url}"
     assert f"data      {data}" in lines
     assert f"log       {data / 'service.log'}" in lines
     assert "renews" not in "".join(lines)
@@ -211,6 +205,24 @@ def test_the_service_of_another_checkout_is_left_alone(systemd, data, tmp_path):
 
     assert here(manager.installed()).environment["PORT"] != "1"
     assert manager.file.exists()
+
+
+ILL = {"near": {"status": "unhealthy", "error": "it refuses"}, "far": {"status": "healthy"}}
+REPLACED = [{"decision": "COMPLEX", "missing": "no cloud key", "degraded": True}]
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (None, "nothing answers"),
+        ({"status": "healthy", "providers": {}}, "healthy"),
+        ({"status": "unhealthy", "providers": ILL, "decisions": REPLACED}, "unhealthy (near: it refuses)"),
+        ({"status": "degraded", "decisions": REPLACED}, "degraded (COMPLEX: no cloud key)"),
+        ({"status": "degraded", "config": {"rejected": ["my.yaml:3: x: y"]}}, "degraded (my.yaml:3: x: y)"),
+    ],
+)
+def test_health_in_a_line(report, words):
+    assert in_words(report) == words
 
 
 # launchd.

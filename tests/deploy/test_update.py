@@ -18,7 +18,6 @@ from deploy.commands import DeployError
 from deploy.managers import Systemd
 from deploy.place import here
 from deploy.update import update
-from tests.support.fake_upstream import FakeUpstream
 from tests.support.server import HANG_GUARD_S, ROOT, unused_port
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="an update needs git")
@@ -81,27 +80,12 @@ def clone(upstream, home, prepared):
     return folder
 
 
-@pytest.fixture(scope="module")
-def provider():
-    made = FakeUpstream("small")
-    made.streams("MODERATE")
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def data(home, provider, monkeypatch):
+def data(home, one_provider, monkeypatch):
     """A data folder with a configuration whose one provider is well."""
     folder = home / "data"
     folder.mkdir()
-    near = {"base_url": provider.url, "model": "small"}
-    config = {
-        "classifier": {"backend": "openai", **near},
-        "decisions": dict.fromkeys(("SIMPLE", "MODERATE", "COMPLEX", "ENRICH", "META"), "a"),
-        "providers": {"near": {"kind": "openai", **near}},
-        "routes": {"a": {"chain": ["near"]}},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config.yaml").write_text(yaml.safe_dump(one_provider))
     monkeypatch.setenv("HEADSTART_CONFIG", str(folder / "config.yaml"))
     monkeypatch.setenv("PORT", str(unused_port()))
     return folder
