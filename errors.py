@@ -7,7 +7,7 @@ ProxyError
 +- UpstreamError 502                      a provider failed
 |  +- ConnectFailed                       surely not received: go on in the chain
 |  +- HeadTimeout 504                     no content in time: go on
-|  +- UpstreamStatus                      401, 403, 408, 429, 5xx, and what this provider cannot do, go on;
+|  +- UpstreamStatus                      401-403, 408, 429, 5xx, and what this provider cannot do, go on;
 |  |                                      other 4xx are passed on unchanged
 |  +- ModelMissing 404                    the owner's model is not there: go on; the client's: passed on
 |  +- StreamBroken                        broken before the head: go on; after it: tell the client
@@ -163,8 +163,8 @@ class UpstreamStatus(UpstreamError):
     it says it cannot do, None where it does not say so.
     """
 
-    # 401 and 403: a refused key is the owner's mishap, not the client's.
-    GO_ON = (401, 403, 408, 429)
+    # 401 and 403, a refused key, and 402, a credit that is used up, are the owner's mishap, not the client's.
+    GO_ON = (401, 402, 403, 408, 429)
     PASSING = (408, 429, 502, 503, 529)
 
     def __init__(

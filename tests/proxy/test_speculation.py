@@ -185,6 +185,15 @@ def test_a_speculation_that_is_refused_a_key_is_not_tried_again(headstart, prima
     assert len(primary.requests) == 1
 
 
+def test_a_credit_that_is_used_up_is_not_the_clients_mistake(headstart, primary, backup, judge):
+    primary.refuses(402, "insufficient credits")
+    backup.streams("I am", " here")
+
+    reply = headstart.chat()
+
+    assert (reply.headers["X-Provider"], answer_of(reply)) == ("backup", "I am here")
+
+
 def test_a_primary_that_refuses_connections_is_known_to_be_down_and_passed_over(
     another, headstart, upstreams, backup, judge
 ):
