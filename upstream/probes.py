@@ -15,6 +15,7 @@ import functools
 import logging
 import math
 import re
+import statistics
 import threading
 import time
 from collections import deque
@@ -255,13 +256,10 @@ class _Prober:
         silent_s = 0.0 if begun_at is None else self._clock() - begun_at
         if silent_s < self._patience_s:
             return None
+        words = f"no answer for {silent_s:.{0 if silent_s >= SILENT_S else 1}f} s"
         if self.busy():
-            return None, f"no answer for {silent_s:.0f} s, with calls under way"
-        return (
-            (None, f"no answer for {silent_s:.1f} s")
-            if silent_s < SILENT_S
-            else (False, f"no answer for {silent_s:.0f} s")
-        )
+            return None, f"{words}, with calls under way"
+        return (None if silent_s < SILENT_S else False), words
 
     def heard_of(self) -> bool:
         """Whether calls have brought something of late, so that a probe without an answer says nothing."""
@@ -275,7 +273,8 @@ class _Prober:
     @property
     def _patience_s(self) -> float:
         """How long a probe may go without an answer before that is news."""
-        usual_s = max(tuple(self._took_s), default=0.0)
+        # The median: one that hung for a moment must not count for long.
+        usual_s = statistics.median(tuple(self._took_s) or (0.0,))
         return min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, PATIENCE * usual_s))
 
     def trigger(self) -> None:

@@ -550,7 +550,7 @@ def test_one_that_usually_takes_its_time_is_not_doubted_before_that(host, probin
     server = host()
     probes = probing(at(server))
     known(probes)
-    probes._probers["p"]._took_s.append(0.3)
+    probes._probers["p"]._took_s.extend([0.3] * 5)
     fallen_silent(server)
 
     at_once = probes.refresh(0.0)["p"]
