@@ -31,6 +31,8 @@ from wire.model_lists import OLLAMA_CLOUD
 MESSAGES, MODELS = "/messages", "/models"
 # A home server may be silent through a long prefill; a cloud that is silent has lost the request.
 HOME_FIRST_BYTE_S, AWAY_FIRST_BYTE_S = 120.0, 60.0
+# A machine at home may have gone to sleep since; connecting anew costs nothing there.
+HOME_IDLE_S = 5.0
 ANTHROPIC_VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 8192  # the Messages API insists on a number; every current model may write as much
 ENGINE_START_S = 120.0  # how long a request waits for an engine that starts (a first load from a slow disk)
@@ -64,7 +66,9 @@ class Provider:
         self.disabled = settings.disabled
         self.is_local: bool = settings.is_home
         self.heard_at = -math.inf
-        self.upstream = Upstream({**self._credentials(), **settings.headers})
+        self.upstream = Upstream(
+            {**self._credentials(), **settings.headers}, HOME_IDLE_S if self.is_local else math.inf
+        )
         # What its server tells of itself, for kinds of servers that tell something.
         self.discovery = (
             Discovery(name, settings, self.upstream) if KINDS[settings.kind].lists_models else None

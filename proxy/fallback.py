@@ -14,6 +14,7 @@ from typing import NoReturn
 from errors import (
     BadRequest,
     ChainExhausted,
+    ConnectFailed,
     EmptyAnswer,
     HeadTimeout,
     ProxyError,
@@ -35,6 +36,7 @@ from upstream.breaker import Permit
 from upstream.endpoint import CHAT
 from wire.native import ProviderRequest
 
+CONNECT_WAIT_S = 1.0  # a connection that took so long to fail is not tried twice for one request
 # What is known of a provider for sure. Where the whole chain is so, the request is at fault and not the time.
 CERTAIN = {Reason.NO_VISION: "can see pictures", Reason.NO_AUDIO: "can hear audio"}
 
@@ -69,8 +71,8 @@ class Tried:
             return
         if error.lacks:
             self.keep(attempt, error)
-        elif isinstance(error, HeadTimeout):  # it has used up its time for this request
-            self.add(name, error)
+        elif isinstance(error, HeadTimeout) or _has_waited(attempt, error):
+            self.add(name, error)  # it has used up its time for this request
 
     def answered_by(self, attempt: Attempt) -> Attempt:
         """Tell who was passed over for this answer. Returns it."""
@@ -119,6 +121,12 @@ class Tried:
         if there and all(error.reason in CERTAIN for error in there):
             return _nobody_can(plan.route, tried)
         return ChainExhausted(plan.route, tried)
+
+
+def _has_waited(attempt: Attempt, error: ProxyError) -> bool:
+    """Whether nobody took the connection for a while, as with a machine that sleeps. A refusal is quick."""
+    ended_at = attempt.ended_at or attempt.started_at
+    return isinstance(error, ConnectFailed) and ended_at - attempt.started_at >= CONNECT_WAIT_S
 
 
 def _nobody_can(route: str, tried: list[tuple[str, ProxyError]]) -> BadRequest:

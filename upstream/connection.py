@@ -7,6 +7,7 @@ This module knows nothing of chat, routes or retries. Foreign exceptions become 
 nowhere else.
 """
 
+import math
 import os
 import socket
 import threading
@@ -51,6 +52,7 @@ class _Connection(HTTPConnection):
         self.cancel_token: CancelToken | None = None
         # The socket an answer is read from, also when this connection has let go of it.
         self.answering: socket.socket | None = None
+        self.idle_since = math.inf  # monotonic, while it waits in its pool
         self._handle = SocketHandle()
         self._handing_over = False
 
@@ -126,6 +128,7 @@ class _Connection(HTTPConnection):
         """Called when an answer has been read to its end: from here on its cancel token has no hold on us."""
         with self.token_lock:
             self.cancel_token = None
+        self.idle_since = time.monotonic()
         if self.sock is None:
             self._release()
 
@@ -147,9 +150,16 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    """A pool that tells a connection that its call has ended."""
+    """A pool that tells a connection that its call has ended, and uses none that was idle for too long."""
 
     ConnectionCls = _Connection
+    longest_idle_s = math.inf
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        if connection.sock is not None and time.monotonic() - connection.idle_since > self.longest_idle_s:
+            connection.close()  # it connects anew by itself
+        return connection
 
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
@@ -165,7 +175,8 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, longest_idle_s: float, **kwargs: Any) -> None:
+        self._longest_idle_s = longest_idle_s
         self._pools: dict[str, Any] = {}  # by host and port
         super().__init__(**kwargs)
 
@@ -178,9 +189,10 @@ class _Adapter(HTTPAdapter):
     ) -> Any:
         """requests finds pool, path and TLS anew for each call; ours never change for a server."""
         origin = request.url.split("/", 3)[2]
-        pool = self._pools.get(origin)
+        pool: Any = self._pools.get(origin)
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool.longest_idle_s = self._longest_idle_s
             self._pools[origin] = pool
         return pool
 
@@ -202,15 +214,20 @@ class _Adapter(HTTPAdapter):
 class Upstream:
     """One server we dial: its address, its headers and its pool of connections, found out once."""
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        """headers: sent with every request (authorization among them); never logged."""
+    def __init__(self, headers: Mapping[str, str], longest_idle_s: float = math.inf) -> None:
+        """headers: sent with every request (authorization among them); never logged.
+
+        longest_idle_s: a connection that has been idle for longer is not used again. A machine that went to
+        sleep does not close its connections, and a request sent on one would wait for as long as an answer
+        may take.
+        """
         self._headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "headstart",
             **headers,
         }
-        self._adapter = _Adapter(pool_connections=4, pool_maxsize=POOL_SIZE)
+        self._adapter = _Adapter(longest_idle_s, pool_connections=4, pool_maxsize=POOL_SIZE)
         # requests' own per-call look-ups (environment, .netrc) cost more than the call on loopback; once is
         # enough.
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True

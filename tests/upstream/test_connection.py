@@ -49,6 +49,18 @@ def test_a_connection_serves_the_next_call_once_the_answer_was_read(fake):
     assert fake.requests[0].connection == fake.requests[1].connection
 
 
+def test_a_connection_that_was_idle_for_long_is_not_used_again(fake):
+    upstream, second, third = Upstream({}, longest_idle_s=0.2), CancelToken(), CancelToken()
+    whole(upstream, fake)
+
+    whole(upstream, fake, second)
+    threading.Event().wait(0.3)
+    whole(upstream, fake, third)
+
+    assert (second.reused, third.reused) == (True, False)
+    assert fake.requests[1].connection != fake.requests[2].connection
+
+
 def test_a_late_cut_does_not_hit_the_next_call_on_the_same_connection(fake, thread):
     upstream, first, second = Upstream({}), CancelToken(), CancelToken()
     whole(upstream, fake, first)

@@ -10,6 +10,7 @@ import pytest
 
 from errors import ConnectFailed, HeadTimeout, UpstreamStatus
 from settings.model import Wake
+from tests.support.black_hole import BlackHole
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.in_process import serving
 from tests.support.server import HANG_GUARD_S, unused_port
@@ -153,6 +154,27 @@ def test_a_chat_wakes_the_home_server_and_the_chain_goes_on_until_it_is_up(tmp_p
         home.close()
     cloud.close()
     assert sent == 1
+
+
+def test_a_machine_that_sleeps_costs_a_request_one_wait_for_a_connection(tmp_path):
+    asleep, spare = BlackHole(mute=True), FakeUpstream("s-model")
+    provider = {"kind": "openai", "model": "m"}
+    config = {
+        "classifier": {"backend": "openai", "base_url": spare.url, "model": "judge"},
+        "providers": {
+            "home": {**provider, "base_url": asleep.url, "timeouts": {"connect_s": 1.2}},
+            "spare": {**provider, "base_url": spare.url},
+        },
+    }
+    with serving(tmp_path, config) as headstart:
+        reply = headstart.post("/v1/chat/completions", HELLO)
+        await_that(lambda: " REQUEST " in headstart.log_text(), "no line of the request")
+        failed = headstart.log_text().count("Provider failed: ")
+    asleep.close()
+    spare.close()
+
+    assert (reply.headers["X-Provider"], reply.headers["X-Speculation"]) == ("spare", "failed")
+    assert failed == 1
 
 
 def test_nobody_waits_for_the_waking(waking):
