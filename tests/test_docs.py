@@ -1,9 +1,11 @@
-"""What the documents point at is there: files, pictures, headings."""
+"""What the documents point at is there (files, pictures, headings), and their settings are valid."""
 
 import re
+import textwrap
 
 import pytest
 
+from settings import loader
 from tests.support.server import ROOT
 
 DOCUMENTS = sorted(
@@ -39,3 +41,31 @@ def test_links_and_pictures_lead_somewhere(document):
             dead.append(target)
 
     assert dead == []
+
+
+SETTINGS = re.compile(r"^( *)```yaml\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+OF_HEADSTART = [document for document in DOCUMENTS if document.parent.name != "frontends"]
+VARIABLES = dict.fromkeys(
+    (
+        *("XAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY", "HOME_API_KEY"),
+        *("MY_KEY", "KIDS_KEY", "GUESTS_KEY"),
+    ),
+    "k",
+)
+URLS = {"HOME_URL": "http://127.0.0.1:1/v1", "SEARXNG_URL": "http://127.0.0.1:1"}
+
+
+def examples():
+    """(document, settings in it), each as a file of the owner's could have them."""
+    for document in OF_HEADSTART:
+        for number, (_, block) in enumerate(SETTINGS.findall(document.read_text())):
+            name = f"{document.relative_to(ROOT)}-{number}"
+            yield pytest.param(textwrap.dedent(block), id=name)
+
+
+@pytest.mark.parametrize("text", list(examples()))
+def test_settings_that_are_shown_are_valid(text, tmp_path):
+    (tmp_path / "headstart.yaml").write_text(text)
+    environ = {name: f"{value}-{name}" for name, value in VARIABLES.items()} | URLS
+
+    assert loader.load(environ={**environ, "HEADSTART_DATA": str(tmp_path)}).path.parent == tmp_path
