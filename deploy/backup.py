@@ -301,8 +301,10 @@ def _same(file: Path, other: Path) -> bool:
 
 
 def _size(file: Path) -> str:
-    kilobytes = file.stat().st_size / 1000
-    return f"{kilobytes:.0f} kB" if kilobytes < 1000 else f"{kilobytes / 1000:.1f} MB"
+    size = file.stat().st_size
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
         return
     runs = service.is_ours(place, manager) and manager.state().running
     subject: Subject = Installed(place, manager, patience_s) if runs else ForAMoment(place, patience_s)
+    if not runs:
+        say("No service runs here: both versions are started for a moment, to be compared")
     before = subject.before()
     former = checkout.name()
     say(f"From {place.version()} ({word(before)}) to {wanted}")
@@ -70,8 +72,9 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
         f"make update TAG={former}" if VERSION.fullmatch(former) else f"git checkout {former} && make restart"
     )
     say(f"This is {wanted}; to go back: {back}")
-    if not runs:
-        say("No service runs here: a server that you started goes on with the former version until its end")
+    running = place.running()
+    if running and not runs:
+        say(f"The server that you started (pid {running.pid}) has the former version until its end")
 
 
 def _wanted(checkout: Checkout, tag: str) -> str | None:
