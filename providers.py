@@ -19,12 +19,13 @@ from errors import BadRequest, ConfigError, ConnectFailed, ProxyError, UpstreamS
 from settings import model as settings_of
 from settings.kinds import KINDS, Capabilities
 from upstream.admission import Admission
+from upstream.answer import MAX_ERROR_BYTES
 from upstream.breaker import Breaker, Policy
 from upstream.cancellation import CancelToken
-from upstream.connection import Upstream
+from upstream.connection import Upstream, read_whole
 from upstream.discovery import Discovery
 from upstream.endpoint import CHAT, CallTimeouts, DeepProbe, StreamDecoder
-from wire import JsonObject, anthropic, anthropic_stream, openai_chat, openai_cloud
+from wire import JsonObject, anthropic, anthropic_stream, openai_chat, openai_cloud, refusals
 from wire import usage as usages
 from wire.model_lists import OLLAMA_CLOUD
 
@@ -198,7 +199,9 @@ class Provider:
         response = self.upstream.call(cancel_token, "GET", url, connect_s=timeout_s, read_s=timeout_s)
         try:
             if response.status_code >= 400:
-                raise UpstreamStatus(response.status_code, {}, self.name)
+                body = read_whole(response, cancel_token, max_bytes=MAX_ERROR_BYTES, truncate=True)
+                status = refusals.true_status(response.status_code, openai_chat.error_in(body))
+                raise UpstreamStatus(status, {}, self.name)
         finally:
             response.close()
 

@@ -89,7 +89,7 @@ class AnswerReader:
         body = read_whole(self._response, self._cancel_token, max_bytes=MAX_ERROR_BYTES, truncate=True)
         error = openai_chat.error_in(body)
         retry_after_s = parse_retry_after(self._response.headers.get("Retry-After"), time.time())
-        status = self.status if self.status >= 400 else 502
+        status = refusals.true_status(self.status, error) if self.status >= 400 else 502
         return UpstreamStatus(
             status, error, self._provider, retry_after_s, lacking=refusals.lacking(status, error)
         )

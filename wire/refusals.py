@@ -86,6 +86,18 @@ _PHRASES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
 )
 
 
+_REFUSED_KEY = ("incorrect api key", "invalid api key", "api key not valid")  # xAI; proxies; Gemini
+
+
+def true_status(status: int, error: JsonObject) -> int:
+    """The status that a refusal deserves: 401 for a wrong key, for which xAI and Gemini answer 400.
+
+    error: as openai_chat.error_of gives it.
+    """
+    message = str(error.get("message") or "")[:MAX_CHARS].lower()
+    return 401 if status == 400 and any(map(message.__contains__, _REFUSED_KEY)) else status
+
+
 def lacking(status: int | None, error: JsonObject) -> Reason | None:
     """What the provider says it cannot do, None where it says nothing of the kind.
 

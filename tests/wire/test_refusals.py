@@ -4,7 +4,7 @@ import pytest
 
 from errors import Reason
 from wire import openai_chat
-from wire.refusals import lacking
+from wire.refusals import lacking, true_status
 
 # (status, body) as the servers are known to answer.
 SAID = {
@@ -231,3 +231,19 @@ def test_a_key_or_a_limit_on_the_rate_is_something_else(status):
 )
 def test_what_is_the_clients_own_doing_is_not_read_as_a_lack(error):
     assert lacking(400, error) is None
+
+
+@pytest.mark.parametrize(
+    "status, message, deserved",
+    [
+        (400, "Incorrect API key provided: xa***. You can obtain an API key from the console.", 401),
+        (400, "API key not valid. Please pass a valid API key.", 401),
+        (400, "messages: what is an invalid apikey?", 400),
+        (404, "Incorrect API key provided", 404),
+    ],
+    ids=["xAI", "Gemini", "a request's own words", "another status"],
+)
+def test_a_wrong_key_is_a_401_whatever_the_provider_calls_it(status, message, deserved):
+    error = openai_chat.error_of({"code": "invalid argument", "error": message})
+
+    assert true_status(status, error) == deserved
