@@ -1667,3 +1667,42 @@ def test_a_marker_file_that_is_no_text_is_named_with_its_line(tmp_path):
 def test_a_marker_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         markers.load(tmp_path / "gone.yaml")
+
+
+# The owner's markers over ours.
+
+
+def both(tmp_path, own):
+    path = tmp_path / "own.yaml"
+    path.write_text(own)
+    return markers.load(MARKER_FILE, path)
+
+
+def asks(text):
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def test_a_marker_of_the_owners_is_known_beside_ours(tmp_path):
+    rules = both(tmp_path, "markers:\n  - {name: mine.title, user: {start: Name this chat}}\n")
+
+    assert rules.match(asks("Name this chat: bread"), {}) == "mine.title"
+    assert [one for one in rules.markers if one.name != "mine.title"] == list(RULES.markers)
+    assert rules.task_headers == RULES.task_headers
+
+
+def test_a_marker_of_the_owners_takes_the_place_of_ours_by_name(tmp_path):
+    ours = RULES.markers[0].name
+
+    rules = both(tmp_path, f"markers:\n  - {{name: {ours}, user: {{start: Give it a name}}}}\n")
+
+    assert [one.name for one in rules.markers] == [one.name for one in RULES.markers]
+    assert rules.match(asks("Give it a name"), {}) == ours
+
+
+def test_an_empty_marker_file_of_the_owners_changes_nothing(tmp_path):
+    assert both(tmp_path, "# nothing yet\n") == RULES
+
+
+def test_a_mistake_in_the_owners_markers_names_that_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"own\.yaml:1: marker: unknown key, did you mean markers\?"):
+        both(tmp_path, "marker: []\n")
