@@ -34,12 +34,18 @@ def data(home, one_provider, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def nobody_else(monkeypatch):
+    """The servers of other tests, which announce themselves in this checkout too, are out of sight."""
+    monkeypatch.setattr(service, "announced", lambda folders: [])
+
+
 def forget_the_terminal(monkeypatch):
     for name in ("HEADSTART_CONFIG", "PORT"):
         monkeypatch.delenv(name)
 
 
-def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, capsys):
+def test_a_service_from_installation_to_removal(systemd, data, nobody_else, monkeypatch, capsys):
     manager = Systemd()
     service.install(here(), manager)
 
@@ -93,7 +99,7 @@ def test_a_service_from_installation_to_removal(systemd, data, monkeypatch, caps
     assert capsys.readouterr().out.startswith("service   not installed")
 
 
-def test_a_service_that_ended_is_not_running(systemd, data, capsys):
+def test_a_service_that_ended_is_not_running(systemd, data, nobody_else, capsys):
     manager = Systemd()
     service.install(here(), manager)
     os.killpg(systemd.pid, signal.SIGKILL)
