@@ -6,7 +6,7 @@ costs money. The demo model answers only where nothing else is configured.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from settings.kinds import CHAT_SEARCH, PAGE_SEARCH
@@ -18,17 +18,17 @@ DERIVED = Origin(None, ("what the providers can do",))
 _SEARCHING_CLOUDS = ("api.x.ai", "api.openai.com")  # whose Responses API has a web_search tool
 
 
-def completed(config: Config, presets: Mapping[str, str]) -> Config:
+def completed(config: Config, presets: Collection[str]) -> Config:
     """The configuration with `xai` resolved to `cloud`, unused shipped providers dormant, and chains derived.
 
-    presets: the providers that are as we ship them, with the variable that sets each up.
+    presets: the providers that are as we ship them.
     """
     config = _with_aliases_resolved(config)
     used = _named_in_routes(config)
     idle = {
-        name: f"{variable} is not set"
-        for name, variable in presets.items()
-        if variable and config.providers[name].disabled and name not in used
+        name: provider.disabled
+        for name, provider in config.providers.items()
+        if name in presets and name not in used and provider.disabled is not None
     }
     awake = {name: provider for name, provider in config.providers.items() if name not in idle}
     config = _with_chains(altered(config, providers=awake, dormant=idle))
@@ -128,7 +128,7 @@ def is_demo(provider: Provider) -> bool:
     return provider.is_embedded and provider.model in DEMO_MODELS
 
 
-def _without_spares(config: Config, presets: Mapping[str, str]) -> Config:
+def _without_spares(config: Config, presets: Collection[str]) -> Config:
     """The configuration without the shipped demo model and searchers that no route leads to."""
     used = _named_in_routes(config)
     spare = {

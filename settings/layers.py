@@ -40,10 +40,10 @@ def is_whole(owner: yaml.MappingNode) -> bool:
     )
 
 
-def own_providers(shipped: yaml.MappingNode, owner: yaml.Node | None) -> set[str]:
-    """The names under `providers` in the owner's file, but for those which are there as they are shipped."""
+def unchanged_providers(shipped: yaml.MappingNode, owner: yaml.Node | None) -> set[str]:
+    """The names of the shipped providers of which the owner's file says nothing, or nothing new."""
     ours, theirs = _providers(shipped), _providers(owner)
-    return {name for name, node in theirs.items() if name not in ours or _value(node) != _value(ours[name])}
+    return {name for name, node in ours.items() if name not in theirs or _value(node) == _value(theirs[name])}
 
 
 def _providers(root: yaml.Node | None) -> dict[str, yaml.Node]:

@@ -28,7 +28,7 @@ from dotenv.parser import parse_stream
 from errors import ConfigError, ConfigErrors
 from settings import nodes
 from settings.derivation import completed
-from settings.layers import calls_cloud_xai, layered, own_providers
+from settings.layers import calls_cloud_xai, layered, unchanged_providers
 from settings.listening import check_listening
 from settings.model import CLOUD, SHIPPED, XAI, Config, Origin, Provider, altered, fields_of, is_required
 from settings.nodes import NodeReader, below
@@ -187,7 +187,7 @@ class SettingsReader(NodeReader):
     """Turns the nodes of the configuration into the sections of `settings.model`, field by field.
 
     mistakes: all that were found, each with its file, line and key. presets: the providers that are as we
-    ship them, each with the variable that would set it up.
+    ship them.
     """
 
     whole = "config"
@@ -197,10 +197,11 @@ class SettingsReader(NodeReader):
         """path: the owner's file. must_exist: it is a mistake where it does not."""
         super().__init__(path)
         self.mistakes: list[ConfigError] = []
-        self.presets: dict[str, str] = {}
+        self.presets: set[str] = set()
         self._calls_cloud_xai = False
         self._reads_owner = path != SHIPPED and (must_exist or path.exists())
         self._variables = variables
+        self._left_empty: dict[str, str] = {}  # key -> the variable for want of which it is empty
         # Key -> the variables that supplied its value, as an ordered set.
         self._supplied: dict[str, dict[str, None]] = {}
         self._secrets: list[str] = []  # keys whose values no message may quote
@@ -223,12 +224,7 @@ class SettingsReader(NodeReader):
         self._calls_cloud_xai = calls_cloud_xai(owner)
         root = layered(shipped, owner)
         config = self._section(Config, root, "")
-        own = own_providers(shipped, owner)
-        self.presets = {
-            name: variable
-            for name, variable in _variables_of(shipped).items()
-            if name in config.providers and name not in own
-        }
+        self.presets = unchanged_providers(shipped, owner) & config.providers.keys()
         return config
 
     def origins(self) -> dict[str, Origin]:
@@ -318,7 +314,15 @@ class SettingsReader(NodeReader):
                     self.report(node, below(key, name), "is required")
                 values[name] = _stand_in(field, hints[name])
         section = cls(**values)
+        if isinstance(section, Provider) and not disabled:
+            disabled = self._why_disabled(section, key)
         return altered(section, disabled=disabled) if disabled else section
+
+    def _why_disabled(self, provider: Provider, key: str) -> str | None:
+        """Why a provider is disabled: by the variable that would set it up, where there is one."""
+        name = (provider.disabled or "").partition(" ")[0]
+        variable = self._left_empty.get(below(key, name))
+        return f"{variable} is not set" if variable else None
 
     def _is_misspelt(self, name: str, section: str) -> bool:
         """Whether a required key is there after all: with a faulty value, or under a name like its own."""
@@ -411,7 +415,10 @@ class SettingsReader(NodeReader):
                 raise _Unset(name)
             return str(default)  # as in a shell, ":-" also replaces an empty value
 
-        return _VARIABLE.sub(value_of, node.value)
+        text = _VARIABLE.sub(value_of, node.value)
+        if not text and (variable := _VARIABLE.search(node.value)):
+            self._left_empty[key] = variable[1]
+        return text
 
 
 def _is_mapping(hint: Any) -> bool:
@@ -422,18 +429,6 @@ def _stand_in(field: dataclasses.Field[Any], hint: Any) -> Any:
     """A value for a required field that is missing or faulty, so that the rest can be checked."""
     choices = field.metadata["choices"]
     return next(iter(choices)) if choices else hint()
-
-
-def _variables_of(shipped: yaml.MappingNode) -> dict[str, str]:
-    """Shipped provider -> the variable that sets it up, "" for one that needs none."""
-    sections = {name.value: node for name, node in shipped.value}
-    found = {}
-    for name, provider in sections["providers"].value:
-        members = {member.value: node.value for member, node in provider.value}
-        match = _VARIABLE.search(members.get("api_key", "")) if members.get("home") == "false" else None
-        match = match or _VARIABLE.search(members.get("base_url", ""))
-        found[name.value] = match[1] if match else ""
-    return found
 
 
 def _has_variable(node: yaml.Node) -> typing.TypeGuard[yaml.ScalarNode]:

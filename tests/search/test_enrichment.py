@@ -751,11 +751,14 @@ def test_a_failed_search_of_ones_own_is_answered_without_context(
     searxng_open, web, enriching, primary, script, status, error
 ):
     web.serves("/engine/search", **script)
+    before = len(primary.requests)
 
     reply = searxng_open.chat("is it raining in Berlin at the moment?")
 
     assert reply.status_code == 200
-    assert primary.last.messages == [unsearched("is it raining in Berlin at the moment?")]
+    # The speculation that was hung up may be read after the call that answers.
+    sent = [request.messages for request in primary.requests[before:]]
+    assert [unsearched("is it raining in Berlin at the moment?")] in sent
     step = enrichment_of(searxng_open, reply)
     assert (step["status"], step["error"], step["citations"]) == (status, error, [])
     searxng_open.log_line(

@@ -158,8 +158,9 @@ def test_a_provider_whose_key_is_unset_is_disabled_and_not_a_mistake(tmp_path):
 @pytest.mark.parametrize(
     "old, new, why",
     [
-        ("https://far.example/v1", '"${FAR_URL:-}"', "base_url is not set"),
-        ("model: large", 'model: "${FAR_MODEL:-}"', "model is not set"),
+        ("https://far.example/v1", '"${FAR_URL:-}"', "FAR_URL is not set"),
+        ("model: large", 'model: "${FAR_MODEL:-}"', "FAR_MODEL is not set"),
+        ("model: large", "model: ''", "model is not set"),
     ],
 )
 def test_a_provider_without_address_or_model_is_disabled(tmp_path, old, new, why):

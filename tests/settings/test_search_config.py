@@ -22,7 +22,7 @@ def test_a_search_engine_without_address_is_disabled(tmp_path):
         tmp_path, with_provider('  finder: {kind: searxng, base_url: "${SEARXNG_URL:-}"}\n', context="finder")
     ).providers["finder"]
 
-    assert settings.disabled == "base_url is not set"
+    assert settings.disabled == "SEARXNG_URL is not set"
 
 
 def test_an_openai_provider_is_asked_over_responses_unless_told_otherwise(tmp_path):
