@@ -107,12 +107,21 @@ class ChunkStream:
             block = self._thinking[index]
             block["thinking"] = block.get("thinking", "") + delta["thinking"]
             return self._text_chunks("reasoning_content", delta["thinking"])
+        if kind == "citations_delta":
+            return self._citation(object_of(delta.get("citation")))
         if kind == "signature_delta":
             self._thinking[index]["signature"] = delta["signature"]
         if kind == "input_json_delta" and index in self._calls and delta["partial_json"]:
             self._calls[index][1] = None
             return self._arguments(index, delta["partial_json"])
         return []
+
+    def _citation(self, citation: JsonObject) -> list[JsonObject]:
+        """A page that the text cites; of other kinds of citations chat completions know none."""
+        if not citation.get("url"):
+            return []
+        page = {"url": citation["url"], "title": citation.get("title") or ""}
+        return [self._chunk({"annotations": [{"type": "url_citation", "url_citation": page}]})]
 
     def _block_end(self, index: int) -> list[JsonObject]:
         call, thinking = self._calls.get(index), self._thinking.get(index)

@@ -9,7 +9,7 @@ import pytest
 
 from errors import BadRequest, StreamBroken, UpstreamError
 from tests.support.anthropic_api import DOCUMENTED
-from wire import anthropic, anthropic_stream, openai_chat, sse
+from wire import anthropic, anthropic_stream, chat_search, openai_chat, sse
 
 DOCUMENTED_CONTENT = [
     {"type": "thinking", "thinking": "They want the weather.", "signature": "EqQBCg=="},
@@ -66,6 +66,67 @@ def assembled(chunks):
     for chunk in chunks:
         assembly.add(chunk)
     return assembly.answer()
+
+
+def test_a_search_of_its_own_is_passed_over_and_the_pages_it_cites_are_annotations():
+    cited = {
+        "type": "web_search_result_location",
+        "url": "https://a.example/",
+        "title": "A",
+        "cited_text": "rain",
+    }
+    answer = assembled(
+        chunks_of(
+            [
+                DOCUMENTED[0],
+                {
+                    "type": "content_block_start",
+                    "index": 0,
+                    "content_block": {
+                        "type": "server_tool_use",
+                        "id": "s",
+                        "name": "web_search",
+                        "input": {},
+                    },
+                },
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "input_json_delta", "partial_json": '{"query": "rain"}'},
+                },
+                {"type": "content_block_stop", "index": 0},
+                {
+                    "type": "content_block_start",
+                    "index": 1,
+                    "content_block": {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+                },
+                {"type": "content_block_stop", "index": 1},
+                {"type": "content_block_start", "index": 2, "content_block": {"type": "text", "text": ""}},
+                {"type": "content_block_delta", "index": 2, "delta": {"type": "text_delta", "text": "Rain."}},
+                {
+                    "type": "content_block_delta",
+                    "index": 2,
+                    "delta": {"type": "citations_delta", "citation": cited},
+                },
+                {
+                    "type": "content_block_delta",
+                    "index": 2,
+                    "delta": {"type": "citations_delta", "citation": {"type": "page_location"}},
+                },
+                {"type": "content_block_stop", "index": 2},
+                {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": "end_turn"},
+                    "usage": {"output_tokens": 9},
+                },
+                {"type": "message_stop"},
+            ]
+        )
+    )
+
+    message = answer["choices"][0]["message"]
+    assert (message["content"], message.get("tool_calls")) == ("Rain.", None)
+    assert chat_search.search_result(answer) == ("Rain.", ["https://a.example/"])
 
 
 def sent_for(chunks):
