@@ -32,7 +32,8 @@ from routing.readiness import readiness, table
 from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
-from settings.model import OWN_PROMPTS, SHIPPED, ApiKey, Config
+from settings.model import ApiKey, Config
+from settings.paths import OWN_PROMPTS, SHIPPED
 from settings.repairs import repairs
 from telemetry import logs
 from telemetry.events import Recorder

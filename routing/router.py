@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from errors import ProxyError
 from settings import model as settings_model
 from settings.decisions import PINNED, Decision
+from settings.patterns import pattern_of
 
 UNROUTED_SLOW_MS = 30_000  # for a provider that stands in no route
 MAX_NAME_CHARS = 1000  # of a model's name that rules look at
@@ -186,5 +187,5 @@ def _fits(rule: settings_model.ModelRule) -> Callable[[str], object]:
         prefix = rule.prefix
         return lambda name: name.startswith(prefix)
     assert rule.regex is not None  # the settings were checked: one of the three is there
-    found_in: Callable[[str], object] = settings_model.pattern_of(rule.regex).search
+    found_in: Callable[[str], object] = pattern_of(rule.regex).search
     return found_in

@@ -16,11 +16,8 @@ from typing import Any
 
 import yaml
 
-from settings.loader import OWNER_FILE, data_folder
-from settings.model import OWN_PROMPTS, SHIPPED
+from settings.paths import CARRIED_OVER, CHECKOUT, OWN_PROMPTS, OWNER_FILE, owner_paths
 
-CHECKOUT = SHIPPED.parent
-KEPT = "carried-over"
 CONFIG, PROMPTS, MARKERS = "config.yaml", "prompts", "prompts/meta_markers.yaml"
 GIT_S = 20.0  # how long a git command may take
 _CONFLICTS = ("UU", "AA", "DU", "UD")
@@ -36,7 +33,7 @@ def carry_over(checkout: Path = CHECKOUT, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     if environ.get("HEADSTART_CONFIG") or not (checkout / ".git").exists():
         return None
-    data = data_folder(environ) if environ.get("HEADSTART_DATA") else checkout
+    data = owner_paths(environ, checkout=checkout).data
     edited = dict(_edited(checkout))
     if CONFIG in edited and (data / OWNER_FILE).exists():
         del edited[CONFIG]
@@ -47,7 +44,7 @@ def carry_over(checkout: Path = CHECKOUT, environ: Mapping[str, str] | None = No
     moved = [_moved(checkout, data, name, state) for name, state in edited.items()]
     return (
         f"Carried over: your edits of {', '.join(edited)} stand in {', '.join(dict.fromkeys(moved))} now; "
-        f"the files as they were are in {KEPT}/"
+        f"the files as they were are in {CARRIED_OVER}/"
     )
 
 
@@ -63,7 +60,7 @@ def _edited(checkout: Path) -> Iterator[tuple[str, str]]:
 def _moved(checkout: Path, data: Path, name: str, state: str) -> str:
     """Move the edits of one file; the name of where they are now."""
     text, bases = _versions(checkout, name, state)
-    kept = data / KEPT / name
+    kept = data / CARRIED_OVER / name
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(checkout / name, kept)
     if name == CONFIG:

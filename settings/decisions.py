@@ -1,4 +1,4 @@
-"""What a request can be. The owner maps each decision to a route."""
+"""What a request can be, and the routes we ship. The owner maps each decision to a route."""
 
 from enum import StrEnum
 
@@ -18,3 +18,5 @@ class Decision(StrEnum):
 
 CLASSIFIED = (Decision.SIMPLE, Decision.MODERATE, Decision.COMPLEX, Decision.ENRICH)
 PINNED = "PINNED"  # stands where a decision would, when the client named the route or the provider itself
+# Routes of config.yaml. XAI is what the cloud's was called before, and stays its alias.
+PRIMARY, META, ENRICH, CLOUD, XAI = "primary", "meta", "enrich", "cloud", "xai"

@@ -9,10 +9,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from settings.decisions import CLOUD, ENRICH, META, PRIMARY, XAI
+from settings.fields import altered
 from settings.kinds import CHAT_SEARCH, PAGE_SEARCH
-from settings.model import CLOUD, XAI, ApiKey, Config, Origin, Provider, Route, altered
+from settings.model import ApiKey, Config, Origin, Provider, Route
 
-PRIMARY, META, ENRICH = "primary", "meta", "enrich"
 DEMO_MODELS = ("builtin", "smollm2")
 DERIVED = Origin(None, ("what the providers can do",))
 _SEARCHING_CLOUDS = ("api.x.ai", "api.openai.com")  # whose Responses API has a web_search tool

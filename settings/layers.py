@@ -7,8 +7,7 @@ provider that states its `kind` is the owner's from top to bottom; one that does
 
 import yaml
 
-from settings.decisions import Decision
-from settings.model import CLOUD, XAI
+from settings.decisions import CLOUD, XAI, Decision
 
 WHOLE = ("providers", "routes", "decisions")  # the sections that a whole file has, and that go together
 _KEPT = "home"  # of a shipped provider that the owner replaces: whether such a server is one's own

@@ -6,60 +6,22 @@ This module reads no file, opens no connection and loads no model. `settings.loa
 `settings.validation` checks what a field's type and limits cannot say.
 """
 
-import copy
 import dataclasses
 import os
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
-
-import re2
 
 from settings.addresses import is_private_host
 from settings.base_urls import RepairedUrl, repaired_url
-from settings.decisions import CLASSIFIED, Decision
+from settings.decisions import CLASSIFIED, CLOUD, XAI, Decision
+from settings.fields import altered, setting
 from settings.kinds import CHAT_SEARCH, KINDS, RESPONSES_SEARCH, Capabilities, capabilities_of
+from settings.paths import OWN_PROMPTS, SHIPPED, OwnerPaths
 
 DECISIONS = tuple(map(str, Decision))
-SHIPPED = Path(__file__).resolve().parent.parent / "config.yaml"  # the defaults; the owner's go over them
-OWN_PROMPTS = "my-prompts"  # the owner's prompts and markers, each in place of ours of that name
-CLOUD, XAI = "cloud", "xai"  # the route of COMPLEX, and what it was called before
 LONGEST_S = 86_400.0  # a day: sockets and events take no limit of any length
-
-Section = TypeVar("Section")
-
-
-def setting(
-    default: Any = dataclasses.MISSING,
-    doc: str = "",
-    *,
-    factory: Callable[[], Any] | Any = dataclasses.MISSING,
-    choices: Collection[str] | None = None,
-    names: Collection[str] | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    secret: bool = False,
-    has_credentials: bool = False,
-) -> Any:
-    """A field of a section: its default, what it means, and what it may be.
-
-    choices: looked at whenever a file is read, so that a kind of provider registered later counts as well.
-    names: the keys a mapping has, each of them, and no others.
-    secret: no message, log line or report shows the value. has_credentials: of a secret address, only they
-    are kept from the report.
-    """
-    metadata = {
-        "doc": doc,
-        "choices": choices,
-        "names": names,
-        "minimum": minimum,
-        "maximum": maximum,
-        "secret": secret,
-        "has_credentials": has_credentials,
-    }
-    return dataclasses.field(default=default, default_factory=factory, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -469,7 +431,7 @@ class Config:
     @property
     def dotenv_files(self) -> tuple[Path, ...]:
         """Where variables are read from besides the environment, the later ones going first."""
-        return tuple(dict.fromkeys((self.data / ".env", self.path.parent / ".env")))
+        return OwnerPaths(self.path, self.data).dotenv_files
 
     def resolve(self, name: str | os.PathLike[str]) -> Path:
         """The absolute path of a file that the configuration names and that is read.
@@ -496,43 +458,3 @@ class Config:
         """(file, line) of a key, for a message about it; line 0 where it does not stand in a file."""
         origin = self.origins.get(key)
         return self.path.name, (origin and origin.line) or 0
-
-
-def fields_of(section: Any) -> list[dataclasses.Field[Any]]:
-    """The fields of a section, or of its class, that a file can give."""
-    return [field for field in dataclasses.fields(section) if field.init]
-
-
-def is_required(field: dataclasses.Field[Any]) -> bool:
-    """Whether a setting has no default."""
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def altered(section: Section, **changes: Any) -> Section:
-    """A copy of a section, or of the whole, with other values; also those which no file can give."""
-    section = copy.copy(section)
-    for name, value in changes.items():
-        object.__setattr__(section, name, value)
-    return section
-
-
-class Pattern(Protocol):
-    """What is needed of a compiled pattern."""
-
-    def search(self, text: str) -> object | None: ...
-
-
-def pattern_of(regex: str) -> Pattern:
-    """A compiled RE2 pattern: linear in the text whatever the pattern, so that none can run away.
-
-    Raises ValueError, in RE2's words, for what is none.
-    """
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled: Pattern = re2.compile(regex, options)
-    except re2.error as error:
-        problem = error.args[0] if error.args else None
-        words = problem.decode(errors="replace") if isinstance(problem, bytes) else str(error)
-        raise ValueError(words) from error
-    return compiled

@@ -9,13 +9,14 @@ import json
 import types
 import typing
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from settings.fields import fields_of, is_required
 from settings.kinds import KINDS
-from settings.model import Config, fields_of, is_required
+from settings.model import Config
+from settings.paths import CHECKOUT
 
-FILE = Path(__file__).parent.parent / "docs" / "SETTINGS.md"
+FILE = CHECKOUT / "docs" / "SETTINGS.md"
 
 _WORDS = {
     str: "text",

@@ -19,9 +19,11 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from errors import ConfigError
 from settings import loader
+from settings.fields import altered, fields_of
 from settings.listening import check_listening
-from settings.model import SHIPPED, Config, altered, fields_of
+from settings.model import Config
 from settings.nodes import below
+from settings.paths import DOTENV, SHIPPED
 from telemetry.logs import fields
 
 # Between two polls of the files. A change counts when two polls agree on it: an editor may still be writing.
@@ -145,7 +147,7 @@ class Reloader(Generic[P]):
         self._mistakes = ()
         self._replace(old, new)
         self._seen = {path: now[path] if path in now else _stamp(path) for path in new.files()}
-        others = [name for name in touched if name not in (SHIPPED.name, config.path.name, ".env")]
+        others = [name for name in touched if name not in (SHIPPED.name, config.path.name, DOTENV)]
         changed = dict.fromkeys([*changed_keys(old.config, config), *others, *waiting])
         log.info("Config reloaded:", extra=fields(changed=",".join(changed)))
         if waiting:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from settings.model import Config, fields_of
+from settings.fields import fields_of
+from settings.model import Config
 from settings.nodes import below
 from settings.secrets import HIDDEN, looks_secret, masked
 from wire import JsonObject

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from settings import reference
-from settings.loader import VARIABLE
-from settings.model import Config, fields_of, is_required
+from settings.fields import fields_of, is_required
+from settings.model import Config
+from settings.reader import VARIABLE
 from wire import JsonObject
 
 FILE = Path(__file__).with_name("config.schema.json")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from settings.kinds import KINDS, PAGE_SEARCH, Kind
-from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Wake, pattern_of
+from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Wake
 from settings.nodes import or_similar
+from settings.patterns import pattern_of
 
 _LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -9,7 +9,8 @@ from routing.key_limits import KeyLimits
 from routing.policies import PolicyContext
 from routing.router import RoutePlan
 from settings.decisions import Decision
-from settings.model import ApiKey, altered
+from settings.fields import altered
+from settings.model import ApiKey
 from tests.routing.test_policies import CLOUD, ENRICH, PRIMARY, providers, told
 
 META = RoutePlan("meta", ("home",), 5000, decision=Decision.META)

@@ -6,7 +6,8 @@ from jsonschema import Draft202012Validator
 
 from errors import ConfigError
 from settings import schema
-from settings.model import ApiKey, altered
+from settings.fields import altered
+from settings.model import ApiKey
 from settings.report import report
 from tests.support.config_texts import load, with_change
 

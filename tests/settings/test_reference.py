@@ -3,7 +3,8 @@
 import typing
 
 from settings import reference, schema
-from settings.model import Config, fields_of
+from settings.fields import fields_of
+from settings.model import Config
 
 
 def every_setting(section=Config, prefix=""):

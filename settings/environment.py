@@ -1,0 +1,76 @@
+"""What the environment says: the variables that Headstart knows by name, and those in `.env` files.
+
+A set-up may consist of these variables alone; config.yaml says which of its providers each one sets up.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from errors import ConfigError
+from settings.nodes import line_of
+
+HOME_URL, HOME_MODEL, HOME_API_KEY = "HOME_URL", "HOME_MODEL", "HOME_API_KEY"
+VLLM_URL = "VLLM_URL"
+SEARXNG_URL = "SEARXNG_URL"
+# Shipped cloud provider -> the variable of its key.
+CLOUD_KEYS = {
+    "xai": "XAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+}
+CLIENT_KEY = "HEADSTART_KEY"  # a key that clients send, beside those of the file
+# Each of them alone is a set-up.
+SET_UP_BY = (HOME_URL, VLLM_URL, *CLOUD_KEYS.values(), SEARXNG_URL)
+
+
+class Variables:
+    """What `${NAME}` is taken from: the environment, else the `.env` files, the later ones going first.
+
+    mistakes: what is wrong with them. A file that is not there has no variables.
+    """
+
+    def __init__(self, environ: Mapping[str, str], dotenv_files: Iterable[Path] = ()) -> None:
+        self.mistakes: list[ConfigError] = []
+        self._environ = environ
+        self._dotenv: dict[str, str] = {}
+        for file in dotenv_files:
+            self._dotenv.update(self._read(file))
+
+    def get(self, name: str) -> str | None:
+        return self._environ.get(name, self._dotenv.get(name))
+
+    def source(self, name: str) -> str:
+        """Where a variable comes from, as an Origin has it."""
+        return f"env {name}" if name in self._environ else f".env {name}"
+
+    def _read(self, file: Path) -> dict[str, str]:
+        try:
+            text = file.read_bytes().decode()
+        except FileNotFoundError:
+            return {}
+        except UnicodeDecodeError as error:
+            self._report(file, line_of(error), "is not UTF-8")
+            return {}
+        except OSError as error:
+            self._report(file, 0, f"cannot be read: {error.strerror}")
+            return {}
+        for binding in parse_stream(io.StringIO(text)):
+            if binding.error or (binding.key and binding.value is None):
+                # The line itself may hold half a secret.
+                line = binding.original.line + _blank_lines(binding.original.string)
+                self._report(file, line, "this line is no NAME=value")
+        values = dotenv_values(stream=io.StringIO(text))
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _report(self, file: Path, line: int, message: str) -> None:
+        self.mistakes.append(ConfigError(file.name, line, "text", message))
+
+
+def _blank_lines(text: str) -> int:
+    """How many lines before the first one with words."""
+    return text[: len(text) - len(text.lstrip())].count("\n")
