@@ -33,7 +33,7 @@ from routing.router import ModelEntry, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
 from settings.model import ApiKey, Config
-from settings.paths import OWN_PROMPTS, SHIPPED
+from settings.paths import CHECKOUT, OWN_PROMPTS, SHIPPED
 from settings.repairs import repairs
 from telemetry import logs
 from telemetry.events import Recorder
@@ -47,8 +47,7 @@ from upstream.probes import Probes
 
 FIRST_ROUND_S = 5.0  # how long the table of who answers waits for the first probes
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
-HOME = Path(__file__).parent
-MARKERS = HOME / "prompts" / "meta_markers.yaml"
+MARKERS = CHECKOUT / "prompts" / "meta_markers.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Services:
             if previous
             else SessionLogger(config.written(config.sessions.dir), config.sessions)
         )
-        engines = Path(os.environ.get("HEADSTART_ENGINES") or HOME / "engines")
+        engines = Path(os.environ.get("HEADSTART_ENGINES") or CHECKOUT / "engines")
         self.providers = build_providers(config, engines, previous.providers if previous else None)
         self.classifier = build_classifier(config, previous.classifier if previous else None)
         # The providers and not `self`: services that have served their time are gone at once, and not when a

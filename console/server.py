@@ -14,6 +14,7 @@ import requests
 from errors import ConfigError
 from settings import loader, running
 from settings.model import Config
+from settings.paths import CONFIG_VARIABLE, DATA_VARIABLE, owner_paths
 from settings.running import Running
 from wire import JsonObject
 
@@ -101,21 +102,22 @@ def find(*, named: bool = False) -> Server:
 
 def _is_named(announced: Running) -> bool:
     """Whether a server has what this terminal's variables name."""
-    named = (os.environ.get("HEADSTART_CONFIG"), os.environ.get("HEADSTART_DATA"))
-    return all(
-        not name or Path(name).expanduser().resolve() == Path(theirs)
-        for name, theirs in zip(named, (announced.config, announced.data), strict=True)
-    )
+    paths = owner_paths(os.environ)
+    named = {
+        CONFIG_VARIABLE: (paths.owner_file, announced.config),
+        DATA_VARIABLE: (paths.data, announced.data),
+    }
+    return all(ours == Path(its) for name, (ours, its) in named.items() if os.environ.get(name))
 
 
 def configuration(announced: Running | None = None) -> Setting:
     """The configuration that this terminal names, or that of a server."""
     environ = dict(os.environ)
     if announced:
-        environ |= {"HEADSTART_DATA": announced.data, "HEADSTART_CONFIG": announced.config}
+        environ |= {DATA_VARIABLE: announced.data, CONFIG_VARIABLE: announced.config}
         # The shipped one alone needs no file.
         if not Path(announced.config).exists():
-            del environ["HEADSTART_CONFIG"]
+            del environ[CONFIG_VARIABLE]
     try:
         return Setting(loader.load(environ=environ))
     except ConfigError as mistake:

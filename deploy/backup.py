@@ -30,13 +30,14 @@ from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words
 from deploy.service import in_the_way, is_ours
 from errors import ConfigError
+from settings.paths import CARRIED_OVER, DOTENV, OWN_PROMPTS, OWNER_FILE
 
 KEPT = 10  # archives; older ones go
 FOLDER = "backups"
 LEDGER = "ledger.db"  # its name in an archive, whatever it is called and wherever it lies
 SESSIONS = "sessions"
 # What may be the owner's in the data folder. Everything new that is written and worth keeping belongs here.
-OWNED = ("headstart.yaml", ".env", "my-prompts", "prompts", "learning", "feedback*", "carried-over")
+OWNED = (OWNER_FILE, DOTENV, OWN_PROMPTS, "prompts", "learning", "feedback*", CARRIED_OVER)
 TEXTS = (".md", ".txt", ".yaml", ".yml")  # what else may be, where the configuration names it: never code
 CONFIG = "config"  # above the owner's file and what lies beside it, where that is not the data folder
 START_S = 60.0

@@ -9,29 +9,20 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from dotenv import dotenv_values
+from settings.environment import SET_UP_BY, Variables
+from settings.paths import CONFIG_VARIABLE, DOTENV, OWNER_FILE, owner_paths
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = ".setup-offered"  # in the data folder, once somebody has answered
 PATIENCE_S = 60.0  # how long the start waits for an answer
-SET_UP_BY = (
-    "HOME_URL",
-    "VLLM_URL",
-    "XAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "OPENAI_API_KEY",
-    "OPENROUTER_API_KEY",
-    "SEARXNG_URL",
-)
 
 
 def is_wanted(data: Path) -> bool:
     """Whether to ask: on a terminal, with nothing set up, and only once. data: the data folder."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    if os.environ.get("HEADSTART_CONFIG") or any((data / name).exists() for name in (MARK, "headstart.yaml")):
+    if os.environ.get(CONFIG_VARIABLE) or any((data / name).exists() for name in (MARK, OWNER_FILE)):
         return False
-    variables = {**dotenv_values(data / ".env"), **os.environ}
+    variables = Variables(os.environ, [data / DOTENV])
     return not any(variables.get(name) for name in SET_UP_BY)
 
 
@@ -58,7 +49,7 @@ def offer(data: Path, patience_s: float = PATIENCE_S) -> bool:
 
 def main() -> int:
     """Offer the set-up where it is wanted. Returns an exit status: 0 to go on with the start."""
-    data = Path(os.environ.get("HEADSTART_DATA") or CHECKOUT).expanduser()
+    data = owner_paths(os.environ).data
     try:
         if not is_wanted(data) or not offer(data):
             return 0

@@ -17,6 +17,7 @@ import requests
 from errors import ConnectFailed, ProxyError, UpstreamStatus
 from providers import MODELS, Provider
 from settings import loader
+from settings.environment import CLOUD_KEYS
 from settings.model import Config, Timeouts
 from settings.model import Provider as Settings
 from upstream.attempt import Attempt
@@ -44,12 +45,6 @@ KEY_S = 15.0  # until a cloud has looked at a key
 SEARCH_S = 10.0  # until a search engine of this machine has asked its own
 # What a key of each begins with; the longer one first.
 KEY_FORMS = {"sk-ant-": "anthropic", "sk-or-": "openrouter", "xai-": "xai", "sk-": "openai"}
-CLOUDS = {
-    "xai": "XAI_API_KEY",
-    "anthropic": "ANTHROPIC_API_KEY",
-    "openai": "OPENAI_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-}
 
 
 @dataclass(frozen=True)
@@ -175,7 +170,7 @@ def try_key(cloud: str, key: str, environ: Mapping[str, str]) -> str:
 
 def cloud_settings(cloud: str, key: str, environ: Mapping[str, str]) -> Settings:
     """The shipped provider of a cloud with a key of its own."""
-    config = loader.load(environ={**environ, CLOUDS[cloud]: key})
+    config = loader.load(environ={**environ, CLOUD_KEYS[cloud]: key})
     return dataclasses.replace(config.providers[cloud], api_key=key)
 
 

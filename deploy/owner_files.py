@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from deploy.commands import DeployError
+from settings.environment import CLIENT_KEY
 
 HEAD = """\
 # Written by `make setup`. It holds only what differs from the defaults (config.yaml);
@@ -38,7 +39,7 @@ def settings_text(
     lines += ["providers:", *providers] if providers else []
     lines += [f"# {variable} in .env: {purpose}" for variable, purpose in keys.items()]
     if listens_everywhere:
-        lines += ["server: {host: 0.0.0.0}   # clients send the key HEADSTART_KEY of .env"]
+        lines += [f"server: {{host: 0.0.0.0}}   # clients send the key {CLIENT_KEY} of .env"]
     return "\n".join(lines) + "\n"
 
 

@@ -14,14 +14,14 @@ from deploy.commands import run
 from deploy.units import Service
 from settings import loader
 from settings.model import Config
+from settings.paths import CHECKOUT, CONFIG_VARIABLE, DATA_VARIABLE, OwnerPaths, owner_paths
 from settings.running import Running, announced, url_of
 from telemetry.version import VERSION
 from wire import JsonObject
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 SERVICE_LOG = "service.log"
 # What the owner may set for a start, and what a service keeps of the terminal that installed it.
-VARIABLES = ("HEADSTART_DATA", "HEADSTART_CONFIG", "HOST", "PORT")
+VARIABLES = (DATA_VARIABLE, CONFIG_VARIABLE, "HOST", "PORT")
 NOTHING_ANSWERS = "nothing answers"
 # From worst to best.
 HEALTH = (NOTHING_ANSWERS, "unhealthy", "unknown", "degraded", "healthy")
@@ -39,16 +39,18 @@ class Place:
     environment: Mapping[str, str]
 
     @property
+    def paths(self) -> OwnerPaths:
+        return owner_paths(self.environment, checkout=self.checkout)
+
+    @property
     def owners_file(self) -> Path:
         """The owner's configuration, which may not exist."""
-        named = self.environment.get("HEADSTART_CONFIG")
-        return Path(named) if named else self.data / "headstart.yaml"
+        return self.paths.owner_file
 
     @property
     def data(self) -> Path:
         """The folder of everything that is written."""
-        data, config = (self.environment.get(name) for name in ("HEADSTART_DATA", "HEADSTART_CONFIG"))
-        return Path(data) if data else Path(config).parent if config else self.checkout
+        return self.paths.data
 
     @property
     def service(self) -> Service:
@@ -95,7 +97,7 @@ def here(installed: Service | None = None, checkout: Path = CHECKOUT) -> Place:
         checkout,
         {
             name: str((checkout / Path(value).expanduser()).resolve())
-            if name.startswith("HEADSTART_")
+            if name in (DATA_VARIABLE, CONFIG_VARIABLE)
             else value
             for name, value in named.items()
             if value

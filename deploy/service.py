@@ -13,6 +13,7 @@ from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, health, here, in_words, listens
 from errors import ConfigError
 from settings.model import Config
+from settings.paths import DOTENV
 from settings.port import PortTaken, check_free
 from settings.running import Running, announced
 from telemetry.version import VERSION
@@ -171,7 +172,7 @@ def _known_to_this_terminal_alone(place: Place, config: Config) -> Iterator[str]
     }
     for name in sorted(name.removeprefix("env ") for name in taken):
         if name not in place.environment:
-            dotenv = place.owners_file.parent / ".env"
+            dotenv = place.owners_file.parent / DOTENV
             yield f"{name} is set in this terminal only: the service has it once it stands in {dotenv}"
 
 

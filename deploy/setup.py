@@ -14,21 +14,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from deploy import neighbours, owner_files
 from deploy.commands import DeployError, ended, say
-from deploy.neighbours import CLOUDS, Home
+from deploy.neighbours import Home
 from deploy.place import Place, here
 from errors import ConfigError, ProxyError, UpstreamStatus
 from providers import build as build_providers
 from routing.readiness import readiness, table
 from routing.router import Router
 from settings.base_urls import repaired_url
+from settings.environment import (
+    CLIENT_KEY,
+    CLOUD_KEYS,
+    HOME_API_KEY,
+    HOME_MODEL,
+    HOME_URL,
+    SEARXNG_URL,
+    Variables,
+)
+from settings.paths import DOTENV
 
-OWN_KEY = "HEADSTART_KEY"
-HOME_URL, HOME_MODEL, HOME_KEY = "HOME_URL", "HOME_MODEL", "HOME_API_KEY"
-SEARXNG_URL = "SEARXNG_URL"
 _KEY = re.compile(r"[\x21-\x7e]{8,500}")  # what stands in a header, and unquoted in .env
 _UNSAFE = set("#'\"\\$`")
 
@@ -85,8 +90,7 @@ class SetUp:
         self._place = place
         self._ask = dialogue.ask
         self._ask_secret = dialogue.ask_secret
-        self._env_file = place.owners_file.parent / ".env"
-        self._variables = {**_dotenv(self._env_file), **place.variables()}
+        self._variables = Variables(place.variables(), place.paths.dotenv_files)
         self._answers = Answers()
         self._asked = 0
 
@@ -97,7 +101,7 @@ class SetUp:
         else:
             self._home()
         self._search()
-        if any(self._variables.get(variable) for variable in CLOUDS.values()):
+        if any(self._variables.get(variable) for variable in CLOUD_KEYS.values()):
             self._clouds_are_set()
         else:
             self._cloud()
@@ -112,9 +116,9 @@ class SetUp:
     # The home server and its model.
 
     def _home_is_set(self) -> None:
-        url, model = self._variables[HOME_URL], self._variables.get(HOME_MODEL, "")
+        url, model = self._variables.get(HOME_URL) or "", self._variables.get(HOME_MODEL) or ""
         say(f"{HOME_URL} is set: {repaired_url(url).url}")
-        self._tried(url, model, self._variables.get(HOME_KEY))
+        self._tried(url, model, self._variables.get(HOME_API_KEY))
 
     def _home(self) -> None:
         say(f"Looking for servers on this machine ({_in_words(neighbours.PORTS)}) ...")
@@ -127,7 +131,7 @@ class SetUp:
             home = self._chosen(found)
             if not home:
                 return
-            key = self._variables.get(HOME_KEY) or self._answers.keys.get(HOME_KEY)
+            key = self._variables.get(HOME_API_KEY) or self._answers.keys.get(HOME_API_KEY)
             model = self._model(home)
             if not home.tells or self._tried(home.url, model, key) or not self._wants_another("server"):
                 self._answers.url, self._answers.model = home.url, model
@@ -157,18 +161,19 @@ class SetUp:
         repair = repaired_url(written)
         if repair.problems:
             say(f"  {written} {' and '.join(repair.problems)}; using {repair.url}")
-        key = self._variables.get(HOME_KEY)
+        key = self._variables.get(HOME_API_KEY)
         while True:
             try:
                 home = neighbours.home_at(repair.url, key)
             except UpstreamStatus as error:
                 if error.status not in (401, 403):
                     return self._kept_anyway(repair.url, error)
-                key = self._ask_secret(f"  It wants a key ({HOME_KEY}; not shown; Enter for another server):")
+                hints = f"{HOME_API_KEY}; not shown; Enter for another server"
+                key = self._ask_secret(f"  It wants a key ({hints}):")
                 if not key:
                     return None
                 if _is_key(key):
-                    self._answers.keys[HOME_KEY] = key
+                    self._answers.keys[HOME_API_KEY] = key
             except (ProxyError, ValueError) as error:
                 return self._kept_anyway(repair.url, error)
             else:
@@ -227,7 +232,7 @@ class SetUp:
     # A cloud.
 
     def _clouds_are_set(self) -> None:
-        for cloud, variable in CLOUDS.items():
+        for cloud, variable in CLOUD_KEYS.items():
             key = self._variables.get(variable)
             if key:
                 say(f"{variable} is set")
@@ -243,19 +248,19 @@ class SetUp:
                 continue
             cloud = neighbours.cloud_of(key) or self._cloud_by_name()
             if cloud and (self._tried_key(cloud, key) or not self._wants_another("key")):
-                self._answers.keys[CLOUDS[cloud]] = key
-                self._answers.clouds[CLOUDS[cloud]] = f"COMPLEX goes to {cloud}"
+                self._answers.keys[CLOUD_KEYS[cloud]] = key
+                self._answers.clouds[CLOUD_KEYS[cloud]] = f"COMPLEX goes to {cloud}"
                 return
 
     def _cloud_by_name(self) -> str | None:
-        names = list(CLOUDS)
+        names = list(CLOUD_KEYS)
         answer = self._ask(f"  Whose key is it: {', '.join(names)} (Enter for another key)?").lower()
         return answer if answer in names else None
 
     def _tried_key(self, cloud: str, key: str) -> bool:
         say(f"  Asking {cloud} about it (costs nothing) ...")
         try:
-            model = neighbours.try_key(cloud, key, self._variables)
+            model = neighbours.try_key(cloud, key, self._place.variables())
         except (ProxyError, ConfigError) as error:
             say(f"  It does not work: {getattr(error, 'message', error)}")
             return False
@@ -270,8 +275,8 @@ class SetUp:
         if not answer.lower().startswith("y"):
             return
         self._answers.listens_everywhere = True
-        if not self._variables.get(OWN_KEY):
-            self._answers.keys[OWN_KEY] = f"hs-{secrets.token_urlsafe(24)}"
+        if not self._variables.get(CLIENT_KEY):
+            self._answers.keys[CLIENT_KEY] = f"hs-{secrets.token_urlsafe(24)}"
 
     def _wants_another(self, what: str) -> bool:
         return not self._ask(f"  Keep it anyway? [y/N, N for another {what}]").lower().startswith("y")
@@ -298,7 +303,7 @@ def set_up(place: Place, dialogue: Dialogue) -> None:
         listens_everywhere=answers.listens_everywhere,
         keys=answers.clouds,
     )
-    env_file = file.parent / ".env"
+    env_file = file.parent / DOTENV
     owner_files.append_keys(env_file, answers.keys)
     owner_files.write_settings(file, text)
     say(f"Wrote {file} ({len(text.splitlines())} lines)")
@@ -307,7 +312,7 @@ def set_up(place: Place, dialogue: Dialogue) -> None:
     show_answers(place)
     if answers.listens_everywhere:
         url = f"http://{socket.gethostname()}:{place.config().server.port}/v1"
-        say(f"Others reach it at {url}, with the {OWN_KEY} of {env_file}")
+        say(f"Others reach it at {url}, with the {CLIENT_KEY} of {env_file}")
     running = place.running()
     if running and answers.listens_everywhere:
         say("Next: stop the server that runs and `make run`, or `make restart`: it has to listen anew")
@@ -323,10 +328,6 @@ def show_answers(place: Place) -> None:
     known = neighbours.prepared(config, providers)
     for line in table(readiness(Router(config, lambda name: providers[name].model), providers, known)):
         say(f"  {line}")
-
-
-def _dotenv(file: Path) -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(file).items() if value}
 
 
 def _is_key(text: str) -> bool:

@@ -12,7 +12,8 @@ from typing import IO, Protocol
 from deploy import service
 from deploy.commands import end
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, health
+from deploy.place import SERVICE_LOG, Place, awaited_health, health
+from settings.paths import CONFIG_VARIABLE, DOTENV
 from wire import JsonObject
 
 SETTLE_S = 20.0  # how long the former version has until it is healthy, where it is started to be compared
@@ -77,7 +78,7 @@ class ForAMoment:
 
     def _health(self, patience_s: float, at_least: JsonObject | None) -> JsonObject | None:
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-            log = Path(folder, "service.log")
+            log = Path(folder, SERVICE_LOG)
             port = _free_port()
             with (
                 log.open("wb") as output,
@@ -92,8 +93,8 @@ class ForAMoment:
     def _variables(self, folder: Path, port: int) -> dict[str, str]:
         owners, more = self._place.owners_file, {}
         if owners.exists():
-            more["HEADSTART_CONFIG"] = str(owners)  # and the .env beside it
-        elif (dotenv := self._place.data / ".env").exists():
+            more[CONFIG_VARIABLE] = str(owners)  # and the .env beside it
+        elif (dotenv := self._place.data / DOTENV).exists():
             shutil.copy(dotenv, folder)
         return self._place.variables(HEADSTART_DATA=str(folder), HOST="127.0.0.1", PORT=str(port), **more)
 

@@ -13,13 +13,14 @@ from providers import Provider
 from routing.router import RoutePlan, Router
 from settings.decisions import Decision
 from settings.derivation import is_demo
+from settings.environment import CLOUD_KEYS, HOME_URL, SEARXNG_URL
 from settings.secrets import masked
 from wire import JsonObject
 
-CLOUD_KEYS = "XAI_API_KEY, ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY"
-SET_HOME = "set HOME_URL in .env, or run make setup"
-SET_CLOUD = f"set {CLOUD_KEYS} in .env"
-SET_SEARCH = "set SEARXNG_URL or a cloud's key in .env"
+*_FURTHER_KEYS, _LAST_KEY = CLOUD_KEYS.values()
+SET_HOME = f"set {HOME_URL} in .env, or run make setup"
+SET_CLOUD = f"set {', '.join(_FURTHER_KEYS)} or {_LAST_KEY} in .env"
+SET_SEARCH = f"set {SEARXNG_URL} or a cloud's key in .env"
 _COLUMN = 9  # of the arrow; the longest decision has 8 letters
 
 

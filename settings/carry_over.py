@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from settings.paths import CARRIED_OVER, CHECKOUT, OWN_PROMPTS, OWNER_FILE, owner_paths
+from settings.paths import CARRIED_OVER, CHECKOUT, CONFIG_VARIABLE, OWN_PROMPTS, OWNER_FILE, owner_paths
 
 CONFIG, PROMPTS, MARKERS = "config.yaml", "prompts", "prompts/meta_markers.yaml"
 GIT_S = 20.0  # how long a git command may take
@@ -31,7 +31,7 @@ def carry_over(checkout: Path = CHECKOUT, environ: Mapping[str, str] | None = No
     data folder cannot be written; then nothing is lost.
     """
     environ = os.environ if environ is None else environ
-    if environ.get("HEADSTART_CONFIG") or not (checkout / ".git").exists():
+    if environ.get(CONFIG_VARIABLE) or not (checkout / ".git").exists():
         return None
     data = owner_paths(environ, checkout=checkout).data
     edited = dict(_edited(checkout))

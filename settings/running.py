@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from settings.paths import CHECKOUT, owner_paths
+
 FILE = "server.json"
-CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ def announced(folders: Iterable[Path]) -> list[Running]:
 def likely_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
     """Where a server of this terminal's owner may have left it, also while the configuration is faulty."""
     environ = os.environ if environ is None else environ
-    data, config = environ.get("HEADSTART_DATA"), environ.get("HEADSTART_CONFIG")
-    named = [Path(data).expanduser()] if data else [Path(config).parent] if config else []
-    return list(dict.fromkeys(folder.resolve() for folder in (*named, CHECKOUT)))
+    return list(dict.fromkeys((owner_paths(environ, checkout=CHECKOUT).data, CHECKOUT)))
 
 
 def url_of(host: str, port: int) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from errors import ConfigError
 from settings import loader
+from settings.environment import CLOUD_KEYS
 from tests.support.server import ROOT
 
 CLOUDS = ("XAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
@@ -48,6 +49,8 @@ def test_a_home_server_alone_answers_everything_and_the_demo_model_is_gone(tmp_p
     ],
 )
 def test_home_and_one_key_are_a_configuration(tmp_path, key, cloud, context, tools):
+    assert CLOUD_KEYS[cloud] == key
+
     config = loader.load(environ={"HEADSTART_DATA": str(tmp_path), **HOME, key: "k"})
 
     assert chains(config) == {
