@@ -295,10 +295,10 @@ class Cancelled(ProxyError):
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used: `file:line: key: message`."""
+    """A setting that cannot be used: `file:line: key: message`, without the line where it is 0 or None."""
 
     def __init__(self, file: str | Path, line: int | None, key_path: str, message: str) -> None:
-        super().__init__(f"{file}:{line}: {key_path}: {message}")
+        super().__init__(f"{f'{file}:{line}' if line else file}: {key_path}: {message}")
         self.file, self.line, self.key_path, self.message = file, line, key_path, message
 
     @property

@@ -69,3 +69,18 @@ def test_settings_that_are_shown_are_valid(text, tmp_path):
     environ = {name: f"{value}-{name}" for name, value in VARIABLES.items()} | URLS
 
     assert loader.load(environ={**environ, "HEADSTART_DATA": str(tmp_path)}).path.parent == tmp_path
+
+
+FILES = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|yaml|json|svg|gz|txt))`")
+OF_THE_OWNER = ("my-prompts/", "learning/")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_files_and_commands_that_are_named_are_there(document):
+    text = document.read_text()
+    files = [name for name in FILES.findall(text) if not name.startswith(OF_THE_OWNER)]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = re.findall(r"(?:`|^\s*|&& )make ([a-z-]+)", text, re.MULTILINE)
+
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert [name for name in commands if name not in targets] == []

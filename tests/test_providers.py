@@ -36,7 +36,7 @@ def test_a_kind_without_a_class_is_a_mistake_that_names_its_key(tmp_path, monkey
         configured(tmp_path, claude="anthropic")
 
     assert str(raised.value) == (
-        "config.yaml:0: providers.claude.kind: nothing here serves a provider of kind 'anthropic'"
+        "config.yaml: providers.claude.kind: nothing here serves a provider of kind 'anthropic'"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_mistake_names_its_line_and_key(tmp_path, text, told):
 
 def test_a_file_that_is_not_there_is_named_in_full(tmp_path):
     with pytest.raises(
-        ConfigError, match=re.escape(f"{tmp_path}/gone.yaml:0: config: No such file or directory")
+        ConfigError, match=re.escape(f"{tmp_path}/gone.yaml: config: No such file or directory")
     ):
         loader.load(tmp_path / "gone.yaml", {})
 
@@ -400,7 +400,7 @@ def test_a_missing_config_stops_the_start(tmp_path):
     ended = started(tmp_path, GOOD, 0, HEADSTART_CONFIG=str(tmp_path / "gone.yaml"))
 
     assert ended.returncode not in (0, None)
-    assert ended.stderr.strip() == f"headstart: {tmp_path}/gone.yaml:0: config: No such file or directory"
+    assert ended.stderr.strip() == f"headstart: {tmp_path}/gone.yaml: config: No such file or directory"
 
 
 def test_a_log_that_cannot_be_written_stops_the_start(tmp_path):
