@@ -8,12 +8,15 @@ import sys
 from engine import prepare
 from errors import ConfigError
 from settings import loader
+from settings.carry_over import carry_over
 
 
 def main() -> int:
     try:
+        if carried := carry_over():  # before the start does, whose models it may change
+            print(carried, flush=True)
         engines = loader.load().engines
-    except ConfigError:  # nothing can start with it; the server's own start says every mistake
+    except (ConfigError, OSError):  # nothing can start with it; the server's own start says every mistake
         return 0
     return prepare.run(demo_model=prepare.BUILTIN in engines.values())
 

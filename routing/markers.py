@@ -17,6 +17,7 @@ from settings.nodes import A_MAPPING, TYPE_NAMES, NodeReader, below
 from wire.turns import one_spaced
 
 _SECTIONS = ("task_headers", "real_tasks", "markers", "real", "prompts")
+_WITHOUT = "without"  # only in the owner's file: names of ours that are not wanted
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
 _MARKER = ("name", "system", "user", "last", "single_turn", "min_messages", "stream", "tools", "json_schema")
 _EXPECTED = {
@@ -31,7 +32,8 @@ Read = Callable[[yaml.Node, str], T]  # from a node and its key
 
 
 def load(path: str | Path, own: Path | None = None) -> MetaRules:
-    """Read and check a marker file. own: the owner's, which is laid over it, marker by marker.
+    """Read and check a marker file. own: the owner's, which is laid over it, marker by marker, and which may
+    name those `without` which it shall be.
 
     Raises ConfigError with file, line and key for the first mistake: an unknown key, a wrong type, a regular
     expression that does not compile, a marker without words to be found by.
@@ -41,24 +43,25 @@ def load(path: str | Path, own: Path | None = None) -> MetaRules:
     if own is None:
         return rules
     reader = _MarkerReader(own)
-    return reader.composed(lambda root: _over(rules, reader.rules(root)) if root else rules)
+    return reader.composed(lambda root: _over(rules, *reader.owners_rules(root)) if root else rules)
 
 
-def _over(ours: MetaRules, own: MetaRules) -> MetaRules:
+def _over(ours: MetaRules, own: MetaRules, without: Collection[str]) -> MetaRules:
     """The owner's rules over ours. One of the same name takes its place; other ones come before it."""
+
+    def by_name(ours: tuple[T, ...], own: tuple[T, ...], name_of: Callable[[T], str]) -> tuple[T, ...]:
+        theirs = {name_of(one): one for one in own}
+        wanted = [one for one in ours if name_of(one) not in without]
+        kept = [theirs.pop(name_of(one), one) for one in wanted]
+        return (*theirs.values(), *kept)
+
     return MetaRules(
         task_headers=own.task_headers or ours.task_headers,
         real_tasks=own.real_tasks or ours.real_tasks,
-        markers=_by_name(ours.markers, own.markers, _name_of),
-        real=_by_name(ours.real, own.real, _name_of),
-        prompts=_by_name(ours.prompts, own.prompts, lambda prompt: prompt[0]),
+        markers=by_name(ours.markers, own.markers, _name_of),
+        real=by_name(ours.real, own.real, _name_of),
+        prompts=by_name(ours.prompts, own.prompts, lambda prompt: prompt[0]),
     )
-
-
-def _by_name(ours: tuple[T, ...], own: tuple[T, ...], name_of: Callable[[T], str]) -> tuple[T, ...]:
-    theirs = {name_of(one): one for one in own}
-    kept = tuple(theirs.pop(name_of(one), one) for one in ours)
-    return (*theirs.values(), *kept)
 
 
 def _name_of(marker: Marker) -> str:
@@ -88,7 +91,14 @@ class _MarkerReader(NodeReader):
     # The parts of the file.
 
     def rules(self, root: yaml.Node) -> MetaRules:
-        top = self.mapping(root, "", _SECTIONS)
+        return self.rules_in(self.mapping(root, "", _SECTIONS))
+
+    def owners_rules(self, root: yaml.Node) -> tuple[MetaRules, tuple[str, ...]]:
+        """The rules of an owner's file, and the names of those of ours that it does without."""
+        top = self.mapping(root, "", (*_SECTIONS, _WITHOUT))
+        return self.rules_in(top), top.read(_WITHOUT, self.some_texts, ())
+
+    def rules_in(self, top: _Mapping) -> MetaRules:
         markers = top.read("markers", self.each(self.marker), ())  # first: their mistakes are reported first
         return MetaRules(
             task_headers=top.read("task_headers", self.texts, ()),

@@ -20,7 +20,9 @@ from settings.paths import CARRIED_OVER, CHECKOUT, CONFIG_VARIABLE, OWN_PROMPTS,
 
 CONFIG, PROMPTS, MARKERS = "config.yaml", "prompts", "prompts/meta_markers.yaml"
 GIT_S = 20.0  # how long a git command may take
-_CONFLICTS = ("UU", "AA", "DU", "UD")
+OURS = (CONFIG, PROMPTS)
+# Keys of a route that stand for something by being left out.
+_MISSED = ("system_prompt", "context")
 _HEAD = "# What differs from the shipped {file}, taken from your edited copy of it.\n"
 
 
@@ -34,55 +36,114 @@ def carry_over(checkout: Path = CHECKOUT, environ: Mapping[str, str] | None = No
     if environ.get(CONFIG_VARIABLE) or not (checkout / ".git").exists():
         return None
     data = owner_paths(environ, checkout=checkout).data
-    edited = dict(_edited(checkout))
-    if CONFIG in edited and (data / OWNER_FILE).exists():
-        del edited[CONFIG]
-        if not edited:
-            return f"{CONFIG} is edited, which stops the next update: move the change into {OWNER_FILE}"
-    if not edited:
-        return None
-    moved = [_moved(checkout, data, name, state) for name, state in edited.items()]
+    shipped = _Shipped(checkout)
+    edited = list(shipped.edited())
+    said = []
+    if CONFIG in edited and (data / OWNER_FILE).exists() and not shipped.is_in_conflict(CONFIG):
+        edited.remove(CONFIG)
+        said.append(f"{CONFIG} is edited, which stops the next update: move the change into {OWNER_FILE}")
+    moved = {name: _moved(shipped, data, name) for name in edited}
+    if moved:
+        said.insert(0, _in_words(moved))
+        said += [f"`{rest}` completes the update" for rest in shipped.left_to_do()]
+    return "; ".join(said) or None
+
+
+def _in_words(moved: Mapping[str, str]) -> str:
+    """moved: file -> where its edits stand now."""
+    places = ", ".join(dict.fromkeys(moved.values()))
     return (
-        f"Carried over: your edits of {', '.join(edited)} stand in {', '.join(dict.fromkeys(moved))} now; "
+        f"Carried over: your edits of {', '.join(moved)} stand in {places} now; "
         f"the files as they were are in {CARRIED_OVER}/"
     )
 
 
-def _edited(checkout: Path) -> Iterator[tuple[str, str]]:
-    """(file, git's two letters for its state) of the shipped files that differ from the ones committed."""
-    status = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", CONFIG, PROMPTS)
-    for line in (status or "").splitlines():
-        state, name = line[:2], line[3:].strip('"')
-        if (checkout / name).is_file() and (name == CONFIG or name.startswith(f"{PROMPTS}/")):
-            yield name, state
+class _Shipped:
+    """The files of a checkout as they are shipped and as the owner has them, as git knows it.
+
+    In the middle of a merge the shipped ones are those that come in, and the owner's side of a conflict is
+    "ours"; wherever git applies edits to new files (stash, rebase, checkout -m) it is "theirs".
+    """
+
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
+        self._merges = self._git("rev-parse", "-q", "--verify", "MERGE_HEAD") is not None
+        self._commit = "MERGE_HEAD" if self._merges else "HEAD"
+        unmerged = (self._git("diff", "--name-only", "-z", "--diff-filter=U", "--", *OURS) or "").split("\0")
+        self._conflicts = set(filter(None, unmerged))
+
+    def edited(self) -> Iterator[str]:
+        """The shipped files that differ from what is shipped, and can be read."""
+        listed = (self._git("diff", "--name-only", "-z", self._commit, "--", *OURS) or "").split("\0")
+        for name in sorted({*filter(None, listed), *self._conflicts}):
+            if self._git("cat-file", "-e", f"{self._commit}:{name}") is not None and self._is_text(name):
+                yield name
+
+    def is_in_conflict(self, name: str) -> bool:
+        return name in self._conflicts
+
+    def versions(self, name: str) -> tuple[str, list[str]]:
+        """(the owner's text, the shipped ones that it may have been made from, the newest first)."""
+        if name in self._conflicts:
+            base, own = (self._git("show", f":{stage}:{name}") for stage in (1, 2 if self._merges else 3))
+            if own is not None:
+                return own, [base or ""]
+        commits = (self._git("log", "--format=%H", "-50", self._commit, "--", name) or "").split()
+        shipped = [self._git("show", f"{commit}:{name}") for commit in commits]
+        return self.path(name).read_text(encoding="utf-8"), [text for text in shipped if text is not None]
+
+    def restore(self, name: str) -> None:
+        self._git("checkout", self._commit, "--", name)
+
+    def path(self, name: str) -> Path:
+        return self._checkout / name
+
+    def left_to_do(self) -> Iterator[str]:
+        """The command that ends what git is in the middle of."""
+        if self._merges:
+            yield "git commit --no-edit"
+        elif self._git("rev-parse", "-q", "--verify", "REBASE_HEAD") is not None:
+            yield "git rebase --continue"
+
+    def _is_text(self, name: str) -> bool:
+        """Whether it is UTF-8. What is not stays, and whoever reads it says so."""
+        try:
+            self.path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return False
+        return True
+
+    def _git(self, *arguments: str) -> str | None:
+        """What a git command prints, None where it fails or there is no git."""
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(self._checkout), *arguments], capture_output=True, text=True, timeout=GIT_S
+            )
+        except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+            return None
+        return done.stdout if done.returncode == 0 else None
 
 
-def _moved(checkout: Path, data: Path, name: str, state: str) -> str:
-    """Move the edits of one file; the name of where they are now."""
-    text, bases = _versions(checkout, name, state)
+def _moved(shipped: _Shipped, data: Path, name: str) -> str:
+    """Move the edits of one file; the name of where they are now.
+
+    What the owner has there already is newer and stays; then they are beside the file as it was.
+    """
+    text, bases = shipped.versions(name)
     kept = data / CARRIED_OVER / name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(checkout / name, kept)
+    shutil.copyfile(shipped.path(name), kept)
     if name == CONFIG:
-        target, own = data / OWNER_FILE, _settings_that_differ(text, bases)
+        place, own = OWNER_FILE, _settings_that_differ(text, bases)
     else:
-        target = data / OWN_PROMPTS / Path(name).name
+        place = f"{OWN_PROMPTS}/{Path(name).name}"
         own = _markers_that_differ(text, bases) if name == MARKERS else text
-    if not target.exists():  # what the owner has there already is newer
-        _write(target, own)
-    _git(checkout, "checkout", "HEAD", "--", name)
-    return OWNER_FILE if name == CONFIG else f"{OWN_PROMPTS}/"
-
-
-def _versions(checkout: Path, name: str, state: str) -> tuple[str, list[str]]:
-    """(the owner's text, the shipped ones that it may have been made from, the newest first)."""
-    if state in _CONFLICTS:
-        base, own = (_git(checkout, "show", f":{stage}:{name}") for stage in (1, 3))
-        if own is not None:
-            return own, [base or ""]
-    commits = (_git(checkout, "log", "--format=%H", "-50", "--", name) or "").split()
-    shipped = [_git(checkout, "show", f"{commit}:{name}") for commit in commits]
-    return (checkout / name).read_text(encoding="utf-8"), [text for text in shipped if text is not None]
+    is_taken = (data / place).exists()
+    if is_taken:
+        place = f"{CARRIED_OVER}/{place}"
+    _write(data / place, own)
+    shipped.restore(name)
+    return place if is_taken or name == CONFIG else f"{OWN_PROMPTS}/"
 
 
 def _settings_that_differ(text: str, bases: list[str]) -> str:
@@ -96,37 +157,54 @@ def _settings_that_differ(text: str, bases: list[str]) -> str:
 
 
 def _markers_that_differ(text: str, bases: list[str]) -> str:
-    """The owner's markers: those that are not as shipped, by their names."""
+    """The owner's markers: those that are not as shipped, by their names, and the names of those left out."""
     own = _loaded(text)
-    base = next((loaded for loaded in map(_loaded, bases) if loaded is not None), None)
-    if own is None or base is None:
+    if own is None or not bases:
         return text
-    differing = {}
-    for section, value in own.items():
-        known = base.get(section)
-        if (
-            isinstance(value, list)
-            and isinstance(known, list)
-            and any(isinstance(one, dict) for one in value)
-        ):
+    differences = [_other_markers(base, own) for base in map(_loaded, bases) if base is not None]
+    least = min(differences, key=lambda difference: len(str(difference)), default=own)
+    return _HEAD.format(file=MARKERS) + yaml.safe_dump(least, sort_keys=False, allow_unicode=True)
+
+
+def _other_markers(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    found, without = {}, []
+    for section, known in base.items():
+        value = own.get(section, [])
+        if _are_named(known):
+            names = _names(value)
+            without += [name for name in _names(known) if name not in names]
             value = [one for one in value if one not in known]
-        if value != known and value != []:
-            differing[section] = value
-    return _HEAD.format(file=MARKERS) + yaml.safe_dump(differing, sort_keys=False, allow_unicode=True)
+        if value not in (known, []):
+            found[section] = value
+    found.update((section, value) for section, value in own.items() if section not in base)
+    return {**found, "without": without} if without else found
 
 
-def _difference(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What has to be laid over `base` to get `own`. A provider that has lost a key is taken whole."""
-    found = {}
+def _are_named(section: Any) -> bool:
+    return isinstance(section, list) and any(isinstance(one, dict) for one in section)
+
+
+def _names(section: Any) -> list[Any]:
+    return [one.get("name") for one in section or [] if isinstance(one, dict)]
+
+
+def _difference(base: dict[str, Any], own: dict[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What has to be laid over `base` to get `own`. A provider that has lost a key is taken whole.
+
+    path: the keys that lead to both.
+    """
+    found: dict[str, Any] = {}
     for name, value in own.items():
         known = base.get(name)
         if isinstance(value, dict) and isinstance(known, dict):
             lost_a_key = "kind" in value and not known.keys() <= value.keys()
-            inner = value if lost_a_key else _difference(known, value)
+            inner = value if lost_a_key else _difference(known, value, (*path, name))
             if inner:
                 found[name] = inner
         elif name not in base or value != known:
             found[name] = value
+    if len(path) == 2 and path[0] == "routes":
+        found.update((name, None) for name in _MISSED if name in base and name not in own)
     return found
 
 
@@ -146,14 +224,3 @@ def _write(target: Path, text: str) -> None:
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
     draft.replace(target)
-
-
-def _git(checkout: Path, *arguments: str) -> str | None:
-    """What a git command prints, None where it fails or there is no git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=GIT_S
-        )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -1699,6 +1699,13 @@ def test_a_marker_of_the_owners_takes_the_place_of_ours_by_name(tmp_path):
     assert rules.match(asks("Give it a name"), {}) == ours
 
 
+def test_an_owner_does_without_some_of_ours(tmp_path):
+    rules = both(tmp_path, "without: [openwebui.tags, long.gone]\n")
+
+    gone = {one.name for one in RULES.markers} - {one.name for one in rules.markers}
+    assert gone == {"openwebui.tags"}
+
+
 def test_an_empty_marker_file_of_the_owners_changes_nothing(tmp_path):
     assert both(tmp_path, "# nothing yet\n") == RULES
 

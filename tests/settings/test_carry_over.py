@@ -119,6 +119,64 @@ def test_an_update_that_met_a_conflict_is_carried_over(clone):
     assert "grok-new" in (clone / "config.yaml").read_text()
 
 
+def test_edits_that_were_committed_are_carried_over_from_a_merge_in_conflict(clone):
+    """There the owner has the side "ours", what comes in is shipped, and a new prompt is no edit."""
+    edit(clone)
+    git(clone, "commit", "-qam", "mine")
+    ship(clone)
+    (clone.parent / "upstream" / "prompts" / "new.md").write_text("new\n")
+    commit(clone.parent / "upstream")
+    git(clone, "config", "user.name", "o")
+    git(clone, "config", "user.email", "o@example")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(clone, "pull", "-q", "--no-rebase")
+
+    told = carry_over(clone, {})
+
+    assert told.endswith("; `git commit --no-edit` completes the update")
+    assert own_settings(clone) == MINE
+    assert (clone / "my-prompts" / "primary.md").read_text() == "be kind\n"
+    assert not (clone / "my-prompts" / "new.md").exists()
+    assert "grok-new" in (clone / "config.yaml").read_text()
+    git(clone, "commit", "--no-edit")
+    assert git(clone, "diff", "HEAD", "origin/main") == ""
+    assert carry_over(clone, {}) is None
+
+
+def test_a_conflict_where_there_is_an_owners_file_already_is_put_beside_it(clone):
+    edit(clone)
+    (clone / "headstart.yaml").write_text("server: {port: 1}\n")
+    ship(clone)
+    git(clone, "stash")
+    git(clone, "pull", "-q", "--ff-only")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(clone, "stash", "pop")
+
+    assert "stand in carried-over/headstart.yaml, my-prompts/ now" in carry_over(clone, {})
+
+    assert own_settings(clone) == {"server": {"port": 1}}
+    assert yaml.safe_load((clone / "carried-over" / "headstart.yaml").read_text()) == MINE
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_what_was_taken_out_stays_out(clone):
+    (clone / "config.yaml").write_text(OLD.replace(", system_prompt: prompts/primary.md", ""))
+    (clone / "prompts" / "meta_markers.yaml").write_text("task_headers: [X-Task]\nmarkers: []\n")
+
+    carry_over(clone, {})
+
+    assert own_settings(clone) == {"routes": {"primary": {"system_prompt": None}}}
+    own = yaml.safe_load((clone / "my-prompts" / "meta_markers.yaml").read_text())
+    assert own == {"without": ["a"]}
+
+
+def test_an_edit_that_is_no_utf_8_stays_where_it_is(clone):
+    (clone / "prompts" / "primary.md").write_bytes(b"K\xf6ln\n")
+
+    assert carry_over(clone, {}) is None
+    assert (clone / "prompts" / "primary.md").read_bytes() == b"K\xf6ln\n"
+
+
 def test_an_edited_file_of_an_older_version_is_compared_with_that_version(clone):
     edit(clone)
     mine = (clone / "config.yaml").read_text()
