@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +29,10 @@ from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
 from routing.key_limits import KeyLimits
 from routing.readiness import readiness, table
-from routing.router import ModelEntry, Router
+from routing.router import ModelEntry, RoutePlan, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
+from settings.decisions import Decision
 from settings.model import ApiKey, Config
 from settings.paths import CHECKOUT, OWN_PROMPTS, SHIPPED
 from settings.repairs import repairs
@@ -92,6 +93,9 @@ class Services:
         self.router = Router(config, lambda name: known[name].model)
         self._account(config, previous)
         self.key_limits = KeyLimits(self.router, self.providers, self.key_budgets)
+        self._within_budget = partial(
+            policies.stay_within_budget, router=self.router, providers=known, budget=self.budget
+        )
         breakers = {name: provider.breaker for name, provider in known.items()}
         self.probes = Probes(
             known,
@@ -104,14 +108,15 @@ class Services:
         self.passthrough = PassThrough(
             config.virtual_model, self.router, known, self.embedder, self.key_limits
         )
-        router = self.router
+        self._readiness = partial(readiness, self._plan_now(), known)
+        now = self._readiness
         self.health = Health(
-            router.primary.chain,
+            self.router.primary.chain,
             known,
             self.classifier,
             self.probes,
             config.dormant,
-            lambda snapshot: [one.as_json() for one in readiness(router, known, snapshot)],
+            lambda snapshot: [one.as_json() for one in now(snapshot)],
         )
 
     def _account(self, config: Config, previous: "Services | None") -> None:
@@ -159,14 +164,14 @@ class Services:
         return (
             partial(policies.stay_with_target, router=self.router, providers=self.providers),
             self.key_limits,
-            partial(
-                policies.stay_within_budget,
-                router=self.router,
-                providers=self.providers,
-                budget=self.budget,
-            ),
+            self._within_budget,
             partial(policies.pass_over_the_unable, providers=self.providers),
         )
+
+    def _plan_now(self) -> Callable[[Decision], RoutePlan]:
+        """What gives the plan for a decision as it is just now, for a client that may do everything."""
+        router, within_budget = self.router, self._within_budget
+        return lambda decision: within_budget(router.plan_for(decision), policies.PolicyContext())
 
     def models(self, key: ApiKey | None) -> list[ModelEntry]:
         """The model list as the clients with a key see it."""
@@ -238,7 +243,7 @@ class Services:
     def _tell_who_answers(self) -> None:
         """Once everybody has been tried, say on the terminal and in the log who answers which decision."""
         self.probes.wait_first_round(FIRST_ROUND_S)
-        outlook = readiness(self.router, self.providers, self.probes.snapshot())
+        outlook = self._readiness(self.probes.snapshot())
         for one in outlook:
             log.log(
                 logging.WARNING if one.degraded else logging.INFO,

@@ -326,7 +326,8 @@ def show_answers(place: Place) -> None:
     providers = build_providers(config, Path(os.devnull).parent)
     say("Who will answer:")
     known = neighbours.prepared(config, providers)
-    for line in table(readiness(Router(config, lambda name: providers[name].model), providers, known)):
+    router = Router(config, lambda name: providers[name].model)
+    for line in table(readiness(router.plan_for, providers, known)):
         say(f"  {line}")
 
 

@@ -4,13 +4,14 @@ It is read from the plans and from what the probes know, and contacts nobody. Th
 /health show the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
 
 from providers import Provider
-from routing.router import RoutePlan, Router
+from routing.policies import OVER_BUDGET
+from routing.router import RoutePlan
 from settings.decisions import Decision
 from settings.derivation import is_demo
 from settings.environment import CLOUD_KEYS, HOME_URL, SEARXNG_URL
@@ -21,6 +22,7 @@ from wire import JsonObject
 SET_HOME = f"set {HOME_URL} in .env, or run make setup"
 SET_CLOUD = f"set {', '.join(_FURTHER_KEYS)} or {_LAST_KEY} in .env"
 SET_SEARCH = f"set {SEARXNG_URL} or a cloud's key in .env"
+RAISE_BUDGET = "wait for the next day or month, or raise `budgets`"
 _COLUMN = 9  # of the arrow; the longest decision has 8 letters
 
 
@@ -58,11 +60,20 @@ class Readiness:
 
 
 def readiness(
-    router: Router, providers: Mapping[str, Provider], health: Mapping[str, JsonObject]
+    plan_for: Callable[[Decision], RoutePlan],
+    providers: Mapping[str, Provider],
+    health: Mapping[str, JsonObject],
 ) -> list[Readiness]:
-    """One for each decision. health: what the probes know, by name; a disabled provider is not in it."""
+    """One for each decision.
+
+    plan_for: its plan just now; whom a policy passes over does not answer. health: what the probes know, by
+    name; a disabled provider is not in it.
+    """
     troubles = {name: _trouble(provider, health.get(name)) for name, provider in providers.items()}
-    return [_of(decision, router.plan_for(decision), providers, troubles) for decision in Decision]
+    plans = {decision: plan_for(decision) for decision in Decision}
+    return [
+        _of(decision, plan, providers, {**troubles, **_passed_over(plan)}) for decision, plan in plans.items()
+    ]
 
 
 def table(outlook: Sequence[Readiness]) -> Iterator[str]:
@@ -78,6 +89,10 @@ def _trouble(provider: Provider, known: JsonObject | None) -> str | None:
     if provider.disabled:
         return provider.disabled
     return known["reason"] or "it does not answer" if known and known["available"] is False else None
+
+
+def _passed_over(plan: RoutePlan) -> dict[str, str]:
+    return {name: why.message for name, why in plan.passed_over.items()}
 
 
 def _of(
@@ -138,6 +153,8 @@ def _missing_search(plan: RoutePlan, troubles: Mapping[str, str | None]) -> _Mis
 
 def _repair(provider: Provider, trouble: str | None) -> str:
     """What an owner can do about a provider in trouble."""
+    if trouble == OVER_BUDGET.message:
+        return RAISE_BUDGET
     variable, is_unset, _ = (trouble or "").partition(" is not set")
     if is_unset:
         return (

@@ -102,3 +102,23 @@ def test_a_change_that_cannot_take_effect_is_refused_and_leaves_the_parts_as_the
 
     old.sessions.save("0a1b2c3d", datetime.now(), lambda: {"kept": True})
     await_that(lambda: list((tmp_path / "sessions").glob("*_0a1b2c3d.json")), "the record was not written")
+
+
+def test_a_spent_budget_shows_in_the_table_and_in_health(parts_of, capsys):
+    text = SECOND.replace("model: large", "model: large, home: false").replace("[near]", "[far, near]")
+    parts = parts_of(text + "budgets: {daily_usd: 0}\n")
+    shown = []
+
+    def told():
+        shown.append(capsys.readouterr().out)
+        return "far: the budget is spent" in "".join(shown)
+
+    parts.start()
+    try:
+        await_that(told, "the table does not know of the budget")
+        report = parts.health.report()
+    finally:
+        parts.stop()
+
+    assert all("the budget is spent" in decision["missing"] for decision in report["decisions"])
+    assert all(decision["degraded"] for decision in report["decisions"])

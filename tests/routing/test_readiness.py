@@ -3,6 +3,7 @@
 import pytest
 
 import providers
+from routing.policies import PolicyContext, stay_within_budget
 from routing.readiness import readiness, table
 from routing.router import Router
 from settings import loader
@@ -12,13 +13,29 @@ WELL = {"available": True, "reason": None}
 DOWN = {"available": False, "reason": "connection refused"}
 
 
-def outlook_of(folder, health=None, text="", **environ):
+class Spent:
+    """A budget that is spent."""
+
+    @staticmethod
+    def exhausted():
+        return True
+
+
+def outlook_of(folder, health=None, text="", *, budget=None, **environ):
     """{decision: Readiness} of a configuration. health: what the probes know, where it is not well."""
     (folder / "headstart.yaml").write_text(text)
     config = loader.load(environ={"HEADSTART_DATA": str(folder), **environ})
     built = providers.build(config, folder)
     known = {name: WELL for name, one in built.items() if not one.disabled} | (health or {})
-    return {one.decision: one for one in readiness(Router(config), built, known)}
+    router = Router(config)
+
+    def plan_for(decision):
+        plan = router.plan_for(decision)
+        if budget is None:
+            return plan
+        return stay_within_budget(plan, PolicyContext(), router=router, providers=built, budget=budget)
+
+    return {one.decision: one for one in readiness(plan_for, built, known)}
 
 
 def shown(outlook):
@@ -100,6 +117,16 @@ def test_a_model_that_the_server_does_not_have_is_to_be_corrected(tmp_path):
 
     assert outlook["SIMPLE"].outlook == "nobody can answer; home: has no model 'qwen'; it has gemma3:4b"
     assert outlook["SIMPLE"].repair == "correct the model of home, or leave it out"
+
+
+def test_a_spent_budget_is_a_degradation(tmp_path):
+    outlook = outlook_of(tmp_path, budget=Spent(), XAI_API_KEY="k", **HOME)
+
+    hard, current = outlook["COMPLEX"], outlook["ENRICH"]
+    assert hard.outlook == "xai: the budget is spent; home answers instead"
+    assert (hard.provider, hard.degraded) == ("home", True) and "budgets" in hard.repair
+    assert current.outlook == "xai cannot search: the budget is spent; answers will say so"
+    assert current.degraded and not outlook["SIMPLE"].degraded
 
 
 def test_the_table_has_a_line_for_each_decision_and_each_repair_once(tmp_path):
