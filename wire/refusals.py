@@ -26,13 +26,18 @@ _PHRASES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
         Reason.CONTEXT_TOO_LONG,
         (
             "maximum context length",  # OpenAI, vLLM, OpenRouter, DeepSeek, Mistral
+            "the model's context length is only",  # vLLM: "You passed ... input tokens and requested ..."
             "longer than the maximum model length",  # vLLM, of a prompt with pictures
             "exceeds the available context size",  # llama.cpp, server-context.cpp
+            "context size has been exceeded",  # llama.cpp, with a 500: its slots share one context
             "longer than the model's context length",  # SGLang
             "exceeds the model's maximum context",  # SGLang, of prompt and answer together
             "greater than the context length",  # LM Studio: "tokens to keep from the initial prompt ..."
             "when context the overflows",  # LM Studio before 0.3.30, in these words
+            "reached context length of",  # LM Studio, of a model that cannot shift its context
             "exceeds the context length",  # Ollama
+            "exceeded max context length",  # Ollama's cloud: "prompt too long; exceeded ... by 17 tokens"
+            "tokens + `max_new_tokens` must be",  # TGI, with a 422
             "prompt is too long",  # Anthropic: "prompt is too long: 210000 tokens > 200000 maximum"
             "exceed context limit",  # Anthropic: "input length and `max_tokens` exceed context limit"
             "maximum prompt length",  # xAI: "This model's maximum prompt length is 131072 but ..."

@@ -31,6 +31,49 @@ SAID = {
                 "code": 400,
             },
         ),
+        "vLLM of 2026": (
+            400,
+            {
+                "error": {
+                    "message": "You passed 99073 input tokens and requested 32000 output tokens. However, "
+                    "the model's context length is only 131072 tokens, resulting in a maximum input length "
+                    "of 99072 tokens. Please reduce the length of the input prompt.",
+                    "type": "BadRequestError",
+                    "param": "input_tokens",
+                    "code": 400,
+                }
+            },
+        ),
+        "llama.cpp with several slots": (
+            500,
+            {
+                "error": {
+                    "code": 500,
+                    "message": "Context size has been exceeded.",
+                    "type": "server_error",
+                }
+            },
+        ),
+        "LM Studio without context shift": (
+            400,
+            {
+                "error": "Reached context length of 4096 tokens with model (arch: qwen3vlmoe) that does not "
+                "currently support mid-generation context overflow. Try reloading with a larger context "
+                "length or shortening the prompt/chat."
+            },
+        ),
+        "Ollama's cloud": (
+            400,
+            {"error": {"message": "prompt too long; exceeded max context length by 17 tokens"}},
+        ),
+        "TGI": (
+            422,
+            {
+                "error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: "
+                "4000 `inputs` tokens and 512 `max_new_tokens`",
+                "error_type": "validation",
+            },
+        ),
         "vLLM with pictures": (
             400,
             {
