@@ -14,8 +14,10 @@ import yaml
 
 from routing.housekeeping import FULL_STOPS, MARKER_CHARS, Marker, MetaRules, Words
 from settings.nodes import A_MAPPING, TYPE_NAMES, NodeReader, below
+from settings.paths import OWN_PROMPTS
 from wire.turns import one_spaced
 
+SHIPPED_PROMPTS = "prompts"
 _SECTIONS = ("task_headers", "real_tasks", "markers", "real", "prompts")
 _WITHOUT = "without"  # only in the owner's file: names of ours that are not wanted
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
@@ -87,6 +89,11 @@ class _MarkerReader(NodeReader):
     """Reads a marker file. Each method reads one part of it from a node and the node's key."""
 
     whole = "markers"
+
+    def named(self, file: Path) -> str:
+        """With the folder, since the owner's has the same name as ours."""
+        folder = file.parent.name
+        return f"{folder}/{file.name}" if folder in (OWN_PROMPTS, SHIPPED_PROMPTS) else file.name
 
     # The parts of the file.
 

@@ -80,7 +80,11 @@ class NodeReader:
     def fail(self, where: yaml.Node | int, key: str, message: str) -> NoReturn:
         """Raise ConfigError. where: the node the mistake is in, or its line."""
         place = Place(str(self.path), where) if isinstance(where, int) else place_of(where)
-        raise ConfigError(Path(place.file).name, place.line, key, message)
+        raise ConfigError(self.named(Path(place.file)), place.line, key, message)
+
+    def named(self, file: Path) -> str:
+        """How a message names a file."""
+        return file.name
 
     def report(self, where: yaml.Node | int, key: str, message: str) -> None:
         """Tell of a mistake that leaves the rest readable. A subclass may collect it instead of raising."""

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from settings.kinds import KINDS, PAGE_SEARCH, Kind
 from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Wake
-from settings.nodes import or_similar
+from settings.nodes import line_of, or_similar
+from settings.paths import OWN_PROMPTS
 from settings.patterns import pattern_of
 
 _LEDGER = re.compile(r"(sqlite|postgres|postgresql|postgresql\+psycopg)://")
@@ -293,9 +294,12 @@ def _check_file(key: str, config: Config, name: str | None) -> Mistakes:
     if not name:
         return
     try:
-        config.resolve(name).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        yield Mistake(key, f"'{name}' is not UTF-8")
+        found = config.resolve(name)
+        if found.parent.name == OWN_PROMPTS:
+            name = f"{OWN_PROMPTS}/{found.name}"
+        found.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        yield Mistake(key, f"'{name}' is not UTF-8 in line {line_of(error)}")
     except (OSError, ValueError) as error:
         yield Mistake(key, f"'{name}' cannot be read: {getattr(error, 'strerror', None) or error}")
 

@@ -1664,6 +1664,15 @@ def test_a_marker_file_that_is_no_text_is_named_with_its_line(tmp_path):
         markers.load(tmp_path / "markers.yaml")
 
 
+def test_a_mistake_in_the_owners_marker_file_is_not_taken_for_one_in_ours(tmp_path):
+    (tmp_path / "my-prompts").mkdir()
+    own = tmp_path / "my-prompts" / "meta_markers.yaml"
+    own.write_text("marker: []\n")
+
+    with pytest.raises(ConfigError, match=r"^my-prompts/meta_markers\.yaml:1: marker: "):
+        markers.load(MARKER_FILE, own)
+
+
 def test_a_marker_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         markers.load(tmp_path / "gone.yaml")

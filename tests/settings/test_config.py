@@ -91,6 +91,14 @@ def test_a_prompt_that_is_no_text_is_named(tmp_path):
         load(tmp_path, with_change("{chain: [near]}", "{chain: [near], system_prompt: my.md}"))
 
 
+def test_a_prompt_of_the_owners_that_is_no_text_is_not_taken_for_ours(tmp_path):
+    (tmp_path / "my-prompts").mkdir()
+    (tmp_path / "my-prompts" / "primary.md").write_bytes(b"Be kind.\n\xff\xfe")
+
+    with pytest.raises(ConfigError, match=r"'my-prompts/primary.md' is not UTF-8 in line 2"):
+        loader.load(environ={"HEADSTART_DATA": str(tmp_path)})
+
+
 # Variables.
 
 
