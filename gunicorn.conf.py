@@ -14,14 +14,17 @@ import tempfile
 import threading
 from pathlib import Path
 
+from deploy.carry_over import carry_over
 from engine import supervisor
 from errors import ConfigError
-from settings import carry_over, loader, port, running
+from runtime import announcement, port
+from settings import loader
+from settings.addresses import authority
 from settings.repairs import repairs
 from telemetry.version import VERSION
 
 try:
-    if _carried := carry_over.carry_over():
+    if _carried := carry_over():
         print(_carried, flush=True)
     _config = loader.load()
     _config.data.mkdir(parents=True, exist_ok=True)
@@ -36,7 +39,7 @@ SPARE_THREADS = 16  # for health, models and metrics when every stream is taken
 
 wsgi_app = "app:create_app()"
 _host = _config.server.host
-bind = f"[{_host}]:{_config.server.port}" if ":" in _host else f"{_host}:{_config.server.port}"
+bind = authority(_host, _config.server.port)
 worker_class = "gthread"
 workers = 1
 threads = _config.server.threads + SPARE_THREADS
@@ -75,11 +78,10 @@ def when_ready(server):
     )
     # Asked of the socket: with PORT=0 only it knows its port.
     listening_host, listening_port = server.LISTENERS[0].sock.getsockname()[:2]
-    running.announce(_config.path, _data, running.url_of(listening_host, listening_port), VERSION)
+    announcement.announce(_config.path, _data, announcement.url_of(listening_host, listening_port), VERSION)
     for repair in repairs(_config):
         print(repair)
-    shown = f"[{_host}]" if ":" in _host else _host
-    print(f"Headstart listens on http://{shown}:{listening_port}  (Ctrl-C stops it)", flush=True)
+    print(f"Headstart listens on http://{authority(_host, listening_port)}  (Ctrl-C stops it)", flush=True)
 
 
 def post_fork(server, worker):
@@ -141,7 +143,7 @@ def _terminal_is_gone():
 def _end(state_dir, master):
     if os.getpid() != master:
         return
-    running.withdraw(_data)
+    announcement.withdraw(_data)
     if _supervisor is not None:
         _supervisor.terminate()
         _supervisor.wait()

@@ -12,10 +12,12 @@ from pathlib import Path
 import requests
 
 from errors import ConfigError
-from settings import loader, running
+from runtime import announcement
+from runtime.announcement import Running
+from runtime.session import local_session
+from settings import loader
 from settings.model import Config
 from settings.paths import CONFIG_VARIABLE, DATA_VARIABLE, owner_paths
-from settings.running import Running
 from wire import JsonObject
 
 KNOCK_S = 3.0  # how long a server has to say that it is there
@@ -60,7 +62,7 @@ class Server:
         key = next((key.key for key in config.server.keys), None) if config else None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            reply = _session().get(self.url + path, params=query, headers=headers, timeout=ANSWER_S)
+            reply = local_session().get(self.url + path, params=query, headers=headers, timeout=ANSWER_S)
             answer = reply.json()
         except requests.Timeout as error:
             raise Unasked(f"the server at {self.url} does not answer within {ANSWER_S:g} s") from error
@@ -84,7 +86,7 @@ def find(*, named: bool = False) -> Server:
     where they do: it is those that are asked about.
     """
     here = configuration()
-    announced = running.announced(_folders(here))
+    announced = announcement.announced(_folders(here))
     strangers = [one for one in announced if named and not _is_named(one)]
     addresses = {one.url for one in strangers}
     announced = [one for one in announced if one not in strangers]
@@ -127,12 +129,14 @@ def configuration(announced: Running | None = None) -> Setting:
 def _folders(here: Setting) -> Iterator[Path]:
     if here.config:
         yield here.config.data
-    yield from running.likely_folders()
+    yield from announcement.likely_folders()
 
 
 def _candidates(here: Setting, announced: list[Running]) -> Iterator[Server]:
     """Where a server may be, in the order in which they are tried."""
-    configured = running.url_of(here.config.server.host, here.config.server.port) if here.config else None
+    configured = (
+        announcement.url_of(here.config.server.host, here.config.server.port) if here.config else None
+    )
     known = {one.url: Server(one.url, configuration(one), one) for one in announced}
     if configured and (os.environ.get("HOST") or os.environ.get("PORT")):
         yield known.get(configured) or Server(configured, here)
@@ -143,13 +147,6 @@ def _candidates(here: Setting, announced: list[Running]) -> Iterator[Server]:
 
 def _answers(url: str) -> bool:
     try:
-        return _session().get(f"{url}/livez", timeout=KNOCK_S).text == ALIVE
+        return local_session().get(f"{url}/livez", timeout=KNOCK_S).text == ALIVE
     except requests.RequestException:
         return False
-
-
-def _session() -> requests.Session:
-    """One that no proxy of the environment comes between."""
-    session = requests.Session()
-    session.trust_env = False
-    return session

@@ -18,7 +18,9 @@ from typing import Protocol
 from deploy import units
 from deploy.commands import DeployError, Ran, Run, run
 from deploy.units import Service
+from runtime.files import write_whole
 
+READABLE = 0o644  # as managers expect of their files
 BY_HAND = "`make run` serves in this terminal; `nohup make run &` goes on without it"
 
 
@@ -96,7 +98,7 @@ class Systemd:
     def install(self, service: Service) -> None:
         text = self.text(service)
         with _undone_on_failure(self, self._take_up):
-            _write(self.file, text)
+            write_whole(self.file, text, READABLE)
             self._take_up()
 
     def uninstall(self) -> None:
@@ -186,7 +188,7 @@ class Launchd:
     def install(self, service: Service) -> None:
         with _undone_on_failure(self, self.start):
             self._let_go()
-            _write(self.file, self.text(service))
+            write_whole(self.file, self.text(service), READABLE)
             self._run("launchctl", "enable", self._target)
             self.start()
 
@@ -243,16 +245,9 @@ def _undone_on_failure(manager: ServiceManager, take_up: Callable[[], None]) -> 
         with suppress(DeployError):
             manager.uninstall()
             if former is not None:
-                _write(manager.file, former)
+                write_whole(manager.file, former, READABLE)
                 take_up()
         raise
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
 
 
 def _user() -> str:

@@ -5,10 +5,10 @@ The encoder, of classifier and embeddings, is always wanted; the demo model only
 
 import sys
 
+from deploy.carry_over import carry_over
 from engine import prepare
 from errors import ConfigError
 from settings import loader
-from settings.carry_over import carry_over
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ import requests
 
 from errors import ConnectFailed, ProxyError, UpstreamStatus
 from providers import MODELS, Provider
+from runtime.session import local_session
 from settings import loader
 from settings.environment import CLOUD_KEYS
 from settings.model import Config, Timeouts
@@ -108,8 +109,7 @@ def searxng_here() -> tuple[str, str | None] | None:
 
 
 def _searxng_at(url: str) -> tuple[str, str | None] | None:
-    session = requests.Session()
-    session.trust_env = False  # no proxy leads to this machine
+    session = local_session()
     try:
         config = session.get(f"{url}/config", timeout=KNOCK_S).json()
         if not isinstance(config, dict) or "engines" not in config:

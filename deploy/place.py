@@ -12,10 +12,11 @@ import requests
 
 from deploy.commands import run
 from deploy.units import Service
+from runtime.announcement import Running, announced, url_of
+from runtime.session import local_session
 from settings import loader
 from settings.model import Config
 from settings.paths import CHECKOUT, CONFIG_VARIABLE, DATA_VARIABLE, OwnerPaths, owner_paths
-from settings.running import Running, announced, url_of
 from telemetry.version import VERSION
 from wire import JsonObject
 
@@ -121,7 +122,7 @@ def listens(url: str) -> bool:
 def health(url: str) -> JsonObject | None:
     """What its /health reports, with everybody asked anew; None where nothing of ours answers."""
     try:
-        report = requests.get(f"{url}/health?fresh=1", timeout=CHECK_S).json()
+        report = local_session().get(f"{url}/health?fresh=1", timeout=CHECK_S).json()
     except (requests.RequestException, ValueError):
         return None
     return report if isinstance(report, dict) and report.get("status") in HEALTH else None

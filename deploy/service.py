@@ -12,10 +12,10 @@ from deploy.commands import DeployError, ended, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, health, here, in_words, listens
 from errors import ConfigError
+from runtime.announcement import Running, announced
+from runtime.port import PortTaken, check_free
 from settings.model import Config
 from settings.paths import DOTENV
-from settings.port import PortTaken, check_free
-from settings.running import Running, announced
 from telemetry.version import VERSION
 
 START_S = 30.0  # how long it may take until it is not unhealthy: an embedded model has to be loaded

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 from deploy import backup, managers, service
+from deploy.carry_over import carry_over
 from deploy.checkout import REMOTE, SHOWN, VERSION, Checkout, Packages
 from deploy.commands import DeployError, end, ended, run, say
 from deploy.managers import ServiceManager
 from deploy.place import Place, awaited_health, here, in_words, is_worse, word
 from deploy.trial import ForAMoment, Installed, Subject
-from settings.carry_over import carry_over
 from wire import JsonObject
 
 PATIENCE_S = 60.0  # how long a version has until it is as well as the one before

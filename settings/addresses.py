@@ -38,6 +38,11 @@ def is_private_host(host: str) -> bool:
         return bool(host) and ("." not in host or host.endswith(PRIVATE_NAMES))
 
 
+def authority(host: str, port: int) -> str:
+    """Host and port as a URL has them: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a server that listens at this host is reached from its own machine alone."""
     try:

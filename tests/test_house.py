@@ -19,7 +19,7 @@ FLOORS = (
     {"search"},
     {"routing"},
     {"providers"},
-    {"upstream", "accounting"},
+    {"upstream", "accounting", "runtime"},
     {"settings", "session_logger", "engine"},
     {"telemetry"},
     {"wire"},

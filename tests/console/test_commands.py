@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from console import health, screen
-from settings import loader, report, running
+from runtime import announcement
+from settings import loader, report
 from tests.support.config_texts import GOOD
 from tests.support.server import HANG_GUARD_S, ROOT, unused_port
 
@@ -152,7 +153,7 @@ def test_while_the_file_is_faulty_it_is_the_server_that_is_told_and_the_mistake(
 @pytest.fixture
 def deserted(alone, tmp_path, monkeypatch):
     """A terminal, this process, whose checkout has no server either. Gives what a command prints."""
-    monkeypatch.setattr(running, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(announcement, "CHECKOUT", tmp_path)
     for name in NAMED:
         monkeypatch.delenv(name, raising=False)
     for name, value in alone.items():
@@ -182,7 +183,7 @@ def test_a_server_that_lives_and_does_not_answer_is_named(deserted, alone, tmp_p
 
 def announced(folder, url, config):
     told = {"pid": os.getpid(), "url": url, "started_at": "2026-01-01T00:00:00+00:00"}
-    (folder / running.FILE).write_text(json.dumps(told | {"config": config, "data": str(folder)}))
+    (folder / announcement.FILE).write_text(json.dumps(told | {"config": config, "data": str(folder)}))
 
 
 def test_without_a_server_the_settings_are_those_of_the_next_start(alone):

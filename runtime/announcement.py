@@ -13,9 +13,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from runtime.files import write_whole
+from settings.addresses import authority
 from settings.paths import CHECKOUT, owner_paths
 
 FILE = "server.json"
+# Who listens everywhere is reached by loopback.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def announce(config: Path, data: Path, url: str, version: str | None = None) -> 
         known = read(folder)
         if known is None or not known.is_alive:
             with suppress(OSError):
-                _write(folder / FILE, running)
+                write_whole(folder / FILE, json.dumps(asdict(running)).encode())
 
 
 def withdraw(data: Path) -> None:
@@ -88,13 +92,4 @@ def likely_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
 
 def url_of(host: str, port: int) -> str:
     """Where this machine reaches a server that listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _write(file: Path, running: Running) -> None:
-    """Whole or not at all, and readable by its owner alone."""
-    draft = file.with_name(f".{FILE}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(asdict(running), out)
-    draft.replace(file)
+    return f"http://{authority(_REACHED_AT.get(host, host), port)}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import running
-from settings.running import announce, announced, likely_folders, read, url_of, withdraw
+from runtime import announcement
+from runtime.announcement import announce, announced, likely_folders, read, url_of, withdraw
 
 OWN = Path("/etc/mine/headstart.yaml")
 
@@ -17,7 +17,7 @@ OWN = Path("/etc/mine/headstart.yaml")
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """Another checkout than the one that these tests stand in."""
-    monkeypatch.setattr(running, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(announcement, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "checkout").mkdir()
     return tmp_path / "checkout"
 
@@ -37,7 +37,7 @@ def gone_pid():
 def left_by(folder, pid):
     told = {"pid": pid, "url": "http://127.0.0.1:1", "started_at": "2026-01-01T00:00:00+00:00"}
     told |= {"config": str(OWN), "data": str(folder)}
-    (folder / running.FILE).write_text(json.dumps(told))
+    (folder / announcement.FILE).write_text(json.dumps(told))
 
 
 def test_a_server_is_found_from_its_data_folder_and_from_its_checkout(checkout, data):
@@ -47,7 +47,7 @@ def test_a_server_is_found_from_its_data_folder_and_from_its_checkout(checkout, 
     assert found == announced([checkout])
     assert (found[0].pid, found[0].url, found[0].version) == (os.getpid(), "http://127.0.0.1:9000", "1.2.0")
     assert (found[0].config, found[0].data) == (str(OWN), str(data))
-    assert stat.S_IMODE((data / running.FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((data / announcement.FILE).stat().st_mode) == 0o600
 
     withdraw(data)
     assert announced([data, checkout]) == []
@@ -74,7 +74,7 @@ def test_what_a_killed_server_left_is_no_news_and_is_written_over(checkout, data
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"pid": "x", "url": 1}', "\xff"])
 def test_a_file_that_makes_no_sense_is_none(data, text):
-    (data / running.FILE).write_text(text, encoding="latin-1")
+    (data / announcement.FILE).write_text(text, encoding="latin-1")
 
     assert read(data) is None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from runtime.files import write_whole
 from settings.paths import CARRIED_OVER, CHECKOUT, CONFIG_VARIABLE, OWN_PROMPTS, OWNER_FILE, owner_paths
 
 CONFIG, PROMPTS, MARKERS = "config.yaml", "prompts", "prompts/meta_markers.yaml"
@@ -141,7 +142,7 @@ def _moved(shipped: _Shipped, data: Path, name: str) -> str:
     is_taken = (data / place).exists()
     if is_taken:
         place = f"{CARRIED_OVER}/{place}"
-    _write(data / place, own)
+    write_whole(data / place, own.encode())
     shipped.restore(name)
     return place if is_taken or name == CONFIG else f"{OWN_PROMPTS}/"
 
@@ -215,12 +216,3 @@ def _loaded(text: str) -> dict[str, Any] | None:
     except yaml.YAMLError:
         return None
     return loaded if isinstance(loaded, dict) else None
-
-
-def _write(target: Path, text: str) -> None:
-    """Whole or not at all, and readable by its owner alone, since settings may hold keys."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-    draft.replace(target)

@@ -8,8 +8,8 @@ import sys
 import pytest
 import yaml
 
-from settings import port
-from settings.port import PortTaken, check_free, holder
+from runtime import port
+from runtime.port import PortTaken, check_free, holder
 from tests.support.config_texts import MINIMAL
 from tests.support.server import HANG_GUARD_S, PYTHON, ROOT
 

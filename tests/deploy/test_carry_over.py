@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import yaml
 
+from deploy.carry_over import carry_over
 from settings import loader
-from settings.carry_over import carry_over
 from tests.support.server import ROOT
 
 OLD = """\
