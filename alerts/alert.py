@@ -59,11 +59,11 @@ def fallback_alert(route: str, first: str, answering: str, minutes: int) -> Aler
 
 
 def rejected_alert(mistake: str) -> Alert:
-    """An edit of the configuration cannot be used. mistake: what the log says of it."""
+    """An edit of the configuration cannot be used. mistake: what the log says of it, a line for each."""
     return Alert(
         CONFIG_REJECTED,
         "Headstart: the configuration was rejected",
-        f"{mistake[:MISTAKE_CHARS]}. What was in effect before stays so.",
+        f"{mistake[:MISTAKE_CHARS]}\nWhat was in effect before stays so.",
         {"mistake": mistake},
     )
 

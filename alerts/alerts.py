@@ -7,15 +7,13 @@ long as the process lives, whichever configuration is in effect, also one with a
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from accounting.budgets import Budget
 from alerts.alert import Alert, rejected_alert
 from alerts.conditions import Breaker, BudgetLevels, Fallbacks, RefusedKeys
-from alerts.delivery import deliver
+from alerts.outbox import Outbox
 from errors import Reason
 from settings.model import Alerts as Settings
 from telemetry.events import AttemptHead, Finished, PassedOver, Planned, Recorder
@@ -31,7 +29,6 @@ FAULTS = {
     Reason.FAILED,
     Reason.EMPTY,
 }
-MAX_WAITING = 50  # alerts that wait to be sent; beyond it the oldest is dropped
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ class Alerts:
         self._budget_levels, self._refused_keys = BudgetLevels(), RefusedKeys()
         self._fallbacks = Fallbacks()
         self._mistake: str | None = None  # the one that was told, until a configuration is accepted
-        self._waiting: deque[tuple[Alert, datetime]] = deque(maxlen=MAX_WAITING)
+        self._outbox = Outbox(clock)
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._closing = threading.Event()
@@ -68,6 +65,8 @@ class Alerts:
     def serve(self, settings: Settings, watched: Watched) -> None:
         """Watch the parts of a configuration that takes effect, and tell where it says."""
         with self._lock:
+            if settings != self._settings:
+                self._outbox.try_anew()
             self._settings, self._watched, self._mistake = settings, watched, None
             if settings.url and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
@@ -96,19 +95,18 @@ class Alerts:
         self._fallbacks.answered(route, first, by, self._clock())
 
     def _put(self, alerts: Iterable[Alert]) -> None:
-        now = datetime.now().astimezone()
-        self._waiting.extend((alert, now) for alert in alerts)
+        self._outbox.put(alerts)
         self._wanted.set()
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 self._look()
-                self._send()
+                self._outbox.send(self._settings, self._closing.is_set)
             except Exception:  # the edge of a thread that must live on
                 log.exception("Alerts failed")
             self._closing.wait(PAUSE_S)
-            self._wanted.wait(TICK_S)
+            self._wanted.wait(min(TICK_S, self._outbox.pause_s()))
             self._wanted.clear()
 
     def _look(self) -> None:
@@ -121,11 +119,6 @@ class Alerts:
     def _put_new(self, alerts: Iterable[Alert]) -> None:
         if found := list(alerts):
             self._put(found)
-
-    def _send(self) -> None:
-        while self._waiting and not self._closing.is_set() and self._settings.url:
-            alert, at = self._waiting.popleft()
-            deliver(alert, at, self._settings, self._closing.wait)
 
 
 class RouteAnswers(Recorder):

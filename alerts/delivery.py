@@ -4,44 +4,31 @@ ntfy takes the text as the body and the rest as headers (docs.ntfy.sh/publish). 
 credentials in it, and a topic's name is a password of sorts: neither stands in a log line.
 """
 
-import logging
-from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
 
 import requests
 
 from alerts.alert import Alert
 from settings.model import Alerts as Settings
-from telemetry.logs import fields
 
 TIMEOUT_S = 5.0  # to connect, and again to answer
-RETRY_S = (2.0, 10.0)  # before the second try and the third
-
-log = logging.getLogger(__name__)
 
 
-def deliver(alert: Alert, at: datetime, settings: Settings, wait: Callable[[float], object]) -> bool:
-    """Send an alert, up to three times. Returns whether it arrived; that is one line in the log either way.
+class Outcome(Enum):
+    """LATER: another try may help. REFUSED: it would not."""
 
-    at: when it happened, an aware datetime. wait: waits for so many seconds.
+    SENT = "sent"
+    LATER = "later"
+    REFUSED = "refused"
+
+
+def deliver(alert: Alert, at: datetime, settings: Settings, *, is_late: bool = False) -> tuple[Outcome, str]:
+    """Send an alert, once. Returns (what came of it, what went wrong, in words without the address).
+
+    at: when it happened, an aware datetime. is_late: a text says when it happened.
     """
-    problem = ""
-    for pause_s in (0.0, *RETRY_S):
-        if pause_s:
-            wait(pause_s)
-        problem, is_final = _try(alert, at, settings)
-        if not problem:
-            log.info("Alert sent:", extra=fields(event=alert.event))
-            return True
-        if is_final:
-            break
-    log.error("Alert not sent:", extra=fields(event=alert.event, error=problem))
-    return False
-
-
-def _try(alert: Alert, at: datetime, settings: Settings) -> tuple[str, bool]:
-    """(what went wrong, "" for nothing; whether another try is useless)."""
-    body, headers = (_ntfy if settings.kind == "ntfy" else _webhook)(alert, at)
+    body, headers = _ntfy(alert, at if is_late else None) if settings.kind == "ntfy" else _webhook(alert, at)
     try:
         answer = requests.post(
             settings.url,
@@ -52,15 +39,17 @@ def _try(alert: Alert, at: datetime, settings: Settings) -> tuple[str, bool]:
             allow_redirects=False,
         )
     except (requests.RequestException, OSError, ValueError) as error:
-        return type(error).__name__, False  # its text would name the address
+        return Outcome.LATER, type(error).__name__  # its text would name the address
     if answer.status_code < 300:
-        return "", True
-    return f"answered {answer.status_code}", answer.status_code < 500 and answer.status_code != 429
+        return Outcome.SENT, ""
+    may_pass = answer.status_code >= 500 or answer.status_code in (408, 429)
+    return Outcome.LATER if may_pass else Outcome.REFUSED, f"answered {answer.status_code}"
 
 
-def _ntfy(alert: Alert, at: datetime) -> tuple[bytes, dict[str, str]]:
+def _ntfy(alert: Alert, at: datetime | None) -> tuple[bytes, dict[str, str]]:
     headers = {"Title": alert.title, "Priority": str(alert.priority), "Tags": ",".join(alert.tags)}
-    return alert.message.encode(), headers
+    text = f"{alert.message}\n(It happened at {at:%Y-%m-%d %H:%M}.)" if at else alert.message
+    return text.encode(), headers
 
 
 def _webhook(alert: Alert, at: datetime) -> tuple[dict[str, object], dict[str, str]]:

@@ -48,7 +48,7 @@ class Parts(Protocol):
         """The parts under another configuration. Raises ConfigError; then nothing has changed."""
 
     def rejected(self, mistake: str) -> None:
-        """What was to take their place has a mistake, in one line; they go on."""
+        """What was to take their place has mistakes, a line for each; they go on."""
 
     def start(self) -> None:
         """They begin to serve."""
@@ -91,7 +91,7 @@ class Reloader(Generic[P]):
         for mistake in self._mistakes:
             log.error("Config rejected: %s", mistake)
             print(f"Config rejected, the one before goes on: {mistake}", file=sys.stderr, flush=True)
-        self._parts.rejected("; ".join(self._mistakes))
+        self._parts.rejected("\n".join(self._mistakes))
 
     def take(self) -> P:
         """The parts for a request; they serve until it gives them back by `leave`."""

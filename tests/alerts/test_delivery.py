@@ -1,12 +1,11 @@
 """An alert on its way, over a real socket: as ntfy takes it, as JSON, and when nobody takes it."""
 
-import logging
 from datetime import UTC, datetime
 
 import pytest
 
 from alerts.alert import rejected_alert
-from alerts.delivery import deliver
+from alerts.delivery import Outcome, deliver
 from settings.model import Alerts
 from tests.support.server import unused_port
 
@@ -14,14 +13,12 @@ ALERT = rejected_alert("config.yaml:3: server.prt: unknown key, did you mean pö
 AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def sent(url, kind="ntfy"):
-    """(whether it arrived, the pauses between the tries)."""
-    pauses = []
-    return deliver(ALERT, AT, Alerts(url, kind), pauses.append), pauses
+def sent(url, kind="ntfy", **more):
+    return deliver(ALERT, AT, Alerts(url, kind), **more)
 
 
 def test_ntfy_gets_the_text_as_the_body_and_the_rest_as_headers(phone):
-    assert sent(phone.url) == (True, [])
+    assert sent(phone.url) == (Outcome.SENT, "")
 
     [received] = phone.received
     assert received.path == "/headstart-a1b2"
@@ -34,7 +31,7 @@ def test_ntfy_gets_the_text_as_the_body_and_the_rest_as_headers(phone):
 
 
 def test_a_webhook_gets_json(phone):
-    assert sent(phone.url, "webhook") == (True, [])
+    assert sent(phone.url, "webhook") == (Outcome.SENT, "")
 
     [received] = phone.received
     assert received.headers["Content-Type"] == "application/json"
@@ -48,35 +45,34 @@ def test_a_webhook_gets_json(phone):
 
 
 def test_credentials_in_the_address_are_sent_as_such(phone):
-    assert sent(phone.url.replace("http://", "http://me:hush@"))[0]
+    assert sent(phone.url.replace("http://", "http://me:hush@"))[0] is Outcome.SENT
 
     assert phone.received[0].headers["Authorization"] == "Basic bWU6aHVzaA=="
 
 
-@pytest.mark.parametrize("status", [500, 503, 429, None])
-def test_what_may_pass_is_tried_again_twice(phone, status):
-    phone.statuses = [status, status]
+def test_what_is_late_says_when_it_happened(phone):
+    sent(phone.url, is_late=True)
 
-    assert sent(phone.url) == (True, [2.0, 10.0])
-    assert len(phone.received) == 3
+    assert phone.received[0].body.decode() == f"{ALERT.message}\n(It happened at 2026-03-10 12:00.)"
+
+
+@pytest.mark.parametrize("status", [500, 503, 408, 429])
+def test_what_may_pass_may_be_tried_again(phone, status):
+    phone.statuses = [status]
+
+    assert sent(phone.url) == (Outcome.LATER, f"answered {status}")
+    assert len(phone.received) == 1
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404])
-def test_what_will_not_pass_is_not_tried_again_and_costs_one_line_without_the_address(phone, caplog, status):
-    caplog.set_level(logging.INFO)
+def test_what_will_not_pass_is_refused(phone, status):
     phone.statuses = [status]
 
-    assert sent(phone.url) == (False, [])
-    assert len(phone.received) == 1
-    [line] = caplog.records
-    assert (line.getMessage(), line.fields) == (
-        "Alert not sent:",
-        {"event": "config_rejected", "error": f"answered {status}"},
-    )
+    assert sent(phone.url) == (Outcome.REFUSED, f"answered {status}")
 
 
-def test_where_nobody_listens_it_is_given_up_in_one_line(caplog):
-    assert sent(f"http://127.0.0.1:{unused_port()}/hush") == (False, [2.0, 10.0])
+def test_where_nobody_listens_the_address_is_not_told(phone):
+    phone.statuses = [None]
 
-    [line] = [record for record in caplog.records if record.name == "alerts.delivery"]
-    assert line.fields == {"event": "config_rejected", "error": "ConnectionError"}
+    assert sent(phone.url) == (Outcome.LATER, "ConnectionError")
+    assert sent(f"http://127.0.0.1:{unused_port()}/hush") == (Outcome.LATER, "ConnectionError")
