@@ -163,7 +163,11 @@ class Wake:
 
 @dataclass(frozen=True)
 class Provider:
-    kind: str = setting(doc="; ".join(f"{name}: {kind.doc}" for name, kind in KINDS.items()), choices=KINDS)
+    kind: str = setting(
+        doc="; ".join(f"{name}: {kind.doc}" for name, kind in KINDS.items())
+        + "; left away where one that is shipped is only changed",
+        choices=KINDS,
+    )
     model: str = setting(
         "", "model name sent upstream; empty: found by asking a server at home, else disabled"
     )
@@ -261,7 +265,10 @@ class Provider:
 
 @dataclass(frozen=True)
 class Route:
-    chain: list[str] = setting(factory=list, doc="providers in the order they are tried")
+    chain: list[str] = setting(
+        factory=list,
+        doc="providers in the order they are tried; primary, meta and cloud have one of their own",
+    )
     slow_ms: int = setting(5000, "beyond this a request is logged as SLOW_REQUEST", minimum=0)
     system_prompt: str | None = setting(None, "file whose text is added to the system message")
     context: str | None = setting(None, "enrich: the provider that searches")
