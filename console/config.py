@@ -8,6 +8,7 @@ from rich.text import Text
 from console import screen
 from console.server import Setting, Unasked, configuration, find
 from settings import report
+from terminal.command import run_and_exit
 from wire import JsonObject
 
 
@@ -50,4 +51,4 @@ def _coloured_line(line: str) -> Text:
 
 
 if __name__ == "__main__":
-    screen.ended(main)
+    run_and_exit(main)

@@ -14,6 +14,7 @@ from console.server import Server, Unasked, configuration, find
 from errors import ConfigError
 from settings.decisions import Decision
 from settings.model import Config
+from terminal.command import run_and_exit
 from wire import JsonObject
 
 NUMBERS = ("calls", "input", "cached", "output", "reasoning", "USD")
@@ -117,4 +118,4 @@ def _usd(amount: float | None) -> str:
 
 
 if __name__ == "__main__":
-    screen.ended(main)
+    run_and_exit(main)

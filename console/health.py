@@ -8,6 +8,7 @@ from rich.text import Text
 
 from console import screen
 from console.server import Server, find
+from terminal.command import run_and_exit
 from wire import JsonObject
 
 
@@ -15,9 +16,8 @@ def main() -> int:
     """Print the report of the running server, with everybody asked anew. Returns an exit status."""
     options = screen.options("health", "How the running server and everybody behind it are.").parse_args()
     server = find()
-    screen.busy("Asking everybody, which takes 5 s at most")
-    report = server.get("/health", fresh="1")
-    screen.done()
+    with screen.busy("Asking everybody, which takes 5 s at most"):
+        report = server.get("/health", fresh="1")
     if options.json:
         screen.show_json(report)
     else:
@@ -83,4 +83,4 @@ def _moment(timestamp: str) -> str:
 
 
 if __name__ == "__main__":
-    screen.ended(main)
+    run_and_exit(main)

@@ -1,22 +1,15 @@
-"""How these commands speak: tables in colour on a terminal, the same as plain text in a pipe, JSON on demand.
-
-A command that fails says so in one line. Its exit status is for scripts; `make` gets none, since it would add
-error lines of its own.
-"""
+"""How these commands speak: tables in colour on a terminal, plain text in a pipe, JSON on demand."""
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from console.server import Unasked
-from errors import ConfigError
 from wire import JsonObject
 
 PIPE_COLUMNS = 1000  # nothing is wrapped or cut in a pipe
@@ -54,15 +47,16 @@ def show_json(value: JsonObject) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def busy(words: str) -> None:
-    """Say what is waited for, on a terminal, until the next line is printed over it."""
-    if sys.stderr.isatty():
-        print(f"{words} ...", end="\r", file=sys.stderr, flush=True)
-
-
-def done() -> None:
-    """What `busy` has said is over."""
-    if sys.stderr.isatty():
+@contextmanager
+def busy(words: str) -> Iterator[None]:
+    """Say on a terminal what is waited for, for as long as this lasts."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{words} ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
         print("\x1b[K", end="", file=sys.stderr, flush=True)
 
 
@@ -85,24 +79,6 @@ def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
 def status(word: str) -> Text:
     """A status in its colour."""
     return Text(word, style=STYLES.get(word, ""))
-
-
-def ended(main: Callable[[], int]) -> NoReturn:
-    """Run a command and exit with its status; what cannot be done is one line and not a traceback."""
-    try:
-        code = main()
-        sys.stdout.flush()
-    except (Unasked, ConfigError) as error:
-        done()
-        note(f"headstart: {error}")
-        code = 1
-    except KeyboardInterrupt:
-        done()
-        code = 130
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
 
 
 def _console() -> Console:

@@ -18,6 +18,7 @@ from runtime.session import local_session
 from settings import loader
 from settings.model import Config
 from settings.paths import CONFIG_VARIABLE, DATA_VARIABLE, owner_paths
+from terminal.command import CommandFailed
 from wire import JsonObject
 
 KNOCK_S = 3.0  # how long a server has to say that it is there
@@ -25,8 +26,8 @@ ANSWER_S = 15.0  # and to answer: a fresh check of everybody takes up to 5 s, an
 ALIVE = "ok\n"  # what /livez says
 
 
-class Unasked(Exception):
-    """The server could not be asked; the message says why, and what to do."""
+class Unasked(CommandFailed):
+    """The server could not be asked."""
 
 
 class NotRunning(Unasked):

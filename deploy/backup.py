@@ -24,13 +24,14 @@ from typing import IO
 import sqlalchemy as sa
 
 from accounting.ledger import located
-from deploy import managers
-from deploy.commands import DeployError, ended, say
+from deploy import health, managers
+from deploy.commands import DeployError
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, here, in_words
-from deploy.service import in_the_way, is_ours
+from deploy.place import Place, here
+from deploy.service import awaited_health, in_the_way, is_ours
 from errors import ConfigError
 from settings.paths import CARRIED_OVER, DOTENV, OWN_PROMPTS, OWNER_FILE
+from terminal.command import run_and_exit, say
 
 KEPT = 10  # archives; older ones go
 FOLDER = "backups"
@@ -323,8 +324,8 @@ def _stopped(place: Place, manager: ServiceManager) -> Iterator[None]:
         yield
     finally:
         manager.start()
-        report = awaited_health(place.url(), None, START_S, lambda: manager.state().running)
-        say(f"Started the service again: {in_words(report)}")
+        report = awaited_health(place, manager, None, START_S)
+        say(f"Started the service again: {health.in_words(report)}")
 
 
 def main() -> int:
@@ -353,4 +354,4 @@ def _chosen(place: Place, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    ended(main)
+    run_and_exit(main)

@@ -3,8 +3,8 @@
 An update asks the new version in this way, so the name stays.
 """
 
-from deploy.commands import ended
 from deploy.place import here
+from terminal.command import run_and_exit
 
 
 def main() -> int:
@@ -13,4 +13,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    ended(main)
+    run_and_exit(main)

@@ -1,28 +1,21 @@
-"""What the commands of this room share: how they speak, what they run, how they end."""
+"""What the commands of this room share: how they fail, and the programs that they run."""
 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from errors import ConfigError
+from terminal.command import CommandFailed
 
 STOP_S = 30.0  # how long a server has to end
 COMMAND_S = 120.0  # how long a program that is asked something has
 
 
-class DeployError(Exception):
-    """What was wanted cannot be done; the message says why, and what to do about it."""
-
-
-class Interrupted(DeployError):
-    """A signal ended it."""
+class DeployError(CommandFailed):
+    """Headstart cannot be set up, installed, updated or restored as wanted."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +64,6 @@ def run(
     return Ran(done.returncode, done.stdout.strip())
 
 
-def say(line: str) -> None:
-    """Print a line. A terminal that is gone must not break off what is half done."""
-    with suppress(OSError):
-        print(line, flush=True)
-
-
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a process that leads a group, gently, and what is left of its group after that."""
     process.terminate()
@@ -85,22 +72,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, when all have ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def ended(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command to its end and exit with its status; a failure is one line and not a traceback."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    try:
-        status = main() or 0
-    except (DeployError, ConfigError) as error:
-        with suppress(OSError):
-            print(f"headstart: {error}", file=sys.stderr, flush=True)
-        status = 1
-    except (KeyboardInterrupt, BrokenPipeError):
-        status = 130
-    sys.exit(status)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(f"ended by {signal.Signals(number).name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from settings.environment import SET_UP_BY, Variables
 from settings.paths import CONFIG_VARIABLE, DOTENV, OWNER_FILE, owner_paths
+from terminal.command import run_and_exit
 
 MARK = ".setup-offered"  # in the data folder, once somebody has answered
 PATIENCE_S = 60.0  # how long the start waits for an answer
@@ -57,9 +58,8 @@ def main() -> int:
         print()
         return 130
     from deploy import setup  # heavy: all that a server is made of
-    from deploy.commands import ended
 
-    ended(setup.main)
+    run_and_exit(setup.main)
 
 
 if __name__ == "__main__":

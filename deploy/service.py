@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from deploy import managers
-from deploy.commands import DeployError, ended, say
+from deploy import health, managers
+from deploy.commands import DeployError
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, health, here, in_words, listens
+from deploy.place import Place, here, listens
 from errors import ConfigError
 from runtime.announcement import Running, announced
 from runtime.port import PortTaken, check_free
 from settings.model import Config
 from settings.paths import DOTENV
 from telemetry.version import VERSION
+from terminal.command import run_and_exit, say
+from wire import JsonObject
 
 START_S = 30.0  # how long it may take until it is not unhealthy: an embedded model has to be loaded
 LOG_LINES = 8  # of the log, when a start failed
@@ -84,7 +86,7 @@ def status(place: Place, manager: ServiceManager) -> int:
         say(f"server    started by hand, pid {running.pid}, since {running.started_at}")
     try:
         url = running.url if running else place.url()
-        say(f"health    {in_words(health(url))} at {url}")
+        say(f"health    {health.in_words(health.report_at(url))} at {url}")
     except ConfigError as error:
         say(f"health    not asked, since the configuration is faulty: {error}")
     older = running.version if running and running.version != VERSION else None
@@ -123,6 +125,13 @@ def started(place: Place, start: Callable[[], None]) -> None:
         raise DeployError(str(error)) from error
 
 
+def awaited_health(
+    place: Place, manager: ServiceManager, at_least: JsonObject | None, patience_s: float
+) -> JsonObject | None:
+    """The service's health, as `health.awaited` gives it. Raises ConfigError."""
+    return health.awaited(place.url(), at_least, patience_s, lambda: manager.state().running)
+
+
 def tail(log: Path, start: int) -> str:
     """The last lines that a log got after a position, indented."""
     with suppress(OSError), log.open("rb") as file:
@@ -134,10 +143,10 @@ def tail(log: Path, start: int) -> str:
 
 def _tell_health(place: Place, manager: ServiceManager) -> None:
     say("Waiting until it answers")
-    report = awaited_health(place.url(), {"status": "degraded"}, START_S, lambda: manager.state().running)
+    report = awaited_health(place, manager, {"status": "degraded"}, START_S)
     if report is None:
         raise DeployError(f"it does not answer at {place.url()}: make logs\n{tail(place.service.log, 0)}")
-    say(f"It answers at {place.url()}: {in_words(report)}")
+    say(f"It answers at {place.url()}: {health.in_words(report)}")
 
 
 def _refuse_a_second_server(place: Place, manager: ServiceManager, config: Config) -> None:
@@ -201,4 +210,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    ended(main)
+    run_and_exit(main)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy import neighbours, owner_files
-from deploy.commands import DeployError, ended, say
+from deploy.commands import DeployError
 from deploy.neighbours import Home
 from deploy.place import Place, here
 from errors import ConfigError, ProxyError, UpstreamStatus
@@ -33,6 +33,7 @@ from settings.environment import (
     Variables,
 )
 from settings.paths import DOTENV
+from terminal.command import run_and_exit, say
 
 _KEY = re.compile(r"[\x21-\x7e]{8,500}")  # what stands in a header, and unquoted in .env
 _UNSAFE = set("#'\"\\$`")
@@ -350,4 +351,4 @@ def main(dialogue: Callable[[], Dialogue] = Dialogue) -> int:
 
 
 if __name__ == "__main__":
-    ended(main)
+    run_and_exit(main)

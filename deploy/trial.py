@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from deploy import service
+from deploy import health, service
 from deploy.commands import end
 from deploy.managers import ServiceManager
-from deploy.place import SERVICE_LOG, Place, awaited_health, health
+from deploy.place import SERVICE_LOG, Place
 from settings.paths import CONFIG_VARIABLE, DOTENV
 from wire import JsonObject
 
@@ -43,14 +43,13 @@ class Installed:
         self._log_start = 0
 
     def before(self) -> JsonObject | None:
-        return health(self._place.url())
+        return health.report_at(self._place.url())
 
     def after(self, at_least: JsonObject | None) -> JsonObject | None:
         log = self._place.service.log
         self._log_start = log.stat().st_size if log.exists() else 0
         service.started(self._place, self._manager.restart)
-        running = lambda: self._manager.state().running  # noqa: E731
-        return awaited_health(self._place.url(), at_least, self._patience_s, running)
+        return service.awaited_health(self._place, self._manager, at_least, self._patience_s)
 
     def log(self) -> str:
         return service.tail(self._place.service.log, self._log_start)
@@ -84,7 +83,7 @@ class ForAMoment:
                 log.open("wb") as output,
                 _served(self._place, self._variables(Path(folder), port), output) as server,
             ):
-                report = awaited_health(
+                report = health.awaited(
                     f"http://127.0.0.1:{port}", at_least, patience_s, lambda: server.poll() is None
                 )
             self._log = service.tail(log, 0)

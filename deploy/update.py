@@ -14,13 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from deploy import backup, managers, service
+from deploy import backup, health, managers, service
 from deploy.carry_over import carry_over
 from deploy.checkout import REMOTE, SHOWN, VERSION, Checkout, Packages
-from deploy.commands import DeployError, end, ended, run, say
+from deploy.commands import DeployError, end, run
 from deploy.managers import ServiceManager
-from deploy.place import Place, awaited_health, here, in_words, is_worse, word
+from deploy.place import Place, here
 from deploy.trial import ForAMoment, Installed, Subject
+from terminal.command import run_and_exit, say
 from wire import JsonObject
 
 PATIENCE_S = 60.0  # how long a version has until it is as well as the one before
@@ -45,7 +46,7 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
         say("No service runs here: both versions are started for a moment, to be compared")
     before = subject.before()
     former = checkout.name()
-    say(f"From {place.version()} ({word(before)}) to {wanted}")
+    say(f"From {place.version()} ({health.status_of(before)}) to {wanted}")
     archive = backup.back_up(place)
     packages = Packages(place.checkout)
     packages.keep()
@@ -118,10 +119,12 @@ class _Attempt:
         self.started = True
         say(f"Starting {wanted}")
         after = self._subject.after(self._before)
-        if is_worse(after, self._before):
-            compared = f"it was {word(self._before)}, and with {wanted} it is: {in_words(after)}"
+        if health.is_worse(after, self._before):
+            compared = (
+                f"it was {health.status_of(self._before)}, and with {wanted} it is: {health.in_words(after)}"
+            )
             raise DeployError(f"{compared}\n{self._subject.log()}".rstrip())
-        say(f"It is {in_words(after)}")
+        say(f"It is {health.in_words(after)}")
 
 
 def set_up(place: Place) -> None:
@@ -182,8 +185,8 @@ def _start_former(
     if archive:
         _put_back_what_changed(place, archive)
     manager.start()
-    report = awaited_health(place.url(), before, PATIENCE_S, lambda: manager.state().running)
-    say(f"Started again: {in_words(report)}")
+    report = service.awaited_health(place, manager, before, PATIENCE_S)
+    say(f"Started again: {health.in_words(report)}")
 
 
 def _put_back_what_changed(place: Place, archive: Path) -> None:
@@ -215,4 +218,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    ended(main)
+    run_and_exit(main)

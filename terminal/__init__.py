@@ -1,1 +1,1 @@
-"""What commands draw for whoever waits at a terminal, and print plainly in a pipe. Standard library alone."""
+"""What commands share at a terminal: a bar for whoever waits, and how they end. Standard library alone."""

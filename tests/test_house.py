@@ -23,7 +23,8 @@ FLOORS = (
     {"settings", "session_logger", "engine"},
     {"telemetry"},
     {"wire"},
-    {"errors", "terminal"},
+    {"terminal"},
+    {"errors"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 IN_THE_ROOT = {"app", "services", "providers", "session_logger", "errors", "gunicorn.conf"}

@@ -10,9 +10,10 @@ import sys
 import pytest
 import yaml
 
-from console import health, screen
+from console import health
 from runtime import announcement
 from settings import loader, report
+from terminal.command import run_and_exit
 from tests.support.config_texts import GOOD
 from tests.support.server import HANG_GUARD_S, ROOT, unused_port
 
@@ -163,7 +164,7 @@ def deserted(alone, tmp_path, monkeypatch):
 
 def test_without_a_server_health_is_one_line(deserted, alone, capsys):
     with pytest.raises(SystemExit) as ended:
-        screen.ended(health.main)
+        run_and_exit(health.main)
 
     told = capsys.readouterr()
     address = f"http://127.0.0.1:{alone['PORT']}"
@@ -175,7 +176,7 @@ def test_a_server_that_lives_and_does_not_answer_is_named(deserted, alone, tmp_p
     announced(tmp_path, nowhere := f"http://127.0.0.1:{unused_port()}", alone["HEADSTART_CONFIG"])
 
     with pytest.raises(SystemExit):
-        screen.ended(health.main)
+        run_and_exit(health.main)
 
     told = f"headstart: the server (pid {os.getpid()}) runs, but nothing answers at {nowhere}\n"
     assert capsys.readouterr().err == told

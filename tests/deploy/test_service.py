@@ -13,8 +13,9 @@ import yaml
 
 from deploy import service, units
 from deploy.commands import DeployError, Ran
+from deploy.health import in_words
 from deploy.managers import Launchd, Systemd
-from deploy.place import here, in_words
+from deploy.place import here
 from errors import ConfigError
 from tests.support.server import ROOT, unused_port
 from tests.support.waiting import await_that
