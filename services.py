@@ -201,10 +201,8 @@ class Services:
         They are the configuration, ours and the owner's, its `.env`, the markers and the prompts.
         """
         config = self.config
-        named = (config.classifier.prompt, *(route.system_prompt for route in config.routes.values()))
-        prompts = {config.resolve(name) for name in named if name}
         around = {file for folder in config.folders for file in _prompts_in(folder)}
-        return {SHIPPED, config.path, *config.dotenv_files, MARKERS, *prompts, *around}
+        return {SHIPPED, config.path, *config.dotenv_files, MARKERS, *config.prompts, *around}
 
     def successor(self, config: Config) -> "Services":
         """The services under another configuration, ready to take this one's place.

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy import backup, health, managers, service
+from deploy.belongings import LEDGER
 from deploy.carry_over import carry_over
 from deploy.checkout import REMOTE, SHOWN, VERSION, Checkout, Packages
 from deploy.commands import DeployError, end, run
@@ -193,9 +194,9 @@ def _put_back_what_changed(place: Place, archive: Path) -> None:
     """Undo what the other version did to the configuration, and to the ledger where its schema is another."""
     with backup.unpacked(place, archive) as files:
         changed = backup.changed(place, files)
-        ledger = changed.pop(backup.LEDGER, None)
-        if ledger and _schema(files[backup.LEDGER]) != _schema(ledger):
-            changed[backup.LEDGER] = ledger
+        ledger = changed.pop(LEDGER, None)
+        if ledger and _schema(files[LEDGER]) != _schema(ledger):
+            changed[LEDGER] = ledger
         for name in changed:
             say(f"Putting back {name}, which was changed")
         backup.put_back({target: files[name] for name, target in changed.items()})

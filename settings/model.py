@@ -452,6 +452,12 @@ class Config:
                 return found.resolve()
         return (self.path.parent / name).resolve()
 
+    @property
+    def prompts(self) -> list[Path]:
+        """The prompts that it names, each where it is found."""
+        named = (self.classifier.prompt, *(route.system_prompt for route in self.routes.values()))
+        return [self.resolve(name) for name in named if name]
+
     def own(self, name: str) -> Path | None:
         """The owner's file in place of the shipped `prompts/NAME`, None where there is none."""
         found = self.resolve(f"prompts/{name}")

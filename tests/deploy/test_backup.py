@@ -14,6 +14,7 @@ import yaml
 
 from accounting.ledger import Call, Ledger
 from deploy import backup, service
+from deploy.belongings import belongings
 from deploy.commands import DeployError
 from deploy.managers import Systemd
 from deploy.place import here
@@ -116,7 +117,7 @@ def test_sessions_are_in_it_when_asked_for(data):
 def test_the_checkouts_own_prompts_are_not_the_owners(home, tmp_path):
     write(tmp_path, {"prompts/primary.md": "ours", "my-prompts/primary.md": "mine", "headstart.yaml": ""})
 
-    assert set(backup.belongings(here(checkout=tmp_path)).files) == {
+    assert set(belongings(here(checkout=tmp_path)).files) == {
         "my-prompts/primary.md",
         "headstart.yaml",
     }
