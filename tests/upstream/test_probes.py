@@ -21,7 +21,8 @@ from settings.model import Provider as Settings
 from tests.support.waiting import await_that
 from upstream.breaker import Breaker
 from upstream.discovery import is_at_home
-from upstream.probes import PAUSE_S, SILENT_S, Probes, _Prober
+from upstream.prober import PAUSE_S, SILENT_S, Prober
+from upstream.probes import Probes
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so
@@ -407,7 +408,7 @@ def test_however_many_fail_at_once_it_asks_once_more(host, probing, clock):
 def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clock, tmp_path):
     server = host()
     breaker = Breaker("local", clock=clock)
-    prober = _Prober(embedded(tmp_path, Engine(READY, server.url, 1)), breaker, 60, clock, busy=lambda: False)
+    prober = Prober(embedded(tmp_path, Engine(READY, server.url, 1)), breaker, 60, clock, busy=lambda: False)
 
     breaker.begin().succeeded()
     clock.passes(59)
@@ -422,7 +423,7 @@ def test_an_engine_whose_calls_succeed_is_not_asked_for_a_token_on_top(host, clo
 
 def test_an_engine_that_is_busy_is_asked_for_a_token_only_when_somebody_wants_to_know(host, clock, tmp_path):
     server = host()
-    prober = _Prober(
+    prober = Prober(
         embedded(tmp_path, Engine(READY, server.url, 1)),
         Breaker("local", clock=clock),
         60,
@@ -475,7 +476,7 @@ def test_one_that_is_back_is_let_in_again_by_its_probe(host, probing, clock):
 
 
 def test_one_that_is_down_is_asked_again_at_the_end_of_its_rest(host, clock):
-    prober = _Prober(at(host({"/models": REFUSAL})), Breaker("p", clock=clock), 60, clock, busy=lambda: False)
+    prober = Prober(at(host({"/models": REFUSAL})), Breaker("p", clock=clock), 60, clock, busy=lambda: False)
     thread = threading.Thread(target=prober.run)
     thread.start()
     assert prober.wait_answered(prober.request(), HANG_GUARD_S)
