@@ -203,3 +203,7 @@ def described(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return A_LIST
     return f"'{node.value}'" if node.value else "nothing"
+
+
+def is_text(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == _TAGS[str]

@@ -22,7 +22,7 @@ from settings.environment import Variables
 from settings.fields import altered, fields_of, is_required
 from settings.layers import calls_cloud_xai, layered, unchanged_providers
 from settings.model import Config, Origin, Provider
-from settings.nodes import NodeReader, below
+from settings.nodes import NodeReader, below, is_text
 from settings.paths import SHIPPED
 from settings.secrets import masked, names_secret, without_quotes
 from settings.yaml_words import in_words
@@ -147,6 +147,8 @@ class SettingsReader(NodeReader):
         hints = typing.get_type_hints(cls)
         values: dict[str, Any] = {}
         disabled = None
+        if is_text(node) and any(field.metadata["secret"] for field in fields.values()):
+            self._secrets.append(key)  # a key or an address in place of its section
         for name, value in self.members(node, key, fields):
             here = below(key, name)
             if fields[name].metadata["secret"]:

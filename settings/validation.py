@@ -9,6 +9,7 @@ import re
 import zoneinfo
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from settings.kinds import KINDS, PAGE_SEARCH, Kind
 from settings.model import DECISIONS, Config, ModelRule, Params, Provider, Wake
@@ -271,7 +272,10 @@ def _check_regex(key: str, regex: str | None) -> Mistakes:
 
 
 def check_alerts(config: Config) -> Mistakes:
-    yield from _check_url("alerts.url", config.alerts.url)
+    url = config.alerts.url
+    yield from _check_url("alerts.url", url)
+    if url and _URL.fullmatch(url) and config.alerts.kind == "ntfy" and not urlsplit(url).path.strip("/"):
+        yield Mistake("alerts.url", "names no topic, as in https://ntfy.sh/a-name-that-nobody-guesses")
 
 
 def check_ledger(config: Config) -> Mistakes:

@@ -216,3 +216,17 @@ def test_nor_does_a_mistake_show_it(tmp_path):
         load(tmp_path, GOOD + "alerts: {url: ntfy.sh/hush-topic}\n")
 
     assert str(refused.value) == "config.yaml:22: alerts.url: '***' is no http(s) URL"
+
+
+@pytest.mark.parametrize("section", ["alerts: https://ntfy.sh/hush-topic", "providers: {xai: hush-key}"])
+def test_nor_does_what_stands_in_place_of_a_section(tmp_path, section):
+    with pytest.raises(ConfigError, match=r"expected a mapping, found '\*\*\*'"):
+        load(tmp_path, section + "\n")
+
+
+@pytest.mark.parametrize("url", ["https://ntfy.sh", "https://ntfy.sh/"])
+def test_an_address_of_ntfy_names_its_topic(tmp_path, url):
+    with pytest.raises(ConfigError, match=r"config.yaml:22: alerts\.url: names no topic"):
+        load(tmp_path, GOOD + f"alerts: {{url: '{url}'}}\n")
+
+    assert load(tmp_path, GOOD + f"alerts: {{url: '{url}', kind: webhook}}\n").alerts.url == url
