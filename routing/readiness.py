@@ -71,8 +71,10 @@ def readiness(
     """
     troubles = {name: _trouble(provider, health.get(name)) for name, provider in providers.items()}
     plans = {decision: plan_for(decision) for decision in Decision}
+    usual = plans[Decision.MODERATE].chain[0]
     return [
-        _of(decision, plan, providers, {**troubles, **_passed_over(plan)}) for decision, plan in plans.items()
+        _of(decision, plan, providers, {**troubles, **_passed_over(plan)}, usual)
+        for decision, plan in plans.items()
     ]
 
 
@@ -100,10 +102,12 @@ def _of(
     plan: RoutePlan,
     providers: Mapping[str, Provider],
     troubles: Mapping[str, str | None],
+    usual: str,
 ) -> Readiness:
+    """usual: who is meant to answer what is everyday."""
     name = next((name for name in plan.chain if not troubles[name]), None)
     provider = providers[name] if name else None
-    missing = _missing(decision, plan, provider, troubles) or _Missing(None, None)
+    missing = _missing(decision, plan, provider, troubles, usual) or _Missing(None, None)
     return Readiness(
         decision=decision,
         route=plan.route,
@@ -126,9 +130,16 @@ class _Missing(NamedTuple):
 
 
 def _missing(
-    decision: Decision, plan: RoutePlan, provider: Provider | None, troubles: Mapping[str, str | None]
+    decision: Decision,
+    plan: RoutePlan,
+    provider: Provider | None,
+    troubles: Mapping[str, str | None],
+    usual: str,
 ) -> _Missing | None:
-    """What is missing for a decision: the first that holds. provider: who answers."""
+    """What is missing for a decision: the first that holds. provider: who answers.
+
+    An owner who has a server of its own for COMPLEX misses no cloud.
+    """
     first = plan.chain[0]
     if provider is None:
         return _Missing(f"nobody can answer; {first}: {troubles[first]}", None, first)
@@ -138,7 +149,7 @@ def _missing(
         return _missing_search(plan, troubles)
     if is_demo(provider.settings):
         return _Missing(f"{provider.name}, the demo model", SET_HOME)
-    if decision == Decision.COMPLEX and provider.is_local:
+    if decision == Decision.COMPLEX and provider.is_local and first == usual:
         return _Missing(f"no cloud key; stays on {provider.name}", SET_CLOUD)
     return None
 
@@ -160,12 +171,26 @@ def _repair(provider: Provider, trouble: str | None) -> str:
         return (
             f"set {variable} in .env" if variable.isupper() else f"set providers.{provider.name}.{variable}"
         )
+    variables = provider.settings.variables
     if trouble and "is its key right" in trouble:
-        return f"correct the key of {provider.name}"
+        key = variables.get("api_key")
+        return f"correct {key} in .env" if key else f"correct the key of {provider.name}"
+    address = masked(provider.settings.base_url)
     if provider.settings.is_embedded:
         return f"look into app.log for the engine of {provider.name}"
     if trouble and "model" in trouble:
+        return _repair_of_model(provider, address)
+    if not provider.is_local:
+        return f"see whether this machine reaches the internet, and {address} in it"
+    named = variables.get("base_url", "its address")
+    return f"start the server of {provider.name}, or correct {named}: {address}"
+
+
+def _repair_of_model(provider: Provider, address: str) -> str:
+    variable = provider.settings.variables.get("model")
+    if variable:
+        return f"correct {variable} in .env, or leave it out"
+    if provider.settings.model:
         return f"correct the model of {provider.name}, or leave it out"
-    return (
-        f"start the server of {provider.name}, or correct its address: {masked(provider.settings.base_url)}"
-    )
+    named = provider.settings.variables.get("base_url", f"the address of {provider.name}")
+    return f"load a model there, name one, or correct {named}: {address}"

@@ -12,6 +12,7 @@ from dotenv.parser import parse_stream
 
 from errors import ConfigError
 from settings.nodes import line_of
+from settings.paths import DOTENV
 
 HOME_URL, HOME_MODEL, HOME_API_KEY = "HOME_URL", "HOME_MODEL", "HOME_API_KEY"
 VLLM_URL = "VLLM_URL"
@@ -38,6 +39,7 @@ class Variables:
         self.mistakes: list[ConfigError] = []
         self._environ = environ
         self._dotenv: dict[str, str] = {}
+        self._lines: dict[str, int] = {}
         for file in dotenv_files:
             self._dotenv.update(self._read(file))
 
@@ -48,10 +50,14 @@ class Variables:
         """Where a variable comes from, as an Origin has it."""
         return f"env {name}" if name in self._environ else f".env {name}"
 
+    def place(self, name: str) -> tuple[str, int]:
+        """(file, line) of a variable; line 0 where it stands in no file."""
+        return ("environment", 0) if name in self._environ else (DOTENV, self._lines.get(name, 0))
+
     def _read(self, file: Path) -> dict[str, str]:
         try:
             text = file.read_bytes().decode()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter is told of the folder
             return {}
         except UnicodeDecodeError as error:
             self._report(file, line_of(error), "is not UTF-8")
@@ -60,6 +66,8 @@ class Variables:
             self._report(file, 0, f"cannot be read: {error.strerror}")
             return {}
         for binding in parse_stream(io.StringIO(text)):
+            if binding.key:
+                self._lines[binding.key] = binding.original.line + _blank_lines(binding.original.string)
             if binding.error or (binding.key and binding.value is None):
                 # The line itself may hold half a secret.
                 line = binding.original.line + _blank_lines(binding.original.string)

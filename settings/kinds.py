@@ -45,6 +45,7 @@ class Kind:
     lists_models: its servers tell which models they have, and what those can take, so that one at home need
     not be told which it serves.
     has_api_path: its base URL ends in /v1, unless the owner writes another path.
+    has_search_path: it searches at /search below its base URL, which is often written along.
     """
 
     doc: str
@@ -54,6 +55,7 @@ class Kind:
     embedded: bool = False
     lists_models: bool = False
     has_api_path: bool = False
+    has_search_path: bool = False
     health_path: str | None = None
 
 
@@ -82,6 +84,7 @@ KINDS: dict[str, Kind] = {
         Capabilities(chat=False, vision=False, audio=False, tools=False),
         searches=(PAGE_SEARCH,),
         needs=("base_url",),
+        has_search_path=True,
         health_path="/healthz",
     ),
 }

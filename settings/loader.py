@@ -20,7 +20,7 @@ from settings.derivation import completed
 from settings.environment import CLIENT_KEY, Variables
 from settings.fields import altered
 from settings.listening import check_listening
-from settings.model import Config, Origin
+from settings.model import Config, Origin, Provider
 from settings.paths import OWNER_FILE, owner_paths
 from settings.reader import SettingsReader
 from settings.validation import mistakes_in
@@ -45,8 +45,9 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     if config is None:
         raise _as_one([*reader.mistakes, *variables.mistakes])
     config = altered(config, path=paths.owner_file, data=paths.data, origins=reader.origins())
+    config = _with_variables(config)
     config = completed(_with_key(_with_address(config, variables), variables), reader.presets)
-    further = [*reader.located(mistakes_in(config)), *_of_listening(config)]
+    further = [*reader.located(mistakes_in(config)), *_of_listening(config, reader)]
     if mistakes := [*reader.mistakes, *variables.mistakes, *further]:
         raise _as_one(mistakes)
     _last = config
@@ -75,6 +76,19 @@ def _as_one(mistakes: list[ConfigError]) -> ConfigError:
     return unique[0] if len(unique) == 1 else ConfigErrors(unique)
 
 
+def _with_variables(config: Config) -> Config:
+    """The configuration with providers that know which variables they were set up by."""
+
+    def known(name: str, provider: Provider) -> Provider:
+        origins = {
+            key: config.origins.get(f"providers.{name}.{key}") for key in ("base_url", "model", "api_key")
+        }
+        alone = {key: one.variables[0] for key, one in origins.items() if one and len(one.variables) == 1}
+        return altered(provider, variables={key: source.split()[-1] for key, source in alone.items()})
+
+    return altered(config, providers={name: known(name, one) for name, one in config.providers.items()})
+
+
 def _with_address(config: Config, variables: Variables) -> Config:
     """The configuration with the address that HOST and PORT name where they are set."""
     host, port = variables.get("HOST"), variables.get("PORT")
@@ -101,9 +115,10 @@ def _with_key(config: Config, variables: Variables) -> Config:
     return altered(config, server=altered(config.server, api_keys=with_key), origins=origins)
 
 
-def _of_listening(config: Config) -> tuple[ConfigError, ...]:
+def _of_listening(config: Config, reader: SettingsReader) -> tuple[ConfigError, ...]:
+    """None where the keys have a mistake already, and so nobody knows whether there are any."""
     try:
         check_listening(config)
     except ConfigError as mistake:
-        return (mistake,)
+        return () if reader.has_mistake("server.api_keys") else (mistake,)
     return ()

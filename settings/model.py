@@ -8,13 +8,14 @@ This module reads no file, opens no connection and loads no model. `settings.loa
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from settings.addresses import is_private_host
-from settings.base_urls import RepairedUrl, repaired_url
+from settings.base_urls import RepairedUrl, repaired_search_url, repaired_url
 from settings.decisions import CLASSIFIED, CLOUD, XAI, Decision
 from settings.fields import altered, setting
 from settings.kinds import CHAT_SEARCH, KINDS, RESPONSES_SEARCH, Capabilities, capabilities_of
@@ -213,11 +214,15 @@ class Provider:
     )
     disabled: str | None = dataclasses.field(default=None, init=False)  # why it is not used; None: it is
     url_repair: RepairedUrl | None = dataclasses.field(default=None, init=False)  # where base_url needed one
+    # Setting -> the variable that alone supplied it, for messages that say what to correct.
+    variables: Mapping[str, str] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         kind = KINDS[self.kind]
-        if kind.has_api_path:
-            repair = repaired_url(self.base_url)
+        if kind.has_api_path or kind.has_search_path:
+            repair = repaired_url(self.base_url) if kind.has_api_path else repaired_search_url(self.base_url)
             object.__setattr__(self, "base_url", repair.url)
             object.__setattr__(self, "url_repair", repair if repair.problems else None)
         if not self.disabled:

@@ -118,6 +118,10 @@ class SettingsReader(NodeReader):
             self._located(key, message, at or key) for key, message, at in mistakes if not self._is_told(key)
         ]
 
+    def has_mistake(self, key: str) -> bool:
+        """Whether the value of a key, or one below it, could not be read."""
+        return any(f"{told}.".startswith(f"{key}.") for told in (*self._told, *self._faulty))
+
     def _is_told(self, key: str) -> bool:
         return any(key == told or key.startswith((f"{told}.", f"{told}[")) for told in self._told)
 
@@ -125,8 +129,12 @@ class SettingsReader(NodeReader):
         place = self.places.get(at) or nodes.Place(str(self.path), 1)
         if any(key.startswith(secret) for secret in self._secrets):
             message = without_quotes(message)
-        if key in self._supplied:
-            message += f" (from {', '.join(self._supplied[key])})"
+        sources = list(self._supplied.get(key, ()))
+        if len(sources) == 1 and place.file == str(SHIPPED):  # what the owner has to do with is the variable
+            name = sources[0].split()[-1]
+            return ConfigError(*self._variables.place(name), name, masked(message))
+        if sources:
+            message += f" (from {', '.join(sources)})"
         return ConfigError(Path(place.file).name, place.line, self._shown(key), masked(message))
 
     def _shown(self, key: str) -> str:

@@ -10,6 +10,7 @@ What each make of server answers is `wire/model_lists.py`'s; when to ask is `che
 import dataclasses
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -43,6 +44,8 @@ MAX_LIST_BYTES = 8 * 1024 * 1024  # OpenRouter's list has about 1 MB
 LEARNT = ("vision", "audio", "tools", "context_length")
 # Makes of servers; the last two by the name of who owns the models they list.
 OLLAMA, LM_STUDIO, LLAMA_CPP = "ollama", "organization_owner", "llamacpp"
+
+_VERSION = re.compile(r"/v[0-9][^/]*/?$")  # with which the path of an API usually ends
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +226,7 @@ class Discovery:
         base_url = self.server.base_url
         if self._asked_for_ollama(cancel_token, deadline):
             models = model_lists.ollama_models(self._ask("/api/tags", cancel_token, deadline)[1])
+            base_url = self._root + API_PATH
             return Server(base_url, OLLAMA, _with_loaded(models or (), self._loaded(cancel_token, deadline)))
         base_url, answer = self._openai_list(cancel_token, deadline)
         owner = model_lists.owner_of(answer)
@@ -243,7 +247,7 @@ class Discovery:
     def _openai_list(self, cancel_token: CancelToken, deadline: float) -> tuple[str, Any]:
         """(the API's base URL, its list of models), None for a server without one.
 
-        Where the path was a guess, the server's root is tried too.
+        Where the path was a guess, the server's root is tried too; where it has no version, /v1 below it.
         """
         refusal: UpstreamStatus | None = None
         for base_url in self._base_urls():
@@ -258,9 +262,12 @@ class Discovery:
 
     def _base_urls(self) -> list[str]:
         base_url, repair = self.server.base_url, self._settings.url_repair
-        if not repair or not repair.guessed:
-            return [base_url]
-        return list(dict.fromkeys([base_url, repair.url, repair.url.removesuffix(API_PATH)]))
+        if repair and repair.guessed:
+            return list(dict.fromkeys([base_url, repair.url, repair.url.removesuffix(API_PATH)]))
+        written = self._settings.base_url
+        return list(
+            dict.fromkeys([base_url, written, *([] if _VERSION.search(written) else [written + API_PATH])])
+        )
 
     def _used_of(self, server: Server) -> ListedModel | None:
         """The model that is used. Raises UpstreamError where none is named and none can be taken."""
@@ -325,7 +332,8 @@ class Discovery:
             return f"none of its models is taken by itself: {self._names(server)}; name one"
         if server.make == OLLAMA:
             return "it has no model yet; `ollama pull` gets one"
-        return "it lists no model, and none is named"
+        path = urlsplit(self._settings.base_url).path  # clients read it, to whom the address is of no concern
+        return f"it lists no model at {path}/models, and none is named"
 
     @staticmethod
     def _names(server: Server, wanted: str = "") -> str:

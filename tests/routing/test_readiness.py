@@ -82,7 +82,7 @@ def test_a_fallback_that_answers_is_a_degradation(tmp_path):
     simple = outlook["SIMPLE"]
     assert (simple.provider, simple.first, simple.degraded) == ("xai", "home", True)
     assert simple.outlook == "home: connection refused; xai answers instead"
-    assert simple.repair.endswith("or correct its address: http://192.168.1.10:8000/v1")
+    assert simple.repair.endswith("or correct HOME_URL: http://192.168.1.10:8000/v1")
     assert not outlook["COMPLEX"].degraded
 
 
@@ -107,7 +107,7 @@ def test_a_refused_key_is_to_be_corrected(tmp_path):
 
     outlook = outlook_of(tmp_path, {"xai": refused}, XAI_API_KEY="k", **HOME)
 
-    assert outlook["COMPLEX"].repair == "correct the key of xai"
+    assert outlook["COMPLEX"].repair == "correct XAI_API_KEY in .env"
 
 
 def test_a_model_that_the_server_does_not_have_is_to_be_corrected(tmp_path):
@@ -116,7 +116,7 @@ def test_a_model_that_the_server_does_not_have_is_to_be_corrected(tmp_path):
     outlook = outlook_of(tmp_path, {"home": missing}, **HOME)
 
     assert outlook["SIMPLE"].outlook == "nobody can answer; home: has no model 'qwen'; it has gemma3:4b"
-    assert outlook["SIMPLE"].repair == "correct the model of home, or leave it out"
+    assert outlook["SIMPLE"].repair == "correct HOME_MODEL in .env, or leave it out"
 
 
 def test_a_spent_budget_is_a_degradation(tmp_path):
@@ -141,3 +141,34 @@ def test_whoever_was_not_tried_yet_counts_as_able(tmp_path, available):
     outlook = outlook_of(tmp_path, {"home": {"available": available, "reason": None}}, **HOME)
 
     assert outlook["SIMPLE"].provider == "home"
+
+
+def test_a_cloud_out_of_reach_is_not_to_be_started(tmp_path):
+    outlook = outlook_of(tmp_path, {"xai": DOWN}, XAI_API_KEY="k", **HOME)
+
+    assert outlook["COMPLEX"].repair == (
+        "see whether this machine reaches the internet, and https://api.x.ai/v1 in it"
+    )
+
+
+def test_an_address_without_models_may_be_the_wrong_one(tmp_path):
+    lost = {"available": False, "reason": "it lists no model at /v1/models, and none is named"}
+
+    outlook = outlook_of(tmp_path, {"home": lost}, HOME_URL="http://box:1/v1")
+
+    assert outlook["SIMPLE"].repair == "load a model there, name one, or correct HOME_URL: http://box:1/v1"
+
+
+def test_what_the_file_says_is_corrected_there(tmp_path):
+    text = "providers: {box: {kind: openai, home: true, base_url: 'http://box:1/v1', model: m, api_key: k}}"
+    refused = {"available": False, "reason": "misconfigured: answered 401, is its key right?"}
+
+    assert outlook_of(tmp_path, {"box": refused}, text)["SIMPLE"].repair == "correct the key of box"
+
+
+def test_whoever_has_a_server_of_its_own_for_what_is_hard_misses_no_cloud(tmp_path):
+    text = "routes: {cloud: {chain: [vllm, home]}}"
+
+    outlook = outlook_of(tmp_path, None, text, VLLM_URL="http://big:1/v1", VLLM_MODEL="large", **HOME)
+
+    assert outlook["COMPLEX"].outlook == "vllm (large)"

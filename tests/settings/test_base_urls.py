@@ -2,7 +2,7 @@
 
 import pytest
 
-from settings.base_urls import repaired_url
+from settings.base_urls import repaired_search_url, repaired_url
 
 V1 = "http://192.168.1.10:8000/v1"
 NO_V1, NO_HTTP, SLASH = "has no /v1", "has no http://", "ends in a slash"
@@ -25,6 +25,7 @@ NO_V1, NO_HTTP, SLASH = "has no /v1", "has no http://", "ends in a slash"
         ("http://box.lan:11434/api", "http://box.lan:11434/v1", "has /api instead of /v1"),
         ("http://box.lan:11434/api/chat", "http://box.lan:11434/v1", "has /api/chat instead of /v1"),
         ("http://box.lan:1234/api/v0/", "http://box.lan:1234/v1", "has /api/v0 instead of /v1"),
+        ("http://box.lan:5000/api/tags", "http://box.lan:5000/v1", "has /api/tags instead of /v1"),
         ("localhost:1234", "http://localhost:1234/v1", NO_HTTP, NO_V1),
         ("box:8080", "http://box:8080/v1", NO_HTTP, NO_V1),
         ("[::1]:8000", "http://[::1]:8000/v1", NO_HTTP, NO_V1),
@@ -75,3 +76,25 @@ def test_what_is_no_address_is_left_for_the_settings_check(text):
 )
 def test_only_a_root_at_no_known_port_is_a_guess(url, guessed):
     assert repaired_url(url).guessed is guessed
+
+
+SEARX = "http://192.168.1.10:8080"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (SEARX, SEARX),
+        (f"{SEARX}/", SEARX, SLASH),
+        ("192.168.1.10:8080", SEARX, NO_HTTP),
+        (f"{SEARX}/search", SEARX, "ends in /search"),
+        (f"{SEARX}/search?q=<query>", SEARX, "ends in /search?q=<query>"),
+        ("192.168.1.10:8080/search?q=", SEARX, NO_HTTP, "ends in /search?q="),
+        (f"{SEARX}/searxng/", f"{SEARX}/searxng", SLASH),
+        ("searx.example.com", "searx.example.com"),
+    ],
+)
+def test_the_address_of_a_search_engine_is_repaired_as_well(row):
+    written, url, *problems = row
+
+    assert repaired_search_url(written)[:3] == (written, url, tuple(problems))

@@ -195,8 +195,22 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 
 
 def test_a_faulty_variable_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"'nonsense here' is no http\(s\) URL \(from env HOME_URL\)"):
+    with pytest.raises(ConfigError, match=r"^environment: HOME_URL: 'nonsense here' is no http\(s\) URL$"):
         owner(tmp_path, "", HOME_URL="nonsense here", HOME_MODEL="m")
+
+
+def test_a_faulty_variable_of_the_env_file_has_its_line_there(tmp_path):
+    (tmp_path / ".env").write_text("# mine\n\nHOME_MODEL=m\nexport HOME_URL=::1\n")
+
+    with pytest.raises(ConfigError, match=r"^\.env:4: HOME_URL: '::1' is no http\(s\) URL$"):
+        owner(tmp_path, "")
+
+
+def test_keys_that_cannot_be_read_are_not_missing_as_well(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        owner(tmp_path, 'server: {host: 0.0.0.0, api_keys: {kids: "${KIDS}"}}\n')
+
+    assert [one.key_path for one in error.value.mistakes] == ["server.api_keys"]
 
 
 def test_what_is_written_lies_in_the_data_folder(tmp_path):

@@ -255,6 +255,33 @@ def test_an_api_without_v1_is_found(home, caplog):
     assert found.fields == {"provider": "home", "base_url": server.root}
 
 
+class BehindAPath:
+    """A server behind a reverse proxy."""
+
+    def told(self, method, path, body):
+        below = path.removeprefix("/llm")
+        return super().told(method, below, body) if below != path else self.no_such_path(method, path)
+
+    def chat(self, path, body):
+        return super().chat(path.removeprefix("/llm"), body)
+
+
+class VllmBehindAPath(BehindAPath, Vllm):
+    pass
+
+
+class OllamaBehindAPath(BehindAPath, Ollama):
+    pass
+
+
+@pytest.mark.parametrize("make, model", [(VllmBehindAPath, QWEN), (OllamaBehindAPath, GEMMA)])
+def test_v1_is_found_below_a_path_that_lacks_it(home, make, model):
+    server = home(make, model)
+
+    assert answered_by(at(f"{server.root}/llm")) == f"by {model['id']}"
+    assert answered_by(at(f"{server.root}/llm/v1")) == f"by {model['id']}"
+
+
 def test_a_path_that_the_owner_wrote_is_kept(home):
     server = home(AtTheRoot, QWEN)
 
