@@ -70,13 +70,21 @@ class KeyLimits:
             raise _forbidden(key, f"has no cloud, where the route '{plan.route}' leads to '{first.name}'")
 
     def _may_go(self, plan: RoutePlan, key: ApiKey) -> bool:
-        """Whether a plan is one of the key's routes, or leads to a single provider of one of them."""
+        """Whether a plan is one of the key's routes, or leads to a single provider of one of them.
+
+        A cloud that only stands in on a route, for want of a better one, is not to be had by its name.
+        """
         allowed = self._routes_of(key)
         if allowed is None or plan.route in (route.route for route in allowed):
             return True
         whole = self._router.plan_of(plan.route)
         is_single = len(plan.chain) == 1 and (whole is None or plan.chain != whole.chain)
-        return is_single and any(plan.chain[0] in route.chain for route in allowed)
+        return is_single and any(self._is_for(route, plan.chain[0]) for route in allowed)
+
+    def _is_for(self, route: RoutePlan, provider: str) -> bool:
+        """Whether a route is there for a provider: it leads there first, or to one at home."""
+        is_ours = self._providers[provider].is_local or not self._providers[route.chain[0]].is_local
+        return provider in route.chain and is_ours
 
     def _routes_of(self, key: ApiKey) -> list[RoutePlan] | None:
         """The plans of the key's routes, None for any."""

@@ -101,8 +101,9 @@ class Router:
         return plans
 
     def plan_to(self, provider: str) -> RoutePlan:
-        """The plan to one provider alone, under the name of the first route it stands in."""
-        home = next((plan for plan in self._plans.values() if provider in plan.chain), None)
+        """The plan to one provider alone, under the name of the route that it stands foremost in."""
+        homes = [plan for plan in self._plans.values() if provider in plan.chain]
+        home = min(homes, key=lambda plan: plan.chain.index(provider), default=None)
         if home is None:
             return RoutePlan(provider, (provider,), UNROUTED_SLOW_MS, to_provider=True)
         return RoutePlan(home.route, (provider,), home.slow_ms, to_provider=True)

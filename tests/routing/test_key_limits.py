@@ -66,6 +66,14 @@ def test_a_provider_may_be_named_where_any_of_the_routes_has_it():
     assert kept(PINS["h-model"], key(routes=["cloud"])) is PINS["h-model"]
 
 
+def test_a_cloud_that_only_stands_in_on_a_route_is_not_to_be_had_by_name(monkeypatch):
+    monkeypatch.setitem(PLANS, "primary", altered(PRIMARY, chain=("home", "far")))
+
+    with pytest.raises(Forbidden, match="may not use the route 'cloud'"):
+        kept(PINS["f-model"], key(routes=["primary"]))
+    assert kept(PINS["h-model"], key(routes=["primary"])) is PINS["h-model"]
+
+
 def test_what_is_decided_for_another_route_falls_to_the_primary():
     plan = kept(CLOUD, key(routes=["meta", "primary"]))
 
