@@ -16,7 +16,7 @@ run: first-start models ## set up what is missing and serve on 127.0.0.1:8002 (P
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
 setup: .venv/.installed ## find servers, ask at most four questions, try each answer, write a short headstart.yaml
-	@exec $(BIN)/python -m deploy.setup
+	@$(BIN)/python -m deploy.setup || [ $$? = 130 ] # Ctrl-C
 
 # Offered once, on a terminal and with nothing set up; a service never gets here.
 first-start: .venv/.installed

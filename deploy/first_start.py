@@ -41,6 +41,8 @@ def offer(data: Path, patience_s: float = PATIENCE_S) -> bool:
     answer = sys.stdin.readline()
     if answer.strip().lower() in ("", "y", "yes") and answer:
         return True
+    if not answer:
+        print()
     with suppress(OSError):  # then it is offered again
         data.mkdir(parents=True, exist_ok=True)
         (data / MARK).touch()

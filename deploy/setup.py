@@ -169,6 +169,8 @@ class SetUp:
             except UpstreamStatus as error:
                 if error.status not in (401, 403):
                     return self._kept_anyway(repair.url, error)
+                if key:
+                    say("  It refuses the key")
                 hints = f"{HOME_API_KEY}; not shown; Enter for another server"
                 key = self._ask_secret(f"  It wants a key ({hints}):")
                 if not key:
@@ -296,7 +298,8 @@ def set_up(place: Place, dialogue: Dialogue) -> None:
     except KeyboardInterrupt as error:
         raise Left(by_signal=True) from error
     if not (answers.url or answers.keys or answers.searxng or answers.listens_everywhere or answers.clouds):
-        say("Nothing was chosen, so nothing was written: the demo model answers.")
+        say("Nothing was chosen, so nothing was written.")
+        show_answers(place)
         return
     text = owner_files.settings_text(
         home={"base_url": answers.url, "model": answers.model, "comment": answers.make},

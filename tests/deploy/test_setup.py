@@ -358,6 +358,18 @@ def test_whoever_chooses_nothing_gets_no_file(data):
     assert not data.exists()
 
 
+def test_whoever_adds_nothing_to_what_is_set_is_shown_who_answers(data, servers, capsys):
+    server = servers(Vllm, QWEN)
+    data.mkdir()
+    (data / ".env").write_text(f"HOME_URL={server.url}\n")
+
+    set_up("", "")
+
+    said = capsys.readouterr().out
+    assert "Nothing was chosen, so nothing was written." in said
+    assert "SIMPLE    -> home (Qwen/Qwen3-32B)" in said
+
+
 @pytest.mark.parametrize("end", [(), (KeyboardInterrupt(),)], ids=["end of input", "Ctrl-C"])
 @pytest.mark.parametrize("answered", range(4))
 def test_whoever_leaves_in_the_middle_leaves_nothing_behind(data, servers, capsys, answered, end):
