@@ -1,52 +1,22 @@
 """The questions people ask: what did it cost, by whom, by day, all in the cloud, and speculation."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from accounting import costs
 from accounting.costs import Costs
-from accounting.ledger import Call, Ledger
+from accounting.ledger import Ledger
 from errors import BadRequest
 from routing.router import Router
 from settings import model as config
 from settings.decisions import Decision
 from settings.model import Provider
+from tests.support.ledger import CALL, CLOUD, LOCAL, NOW
 from tests.support.postgres import Postgres
 from wire import usage as usages
-
-NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
-CALL = Call(
-    NOW,
-    "5e551011",
-    "cloud",
-    "c-model",
-    "answered",
-    120,
-    route="xai",
-    input_tokens=1000,
-    cached_tokens=0,
-    output_tokens=100,
-    cost_usd=0.25,
-)
-LOCAL = replace(CALL, provider="local", model="builtin", route="primary", cost_usd=0.0)
-
-
-@dataclass(frozen=True)
-class Prices:
-    """The section `prices` of a provider."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-
-
-CLOUD = (
-    "cloud",
-    Provider(kind="openai", model="c-model", base_url="https://llm.example.com/v1", prices=Prices(2.0, 10.0)),
-)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +98,7 @@ def test_sums_are_by_provider_model_and_route_dearest_first(costs_of):
         ("c-model", 200),
         ("builtin", 300),
     ]
-    assert [(sums["route"], sums["calls"]) for sums in report["routes"]] == [("xai", 2), ("primary", 3)]
+    assert [(sums["route"], sums["calls"]) for sums in report["routes"]] == [("cloud", 2), ("primary", 3)]
     json.dumps(report)
 
 

@@ -1,34 +1,14 @@
 """`make costs`: the table, and where its figures come from."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from accounting.costs import Costs
-from accounting.ledger import Call, Ledger
+from accounting.ledger import Ledger
 from console import costs, screen
-from settings.model import Prices, Provider
-
-NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
-CALL = Call(
-    NOW,
-    "5e551011",
-    "cloud",
-    "c-model",
-    "answered",
-    120,
-    route="cloud",
-    input_tokens=1000,
-    cached_tokens=0,
-    output_tokens=100,
-    cost_usd=0.25,
-)
-LOCAL = replace(CALL, provider="local", model="builtin", route="primary", cost_usd=0.0)
-CLOUD = (
-    "cloud",
-    Provider("openai", model="c-model", base_url="https://x.example/v1", prices=Prices(2.0, 10.0)),
-)
+from tests.support.ledger import CALL, CLOUD, LOCAL, NOW
 
 
 @pytest.fixture

@@ -1,9 +1,33 @@
-"""The rows that a running server has written to its ledger."""
+"""Rows of a ledger: some to record, and those that a running server has written."""
 
 import sqlite3
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 
+from accounting.ledger import Call
+from settings.model import Prices, Provider
 from tests.support.server import HANG_GUARD_S
+
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+CALL = Call(
+    NOW,
+    "5e551011",
+    "cloud",
+    "c-model",
+    "answered",
+    120,
+    route="cloud",
+    input_tokens=1000,
+    cached_tokens=0,
+    output_tokens=100,
+    cost_usd=0.25,
+)
+LOCAL = replace(CALL, provider="local", model="builtin", route="primary", cost_usd=0.0)
+CLOUD = (
+    "cloud",
+    Provider("openai", model="c-model", base_url="https://llm.example.com/v1", prices=Prices(2.0, 10.0)),
+)
 
 
 def booked(server, session, count, deciding=False):
