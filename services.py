@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from accounting.budgets import Budget
-from accounting.costs import Costs, cloud_of
+from accounting.accounts import Accounts
 from accounting.entries import LedgerEntries
-from accounting.ledger import Ledger, located
 from alerts.alerts import Alerts, Watched
 from engine.embedder import Embedder
 from errors import ConfigError
@@ -28,7 +26,7 @@ from routing.classifier import Classifier
 from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
 from routing.key_limits import KeyLimits
-from routing.readiness import readiness, table
+from routing.readiness import announce, readiness
 from routing.router import ModelEntry, RoutePlan, Router
 from search.enrichment import Enrichment
 from session_logger import SessionLogger
@@ -38,7 +36,6 @@ from settings.paths import CHECKOUT, OWN_PROMPTS, SHIPPED
 from settings.repairs import repairs
 from telemetry import logs
 from telemetry.events import Recorder
-from telemetry.logs import fields
 from telemetry.metrics import Metrics, RequestMetrics
 from telemetry.request_log import RequestLog
 from telemetry.session_record import SessionRecord
@@ -63,9 +60,7 @@ class Services:
     sessions: SessionLogger
     providers: dict[str, Provider]
     classifier: Classifier
-    ledger: Ledger
-    budget: Budget
-    key_budgets: dict[str, Budget]
+    accounts: Accounts
 
     def __init__(self, config: Config, previous: "Services | None" = None) -> None:
         """previous: the services of the configuration before; what a change leaves as it was is taken over.
@@ -91,10 +86,10 @@ class Services:
         # cycle is found.
         known = self.providers
         self.router = Router(config, lambda name: known[name].model)
-        self._account(config, previous)
-        self.key_limits = KeyLimits(self.router, self.providers, self.key_budgets)
+        self.accounts = Accounts(config, self.router.cloud.chain, previous.accounts if previous else None)
+        self.key_limits = KeyLimits(self.router, self.providers, self.accounts.key_budgets)
         self._within_budget = partial(
-            policies.stay_within_budget, router=self.router, providers=known, budget=self.budget
+            policies.stay_within_budget, router=self.router, providers=known, budget=self.accounts.budget
         )
         breakers = {name: provider.breaker for name, provider in known.items()}
         self.probes = Probes(
@@ -118,32 +113,6 @@ class Services:
             config.dormant,
             lambda snapshot: [one.as_json() for one in now(snapshot)],
         )
-
-    def _account(self, config: Config, previous: "Services | None") -> None:
-        def unchanged(*sections: str) -> bool:
-            return previous is not None and all(
-                getattr(config, name) == getattr(previous.config, name) for name in sections
-            )
-
-        self.ledger = (
-            previous.ledger
-            if previous and unchanged("ledger")
-            else Ledger(located(config.ledger.url, config.written))
-        )
-        self.costs = Costs(self.ledger, config.timezone, cloud_of(self.router.cloud.chain, config.providers))
-        self.budget = (
-            previous.budget
-            if previous and unchanged("ledger", "budgets", "timezone")
-            else Budget(config.budgets, self.ledger, config.timezone)
-        )
-        kept = previous.key_budgets if previous and unchanged("ledger", "timezone") else {}
-        self.key_budgets = {
-            key.name: kept[key.name]
-            if key.name in kept and kept[key.name].has_limits_of(key)
-            else Budget(key, self.ledger, config.timezone, key=key.name)
-            for key in self.keys
-            if key.name and (key.daily_usd is not None or key.monthly_usd is not None)
-        }
 
     def _pipeline(self, config: Config) -> Pipeline:
         prompts = Prompts(config)
@@ -181,7 +150,7 @@ class Services:
         usable = {name: one for name, one in self.providers.items() if not one.disabled}
         plans = {name: plan for name in self.router.routes() if (plan := self.router.plan_of(name))}
         return Watched(
-            budgets=(self.budget, *self.key_budgets.values()),
+            budgets=self.accounts.budgets,
             breakers={name: provider.breaker for name, provider in usable.items()},
             chains={name: tuple(one for one in plan.chain if one in usable) for name, plan in plans.items()},
         )
@@ -191,7 +160,7 @@ class Services:
         yield summary
         yield RequestLog(summary)
         yield RequestMetrics(self.metrics, summary)
-        yield LedgerEntries(self.ledger, summary)
+        yield LedgerEntries(self.accounts.ledger, summary)
         yield SessionRecord(self.sessions, summary)
         yield from self.alerts.recorder()
 
@@ -241,17 +210,7 @@ class Services:
     def _tell_who_answers(self) -> None:
         """Once everybody has been tried, say on the terminal and in the log who answers which decision."""
         self.probes.wait_first_round(FIRST_ROUND_S)
-        outlook = self._readiness(self.probes.snapshot())
-        for one in outlook:
-            log.log(
-                logging.WARNING if one.degraded else logging.INFO,
-                "Answers: %s -> %s",
-                one.decision,
-                one.outlook,
-                extra=fields(route=one.route, provider=one.provider, repair=one.repair),
-            )
-        if os.environ.get("LOG_FORMAT") != "json":  # there each line has to be an event
-            print("\n".join(table(outlook)), flush=True)
+        announce(self._readiness(self.probes.snapshot()))
 
     def stop(self) -> None:
         """Another configuration serves from now on; requests in flight go on."""
@@ -259,13 +218,10 @@ class Services:
 
     def close(self, successor: "Services | None") -> None:
         """Let go of what the successor has not taken over; None: of everything."""
-        for name in ("alerts", "sessions", "budget", "ledger"):
-            part = getattr(self, name)
-            if successor is None or part is not getattr(successor, name):
-                part.close()
-        for name, budget in self.key_budgets.items():
-            if successor is None or budget is not successor.key_budgets.get(name):
-                budget.close()
+        if successor is None:  # else they go on
+            self.alerts.close()
+            self.sessions.close()
+        self.accounts.close(successor.accounts if successor else None)
         if successor and self.classifier.backend is not successor.classifier.backend:
             self.classifier.backend.close()
 

@@ -33,7 +33,8 @@ def blueprint(handler: Handler) -> Blueprint:
 
     @endpoints.get("/costs")
     def costs() -> Response:
-        return json_response(handler.services.costs.since(http.args.get("since"), by=http.args.get("by")))
+        report = handler.services.accounts.costs
+        return json_response(report.since(http.args.get("since"), by=http.args.get("by")))
 
     @endpoints.get("/config")
     def config() -> Response:

@@ -4,6 +4,7 @@ It is read from the plans and from what the probes know, and contacts nobody. Th
 /health show the same.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +17,11 @@ from settings.decisions import Decision
 from settings.derivation import is_demo
 from settings.environment import CLOUD_KEYS, HOME_URL, SEARXNG_URL
 from settings.secrets import masked
+from telemetry import logs
+from telemetry.logs import fields
 from wire import JsonObject
+
+log = logging.getLogger(__name__)
 
 *_FURTHER_KEYS, _LAST_KEY = CLOUD_KEYS.values()
 SET_HOME = f"set {HOME_URL} in .env, or run make setup"
@@ -84,6 +89,20 @@ def table(outlook: Sequence[Readiness]) -> Iterator[str]:
         yield f"{one.decision:<{_COLUMN}} -> {one.outlook}"
         if one.repair and (following is None or following.repair != one.repair):
             yield f"{'':<{_COLUMN}}    {one.repair}"
+
+
+def announce(outlook: Sequence[Readiness]) -> None:
+    """Say in the log and on the terminal who answers which decision."""
+    for one in outlook:
+        log.log(
+            logging.WARNING if one.degraded else logging.INFO,
+            "Answers: %s -> %s",
+            one.decision,
+            one.outlook,
+            extra=fields(route=one.route, provider=one.provider, repair=one.repair),
+        )
+    if not logs.is_json():  # there each line has to be an event
+        print("\n".join(table(outlook)), flush=True)
 
 
 def _trouble(provider: Provider, known: JsonObject | None) -> str | None:

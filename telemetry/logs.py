@@ -103,6 +103,11 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
             self.handleError(record)
 
 
+def is_json() -> bool:
+    """Whether stdout gets each event as a JSON line."""
+    return os.environ.get("LOG_FORMAT") == "json"
+
+
 def set_up(config: LoggingConfig) -> None:
     """Send everything from INFO on to the configured file, and to stdout as JSON lines when LOG_FORMAT=json.
 
@@ -110,7 +115,7 @@ def set_up(config: LoggingConfig) -> None:
     nothing has changed.
     """
     handlers: list[logging.Handler] = [_text_file(config)]
-    if os.environ.get("LOG_FORMAT") == "json":
+    if is_json():
         handlers.append(_json_on_stdout())
     # No line of ours names these, so no record pays for looking them up (logging's documentation,
     # "Optimization").
