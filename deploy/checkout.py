@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
-from deploy.commands import DeployError, run
+from deploy.commands import DeployError, end, run
+from deploy.place import Place
 
 REMOTE = "origin"
 FETCH_S = 600.0
@@ -112,3 +114,27 @@ class Packages:
 
     def forget(self) -> None:
         shutil.rmtree(self._kept, ignore_errors=True)
+
+
+def set_up(place: Place) -> None:
+    """Install packages and models as `make run` would. Raises DeployError."""
+    inherited = {
+        name: value
+        for name, value in place.variables().items()
+        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    }
+    # A group of its own, so that its children end with it, and Ctrl-C reaches them only through us.
+    process = subprocess.Popen(
+        ["make", "--no-print-directory", "models"],
+        cwd=place.checkout,
+        env=inherited,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        status = process.wait()
+    except BaseException:
+        end(process)
+        raise
+    if status:
+        raise DeployError("setting it up failed")

@@ -33,7 +33,7 @@ class Subject(Protocol):
         """What it last had to say."""
 
 
-class Installed:
+class InstalledService:
     """The service: it is what the owner uses."""
 
     def __init__(self, place: Place, manager: ServiceManager, patience_s: float) -> None:
@@ -55,7 +55,7 @@ class Installed:
         return service.tail(self._place.service.log, self._log_start)
 
 
-class ForAMoment:
+class TemporaryServer:
     """A server on a free port, for as long as it takes to ask: no service runs that could be asked.
 
     It has the owner's configuration, and a data folder of its own.

@@ -5,27 +5,18 @@ is the old version's code all the while: it asks the new one for nothing but `ma
 `python -m deploy.check`.
 """
 
-import signal
-import sqlite3
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from types import FrameType
 
-from deploy import backup, health, managers, service
-from deploy.belongings import LEDGER
+from deploy import health, managers, service
 from deploy.carry_over import carry_over
-from deploy.checkout import REMOTE, SHOWN, VERSION, Checkout, Packages
-from deploy.commands import DeployError, end, run
+from deploy.checkout import REMOTE, SHOWN, Checkout, set_up
+from deploy.commands import DeployError, run
+from deploy.former_version import PATIENCE_S, FormerVersion
 from deploy.managers import ServiceManager
 from deploy.place import Place, here
-from deploy.trial import ForAMoment, Installed, Subject
+from deploy.trial import InstalledService, Subject, TemporaryServer
 from terminal.command import run_and_exit, say
 from wire import JsonObject
-
-PATIENCE_S = 60.0  # how long a version has until it is as well as the one before
 
 
 def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = PATIENCE_S) -> None:
@@ -42,38 +33,27 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
     if wanted is None:
         return
     runs = service.is_ours(place, manager) and manager.state().running
-    subject: Subject = Installed(place, manager, patience_s) if runs else ForAMoment(place, patience_s)
+    subject: Subject = (
+        InstalledService(place, manager, patience_s) if runs else TemporaryServer(place, patience_s)
+    )
     if not runs:
         say("No service runs here: both versions are started for a moment, to be compared")
     before = subject.before()
-    former = checkout.name()
     say(f"From {place.version()} ({health.status_of(before)}) to {wanted}")
-    archive = backup.back_up(place)
-    packages = Packages(place.checkout)
-    packages.keep()
+    former = FormerVersion(place, manager, checkout, before)
     attempt = _Attempt(place, checkout, subject, before)
     try:
         attempt.go_to(wanted)
     except (Exception, KeyboardInterrupt) as error:  # whatever it is, the owner shall not be left half-way
-        reason = str(error) or "it was interrupted"
-        say(f"Going back to {former}: {reason}")
-        with _undisturbed():
-            try:
-                _go_back(place, checkout, former, packages)
-                if attempt.started and runs:
-                    _start_former(place, manager, archive, before)
-            except Exception as trouble:
-                by_hand = f"git checkout {former} && make restart"
-                raise DeployError(
-                    f"{wanted} was not taken, and going back failed: {trouble}\nBy hand: {by_hand}"
-                )
-        raise DeployError(f"{wanted} was not taken, {former} is there as before") from error
+        say(f"Going back to {former.name}: {str(error) or 'it was interrupted'}")
+        try:
+            former.come_back(restart=attempt.started and runs)
+        except DeployError as trouble:
+            raise DeployError(f"{wanted} was not taken, and {trouble}") from error
+        raise DeployError(f"{wanted} was not taken, {former.name} is there as before") from error
     finally:
-        packages.forget()
-    back = (
-        f"make update TAG={former}" if VERSION.fullmatch(former) else f"git checkout {former} && make restart"
-    )
-    say(f"This is {wanted}; to go back: {back}")
+        former.forget()
+    say(f"This is {wanted}; to go back: {former.command}")
     running = place.running()
     if running and not runs:
         say(f"The server that you started (pid {running.pid}) has the former version until its end")
@@ -126,90 +106,6 @@ class _Attempt:
             )
             raise DeployError(f"{compared}\n{self._subject.log()}".rstrip())
         say(f"It is {health.in_words(after)}")
-
-
-def set_up(place: Place) -> None:
-    """Install packages and models as `make run` would. Raises DeployError."""
-    inherited = {
-        name: value
-        for name, value in place.variables().items()
-        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
-    }
-    # A group of its own, so that its children end with it, and Ctrl-C reaches them only through us.
-    process = subprocess.Popen(
-        ["make", "--no-print-directory", "models"],
-        cwd=place.checkout,
-        env=inherited,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-    )
-    try:
-        status = process.wait()
-    except BaseException:
-        end(process)
-        raise
-    if status:
-        raise DeployError("setting it up failed")
-
-
-# Going back.
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Neither Ctrl-C nor a terminal that is gone ends what is done meanwhile."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = [signal.signal(number, _go_on) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, former, strict=True):
-            signal.signal(number, handler)
-
-
-def _go_on(number: int, frame: FrameType | None) -> None:
-    """What a signal does meanwhile. Not SIG_IGN, which every server started then would inherit."""
-
-
-def _go_back(place: Place, checkout: Checkout, former: str, packages: Packages) -> None:
-    """Have the former version in the checkout again. Raises DeployError, OSError."""
-    checkout.switch(former, by_force=True)
-    packages.put_back()
-    set_up(place)
-
-
-def _start_former(
-    place: Place, manager: ServiceManager, archive: Path | None, before: JsonObject | None
-) -> None:
-    """Start the service again, with the configuration and the ledger that the former version understands."""
-    manager.stop()
-    if archive:
-        _put_back_what_changed(place, archive)
-    manager.start()
-    report = service.awaited_health(place, manager, before, PATIENCE_S)
-    say(f"Started again: {health.in_words(report)}")
-
-
-def _put_back_what_changed(place: Place, archive: Path) -> None:
-    """Undo what the other version did to the configuration, and to the ledger where its schema is another."""
-    with backup.unpacked(place, archive) as files:
-        changed = backup.changed(place, files)
-        ledger = changed.pop(LEDGER, None)
-        if ledger and _schema(files[LEDGER]) != _schema(ledger):
-            changed[LEDGER] = ledger
-        for name in changed:
-            say(f"Putting back {name}, which was changed")
-        backup.put_back({target: files[name] for name, target in changed.items()})
-
-
-def _schema(ledger: Path) -> list[tuple[str, ...]]:
-    """What a ledger's tables look like, and the version it names."""
-    with closing(sqlite3.connect(ledger)) as database:
-        tables = database.execute("select name, sql from sqlite_master order by name").fetchall()
-        versions = (
-            database.execute("select version from ledger_schema") if "ledger_schema" in dict(tables) else ()
-        )
-        return [*tables, *versions]
 
 
 def main() -> int:
