@@ -67,6 +67,7 @@ class Provider:
         self.disabled = settings.disabled
         self.is_local: bool = settings.is_home
         self.heard_at = -math.inf
+        self.search_trouble: str | None = None  # why its last search failed; None where it did not
         self.upstream = Upstream(
             {**self._credentials(), **settings.headers}, HOME_IDLE_S if self.is_local else math.inf
         )

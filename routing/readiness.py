@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 SET_HOME = f"set {HOME_URL} in .env, or run make setup"
 SET_CLOUD = f"set {', '.join(_FURTHER_KEYS)} or {_LAST_KEY} in .env"
 SET_SEARCH = f"set {SEARXNG_URL} or a cloud's key in .env"
+MEND_SEARCH = "mend that; the next search that works ends this"
 RAISE_BUDGET = "wait for the next day or month, or raise `budgets`"
 _COLUMN = 9  # of the arrow; the longest decision has 8 letters
 
@@ -126,7 +127,7 @@ def _of(
     """usual: who is meant to answer what is everyday."""
     name = next((name for name in plan.chain if not troubles[name]), None)
     provider = providers[name] if name else None
-    missing = _missing(decision, plan, provider, troubles, usual) or _Missing(None, None)
+    missing = _missing(decision, plan, providers, name, troubles, usual) or _Missing(None, None)
     return Readiness(
         decision=decision,
         route=plan.route,
@@ -136,36 +137,41 @@ def _of(
         context=plan.context,
         missing=missing.words,
         repair=_repair(providers[missing.of], troubles[missing.of]) if missing.of else missing.repair,
-        degraded=missing.of is not None,
+        degraded=missing.is_degraded or missing.of is not None,
     )
 
 
 class _Missing(NamedTuple):
-    """words: what is missing. repair: how to mend it. of: the provider in trouble, if one is."""
+    """words: what is missing. repair: how to mend it. of: the provider in trouble, if one is.
+
+    is_degraded: somebody fails who was set up for it.
+    """
 
     words: str | None
     repair: str | None
     of: str | None = None
+    is_degraded: bool = False
 
 
 def _missing(
     decision: Decision,
     plan: RoutePlan,
-    provider: Provider | None,
+    providers: Mapping[str, Provider],
+    name: str | None,
     troubles: Mapping[str, str | None],
     usual: str,
 ) -> _Missing | None:
-    """What is missing for a decision: the first that holds. provider: who answers.
+    """What is missing for a decision: the first that holds. name: who answers.
 
     An owner who has a server of its own for COMPLEX misses no cloud.
     """
-    first = plan.chain[0]
+    first, provider = plan.chain[0], providers[name] if name else None
     if provider is None:
         return _Missing(f"nobody can answer; {first}: {troubles[first]}", None, first)
     if provider.name != first:
         return _Missing(f"{first}: {troubles[first]}; {provider.name} answers instead", None, first)
-    if decision == Decision.ENRICH:
-        return _missing_search(plan, troubles)
+    if decision == Decision.ENRICH and (missing := _missing_search(plan, providers, troubles)):
+        return missing
     if is_demo(provider.settings):
         return _Missing(f"{provider.name}, the demo model", SET_HOME)
     if decision == Decision.COMPLEX and provider.is_local and first == usual:
@@ -173,11 +179,15 @@ def _missing(
     return None
 
 
-def _missing_search(plan: RoutePlan, troubles: Mapping[str, str | None]) -> _Missing | None:
+def _missing_search(
+    plan: RoutePlan, providers: Mapping[str, Provider], troubles: Mapping[str, str | None]
+) -> _Missing | None:
     if plan.context is None:
         return _Missing("nobody can search; answers will say so", SET_SEARCH)
     if trouble := troubles[plan.context]:
         return _Missing(f"{plan.context} cannot search: {trouble}; answers will say so", None, plan.context)
+    if trouble := providers[plan.context].search_trouble:
+        return _Missing(f"{plan.context} failed to search: {trouble}", MEND_SEARCH, is_degraded=True)
     return None
 
 

@@ -11,7 +11,16 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from errors import Cancelled, ProxyError, Reason, StreamBroken, Unavailable, UpstreamStatus
+from errors import (
+    Cancelled,
+    ConnectFailed,
+    HeadTimeout,
+    ProxyError,
+    Reason,
+    StreamBroken,
+    Unavailable,
+    UpstreamStatus,
+)
 from providers import Provider
 from routing.router import RoutePlan
 from search.call import SearchCall
@@ -67,6 +76,7 @@ class Enrichment:
         try:
             found = self._found(provider, source, call, on_cancel)
             call.response_content, call.citations = found.text[:NOTED_CHARS], found.urls
+            provider.search_trouble = None
         except Cancelled:
             call.error, call.cancelled = "hung up", True
             raise
@@ -74,7 +84,9 @@ class Enrichment:
             call.error, call.response_content, call.reason = error.message, "", error.reason
             provider.breaker.missed(error)
             # A provider's own words may quote the request.
-            log_summary = type(error).__name__ if isinstance(error, UpstreamStatus) else error.message
+            log_summary = error.in_our_words if isinstance(error, UpstreamStatus) else error.message
+            if isinstance(error, (ConnectFailed, HeadTimeout, UpstreamStatus)) and not error.lacks:
+                provider.search_trouble = error.in_our_words
         finally:
             # Two roundings may differ by one: no first word comes after the end.
             call.duration_ms = max(elapsed_ms() - call.started_ms, call.ttft_ms or 0)

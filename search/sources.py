@@ -77,6 +77,20 @@ class Source(Protocol):
         """
 
 
+class JsonRefused(UpstreamStatus):
+    """A search engine that gives its results to people alone."""
+
+    # docs.searxng.org/dev/search_api: a 403 is the answer where the format is not enabled.
+    WORDS = "answered 403: its settings.yml needs 'json' among search.formats"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(403, {"message": f"it {self.WORDS}"}, provider)
+
+    @property
+    def in_our_words(self) -> str:
+        return self.WORDS
+
+
 class ResponsesSearch:
     """OpenAI's Responses API with search tools, as xAI has it too."""
 
@@ -192,9 +206,7 @@ class SearxngSearch:
         except UpstreamStatus as error:
             if error.status != 403:
                 raise
-            # docs.searxng.org/dev/search_api: the answer where the format is not enabled.
-            message = "it answered 403: its settings.yml needs 'json' among search.formats"
-            raise UpstreamStatus(403, {"message": message}, self._provider.name) from error
+            raise JsonRefused(self._provider.name) from error
 
 
 # By a provider's `capabilities.search`.

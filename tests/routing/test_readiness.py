@@ -129,6 +129,32 @@ def test_a_spent_budget_is_a_degradation(tmp_path):
     assert current.degraded and not outlook["SIMPLE"].degraded
 
 
+def test_a_search_that_failed_is_a_degradation_until_one_works(tmp_path):
+    config = loader.load(
+        environ={"HEADSTART_DATA": str(tmp_path), "SEARXNG_URL": "http://127.0.0.1:8080", **HOME}
+    )
+    built = providers.build(config, tmp_path)
+
+    def current():
+        known = dict.fromkeys(built, WELL)
+        return next(
+            one for one in readiness(Router(config).plan_for, built, known) if one.decision == "ENRICH"
+        )
+
+    built["searxng"].search_trouble = "answered 403"
+    failed = current()
+    built["searxng"].search_trouble = None
+
+    assert (failed.outlook, failed.degraded) == ("searxng failed to search: answered 403", True)
+    assert (current().outlook, current().degraded) == ("home (qwen), after a search by searxng", False)
+
+
+def test_the_demo_model_is_called_so_also_where_somebody_searches(tmp_path):
+    outlook = outlook_of(tmp_path, SEARXNG_URL="http://127.0.0.1:8080")
+
+    assert outlook["ENRICH"].outlook == "local, the demo model"
+
+
 def test_the_table_has_a_line_for_each_decision_and_each_repair_once(tmp_path):
     lines = list(table(list(outlook_of(tmp_path, {"home": DOWN}, **HOME).values())))
 

@@ -282,19 +282,19 @@ FAILURES = {
         {"status": 500, "body": {"error": {"message": "they said secret"}}},
         500,
         "they said secret",
-        "UpstreamStatus",
+        "answered 500",
     ),
     "a refusal": (
         {"status": 400, "body": {"error": {"message": "they said secret"}}},
         400,
         "they said secret",
-        "UpstreamStatus",
+        "answered 400",
     ),
     "a refusal without words": (
         {"status": 404, "body": b""},
         404,
         "provider 'cloud' answered 404",
-        "UpstreamStatus",
+        "answered 404",
     ),
     "nothing found": ({"body": {"output": []}}, 200, "it found nothing", "it found nothing"),
     "only blanks": (
