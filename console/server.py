@@ -21,7 +21,7 @@ from settings.paths import CONFIG_VARIABLE, DATA_VARIABLE, owner_paths
 from terminal.command import CommandFailed
 from wire import JsonObject
 
-KNOCK_S = 3.0  # how long a server has to say that it is there
+PING_S = 3.0  # how long a server has to say that it is there
 ANSWER_S = 15.0  # and to answer: a fresh check of everybody takes up to 5 s, and waits twice where it is new
 ALIVE = "ok\n"  # what /livez says
 
@@ -148,6 +148,6 @@ def _candidates(here: Setting, announced: list[Running]) -> Iterator[Server]:
 
 def _answers(url: str) -> bool:
     try:
-        return local_session().get(f"{url}/livez", timeout=KNOCK_S).text == ALIVE
+        return local_session().get(f"{url}/livez", timeout=PING_S).text == ALIVE
     except requests.RequestException:
         return False

@@ -15,7 +15,6 @@ from errors import ConfigError
 from runtime.announcement import Running, announced
 from runtime.port import PortTaken, check_free
 from settings.model import Config
-from settings.paths import DOTENV
 from telemetry.version import VERSION
 from terminal.command import run_and_exit, say
 from wire import JsonObject
@@ -181,8 +180,8 @@ def _known_to_this_terminal_alone(place: Place, config: Config) -> Iterator[str]
     }
     for name in sorted(name.removeprefix("env ") for name in taken):
         if name not in place.environment:
-            dotenv = place.owners_file.parent / DOTENV
-            yield f"{name} is set in this terminal only: the service has it once it stands in {dotenv}"
+            file = place.paths.dotenv
+            yield f"{name} is set in this terminal only: the service has it once it stands in {file}"
 
 
 def _logs(place: Place) -> list[Path]:

@@ -4,289 +4,25 @@ It never overwrites one. Everything is asked before anything is written, so that
 leaves nothing behind.
 """
 
-import getpass
 import os
-import re
-import secrets
 import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-from deploy import neighbours, owner_files
-from deploy.commands import DeployError
-from deploy.neighbours import Home
+from deploy import candidates, owner_files
 from deploy.place import Place, here
-from errors import ConfigError, ProxyError, UpstreamStatus
+from deploy.questions import Abandoned, Answers, Dialogue, Questions
 from providers import build as build_providers
 from routing.readiness import readiness, table
 from routing.router import Router
-from settings.base_urls import repaired_url
 from settings.environment import (
     CLIENT_KEY,
-    CLOUD_KEYS,
-    HOME_API_KEY,
-    HOME_MODEL,
-    HOME_URL,
-    SEARXNG_URL,
-    Variables,
 )
-from settings.paths import DOTENV
 from terminal.command import run_and_exit, say
-
-_KEY = re.compile(r"[\x21-\x7e]{8,500}")  # what stands in a header, and unquoted in .env
-_UNSAFE = set("#'\"\\$`")
-
-
-class Left(DeployError):
-    """The owner has left in the middle, with nothing written. by_signal: by Ctrl-C."""
-
-    def __init__(self, *, by_signal: bool = False) -> None:
-        super().__init__("nothing was written")
-        self.by_signal = by_signal
-
-
-@dataclass
-class Answers:
-    """What has been found out, and not been written yet.
-
-    url, model, make: of the home server, "" for none or for the one in memory. keys: variable -> value, for
-    .env. clouds: variable -> what it is for, also those that were set before.
-    """
-
-    url: str = ""
-    model: str = ""
-    make: str = ""
-    searxng: str | None = None
-    listens_everywhere: bool = False
-    keys: dict[str, str] = field(default_factory=dict)
-    clouds: dict[str, str] = field(default_factory=dict)
-
-
-class Dialogue:
-    """Asks the owner. Raises Left at the end of the input."""
-
-    def ask(self, question: str) -> str:
-        """The answer without blanks at its ends; "" for Enter."""
-        try:
-            return input(f"{question} ").strip()
-        except EOFError as error:
-            raise Left from error
-
-    def ask_secret(self, question: str) -> str:
-        """The same, without showing it."""
-        if not sys.stdin.isatty():
-            return self.ask(question)
-        try:
-            return getpass.getpass(f"{question} ").strip()
-        except EOFError as error:
-            raise Left from error
-
-
-class SetUp:
-    """One run through the questions."""
-
-    def __init__(self, place: Place, dialogue: Dialogue) -> None:
-        self._place = place
-        self._ask = dialogue.ask
-        self._ask_secret = dialogue.ask_secret
-        self._variables = Variables(place.variables(), place.paths.dotenv_files)
-        self._answers = Answers()
-        self._asked = 0
-
-    def run(self) -> Answers:
-        """Ask and try. Raises Left."""
-        if self._variables.get(HOME_URL):
-            self._home_is_set()
-        else:
-            self._home()
-        self._search()
-        if any(self._variables.get(variable) for variable in CLOUD_KEYS.values()):
-            self._clouds_are_set()
-        else:
-            self._cloud()
-        self._listening()
-        return self._answers
-
-    def _number(self) -> str:
-        """The number of the next question."""
-        self._asked += 1
-        return f"{self._asked}."
-
-    # The home server and its model.
-
-    def _home_is_set(self) -> None:
-        url, model = self._variables.get(HOME_URL) or "", self._variables.get(HOME_MODEL) or ""
-        say(f"{HOME_URL} is set: {repaired_url(url).url}")
-        self._tried(url, model, self._variables.get(HOME_API_KEY))
-
-    def _home(self) -> None:
-        say(f"Looking for servers on this machine ({_in_words(neighbours.PORTS)}) ...")
-        found = neighbours.homes_here()
-        for number, one in enumerate(found, 1):
-            say(f"  {number}  {one.title}")
-        if not found:
-            say("  none found")
-        while True:
-            home = self._chosen(found)
-            if not home:
-                return
-            key = self._variables.get(HOME_API_KEY) or self._answers.keys.get(HOME_API_KEY)
-            model = self._model(home)
-            if not home.tells or self._tried(home.url, model, key) or not self._wants_another("server"):
-                self._answers.url, self._answers.model = home.url, model
-                self._answers.make = "" if home.make == neighbours.SOME_SERVER else home.make
-                return
-
-    def _chosen(self, found: Sequence[Home]) -> Home | None:
-        """The home server of the owner's choice, None for none."""
-        first = "Enter for 1, - for none" if found else "Enter for none"
-        number = "  " if self._asked else self._number()
-        question = f"{number} Your home server: {'a number, or ' if found else ''}an address ({first}):"
-        while True:
-            answer = self._ask(question) or ("1" if found else "-")
-            if answer == "-":
-                return None
-            if answer.isdecimal() and 0 < int(answer) <= len(found):
-                return found[int(answer) - 1]
-            if "." not in answer and ":" not in answer and answer != "localhost":
-                say(f"  '{answer}' is neither in the list nor an address such as 192.168.1.10:8000")
-                continue
-            home = self._at(answer)
-            if home:
-                return home
-
-    def _at(self, written: str) -> Home | None:
-        """The server at an address, None where the owner wants to write another one."""
-        repair = repaired_url(written)
-        if repair.problems:
-            say(f"  {written} {' and '.join(repair.problems)}; using {repair.url}")
-        key = self._variables.get(HOME_API_KEY)
-        while True:
-            try:
-                home = neighbours.home_at(repair.url, key)
-            except UpstreamStatus as error:
-                if error.status not in (401, 403):
-                    return self._kept_anyway(repair.url, error)
-                if key:
-                    say("  It refuses the key")
-                hints = f"{HOME_API_KEY}; not shown; Enter for another server"
-                key = self._ask_secret(f"  It wants a key ({hints}):")
-                if not key:
-                    return None
-                if _is_key(key):
-                    self._answers.keys[HOME_API_KEY] = key
-            except (ProxyError, ValueError) as error:
-                return self._kept_anyway(repair.url, error)
-            else:
-                say(f"  {home.title}")
-                return home
-
-    def _kept_anyway(self, url: str, error: Exception) -> Home | None:
-        say(f"  It does not tell its models: {getattr(error, 'message', error)}")
-        if self._wants_another("server"):
-            return None
-        return Home(url, neighbours.SOME_SERVER, (), tells=False)
-
-    def _model(self, home: Home) -> str:
-        """The name of the model, "" for the one in memory."""
-        if len(home.models) < 2:
-            return ""
-        for number, model in enumerate(home.models, 1):
-            say(f"  {number}  {model.id}{' (in memory)' if model.loaded else ''}")
-        question = f"{self._number()} Which model: a number (Enter: the one in memory, found at each start):"
-        while True:
-            answer = self._ask(question)
-            if not answer:
-                return ""
-            if answer.isdecimal() and 0 < int(answer) <= len(home.models):
-                return home.models[int(answer) - 1].id
-            if any(model.id == answer for model in home.models):
-                return answer
-            say(f"  '{answer}' is not in the list")
-
-    def _tried(self, url: str, model: str, key: str | None) -> bool:
-        say(f"  Trying {model or 'it'} (the first answer may take a minute) ...")
-        try:
-            took_s = neighbours.try_home(url, model, key)
-        except ProxyError as error:
-            say(f"  It does not answer: {error.message}")
-            return False
-        say(f"  It answers, after {took_s:.1f} s")
-        return True
-
-    # Search, which is not asked for.
-
-    def _search(self) -> None:
-        if self._variables.get(SEARXNG_URL):
-            say(f"{SEARXNG_URL} is set: ENRICH searches there")
-            return
-        found = neighbours.searxng_here()
-        if found is None:
-            return
-        url, problem = found
-        if problem:
-            say(f"There is a SearXNG at {url}, but {problem}")
-        else:
-            say(f"There is a SearXNG at {url}, and it answers: ENRICH searches there")
-            self._answers.searxng = url
-
-    # A cloud.
-
-    def _clouds_are_set(self) -> None:
-        for cloud, variable in CLOUD_KEYS.items():
-            key = self._variables.get(variable)
-            if key:
-                say(f"{variable} is set")
-                self._tried_key(cloud, key)
-                self._answers.clouds[variable] = f"COMPLEX goes to {cloud}"
-
-    def _cloud(self) -> None:
-        clouds = "xAI, Anthropic, OpenAI or OpenRouter"
-        question = f"{self._number()} A key for what is hard, of {clouds} (not shown; Enter for none):"
-        while key := self._ask_secret(question):
-            if not _is_key(key):
-                say("  That is no key: it has blanks, quotes or other characters that keys do not have")
-                continue
-            cloud = neighbours.cloud_of(key) or self._cloud_by_name()
-            if cloud and (self._tried_key(cloud, key) or not self._wants_another("key")):
-                self._answers.keys[CLOUD_KEYS[cloud]] = key
-                self._answers.clouds[CLOUD_KEYS[cloud]] = f"COMPLEX goes to {cloud}"
-                return
-
-    def _cloud_by_name(self) -> str | None:
-        names = list(CLOUD_KEYS)
-        answer = self._ask(f"  Whose key is it: {', '.join(names)} (Enter for another key)?").lower()
-        return answer if answer in names else None
-
-    def _tried_key(self, cloud: str, key: str) -> bool:
-        say(f"  Asking {cloud} about it (costs nothing) ...")
-        try:
-            model = neighbours.try_key(cloud, key, self._place.variables())
-        except (ProxyError, ConfigError) as error:
-            say(f"  It does not work: {getattr(error, 'message', error)}")
-            return False
-        say(f"  It works; {model} will answer there")
-        return True
-
-    # Who may come in.
-
-    def _listening(self) -> None:
-        others = "other machines and containers (Open WebUI in Docker)"
-        answer = self._ask(f"{self._number()} Shall {others} reach it? [y/N]")
-        if not answer.lower().startswith("y"):
-            return
-        self._answers.listens_everywhere = True
-        if not self._variables.get(CLIENT_KEY):
-            self._answers.keys[CLIENT_KEY] = f"hs-{secrets.token_urlsafe(24)}"
-
-    def _wants_another(self, what: str) -> bool:
-        return not self._ask(f"  Keep it anyway? [y/N, N for another {what}]").lower().startswith("y")
 
 
 def set_up(place: Place, dialogue: Dialogue) -> None:
-    """Ask, try, write, and show who answers. Raises DeployError, ConfigError, Left."""
+    """Ask, try, write, and show who answers. Raises DeployError, ConfigError, Abandoned."""
     file = place.owners_file
     if file.exists():
         say(f"{file} is there already and stays as it is.")
@@ -294,29 +30,36 @@ def set_up(place: Place, dialogue: Dialogue) -> None:
         say("Edit it, or move it away and run `make setup` again.")
         return
     try:
-        answers = SetUp(place, dialogue).run()
+        answers = Questions(place, dialogue).run()
     except KeyboardInterrupt as error:
-        raise Left(by_signal=True) from error
-    if not (answers.url or answers.keys or answers.searxng or answers.listens_everywhere or answers.clouds):
+        raise Abandoned(by_signal=True) from error
+    if answers.are_empty:
         say("Nothing was chosen, so nothing was written.")
         show_answers(place)
         return
+    _write(place, answers)
+    show_answers(place)
+    _tell_what_is_next(place, answers)
+
+
+def _write(place: Place, answers: Answers) -> None:
     text = owner_files.settings_text(
         home={"base_url": answers.url, "model": answers.model, "comment": answers.make},
         searxng=answers.searxng,
         listens_everywhere=answers.listens_everywhere,
         keys=answers.clouds,
     )
-    env_file = file.parent / DOTENV
-    owner_files.append_keys(env_file, answers.keys)
-    owner_files.write_settings(file, text)
-    say(f"Wrote {file} ({len(text.splitlines())} lines)")
+    owner_files.append_keys(place.paths.dotenv, answers.keys)
+    owner_files.write_settings(place.owners_file, text)
+    say(f"Wrote {place.owners_file} ({len(text.splitlines())} lines)")
     if answers.keys:
-        say(f"Added {', '.join(answers.keys)} to {env_file}, which only you can read")
-    show_answers(place)
+        say(f"Added {', '.join(answers.keys)} to {place.paths.dotenv}, which only you can read")
+
+
+def _tell_what_is_next(place: Place, answers: Answers) -> None:
     if answers.listens_everywhere:
         url = f"http://{socket.gethostname()}:{place.config().server.port}/v1"
-        say(f"Others reach it at {url}, with the {CLIENT_KEY} of {env_file}")
+        say(f"Others reach it at {url}, with the {CLIENT_KEY} of {place.paths.dotenv}")
     running = place.running()
     if running and answers.listens_everywhere:
         say("Next: stop the server that runs and `make run`, or `make restart`: it has to listen anew")
@@ -329,27 +72,19 @@ def show_answers(place: Place) -> None:
     config = place.config()
     providers = build_providers(config, Path(os.devnull).parent)
     say("Who will answer:")
-    known = neighbours.prepared(config, providers)
+    known = candidates.prepared(config, providers)
     router = Router(config, lambda name: providers[name].model)
     for line in table(readiness(router.plan_for, providers, known)):
         say(f"  {line}")
-
-
-def _is_key(text: str) -> bool:
-    return bool(_KEY.fullmatch(text)) and not _UNSAFE & set(text)
-
-
-def _in_words(ports: Mapping[str, Sequence[int]]) -> str:
-    return ", ".join(f"{name} {' or '.join(map(str, numbers))}" for name, numbers in ports.items())
 
 
 def main(dialogue: Callable[[], Dialogue] = Dialogue) -> int:
     """Run it in the terminal. Returns an exit status; 0 also where the owner had enough of it."""
     try:
         set_up(here(), dialogue())
-    except Left as left:
+    except Abandoned as abandoned:
         say("\nNothing was written.")
-        return 130 if left.by_signal else 0
+        return 130 if abandoned.by_signal else 0
     return 0
 
 

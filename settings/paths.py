@@ -25,9 +25,14 @@ class OwnerPaths:
     data: Path
 
     @property
+    def dotenv(self) -> Path:
+        """The `.env` file to write to."""
+        return self.owner_file.parent / DOTENV
+
+    @property
     def dotenv_files(self) -> tuple[Path, ...]:
         """Where variables are read from besides the environment, the later ones going first."""
-        return tuple(dict.fromkeys((self.data / DOTENV, self.owner_file.parent / DOTENV)))
+        return tuple(dict.fromkeys((self.data / DOTENV, self.dotenv)))
 
 
 def owner_paths(

@@ -16,7 +16,7 @@ from threading import Thread
 
 import pytest
 
-from deploy import first_start, neighbours, setup
+from deploy import candidates, first_start, questions, setup
 from deploy.place import here
 from errors import ConnectFailed
 from settings import loader
@@ -32,8 +32,8 @@ def data(home, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_DATA", str(folder))
     for name in (*first_start.SET_UP_BY, "HOME_MODEL", "HOME_API_KEY", "HEADSTART_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(neighbours, "PORTS", {"Ollama": (unused_port(),)})
-    monkeypatch.setattr(neighbours, "SEARXNG_PORTS", ())
+    monkeypatch.setattr(candidates, "PORTS", {"Ollama": (unused_port(),)})
+    monkeypatch.setattr(candidates, "SEARXNG_PORTS", ())
     return folder
 
 
@@ -46,7 +46,7 @@ def servers(monkeypatch):
         server = make(*models, **kwargs)
         started.append(server)
         if usual:
-            monkeypatch.setitem(neighbours.PORTS, usual, (server.port,))
+            monkeypatch.setitem(candidates.PORTS, usual, (server.port,))
         return server
 
     yield made
@@ -54,7 +54,7 @@ def servers(monkeypatch):
         server.close()
 
 
-class Owner(setup.Dialogue):
+class Owner(questions.Dialogue):
     """Answers from a list, and leaves when it is at its end."""
 
     def __init__(self, *answers):
@@ -64,7 +64,7 @@ class Owner(setup.Dialogue):
     def ask(self, question):
         self.questions.append(question)
         if not self.answers:
-            raise setup.Left
+            raise questions.Abandoned
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -94,7 +94,7 @@ def test_servers_at_their_usual_ports_are_found_and_told_apart(data, servers):
     servers(Vllm, QWEN, usual="vLLM")
     servers(LlamaCpp, {"id": "gemma.gguf", "n_ctx": 8192, "vision": False}, usual="llama.cpp")
 
-    found = neighbours.homes_here()
+    found = candidates.homes_here()
 
     assert [(one.make, [model.id for model in one.models]) for one in found] == [
         ("Ollama", ["llama3.2:latest", "gemma3:4b"]),
@@ -108,7 +108,7 @@ def test_servers_at_their_usual_ports_are_found_and_told_apart(data, servers):
 def test_a_headstart_is_no_home_server(data, servers):
     servers(Vllm, {"id": "auto"}, {"id": "primary"}, {"id": "cloud"}, usual="vLLM")
 
-    assert neighbours.homes_here() == []
+    assert candidates.homes_here() == []
 
 
 def test_enter_four_times_is_a_set_up(data, servers, capsys):
@@ -189,13 +189,13 @@ def test_a_server_that_wants_a_key_is_asked_with_one(data, servers):
 def cloud(servers, monkeypatch):
     """An imitation in place of each cloud; it takes one key."""
     server = servers(Vllm, {"id": "big"}, key="sk-ant-good-key")
-    real = neighbours.cloud_settings
+    real = candidates.cloud_settings
 
     def at_the_imitation(cloud, key, environ):
         shipped = real(cloud, key, environ)
         return Settings("openai", model=shipped.model, base_url=server.url, api_key=key)
 
-    monkeypatch.setattr(neighbours, "cloud_settings", at_the_imitation)
+    monkeypatch.setattr(candidates, "cloud_settings", at_the_imitation)
     return server
 
 
@@ -207,7 +207,7 @@ def cloud(servers, monkeypatch):
     ("gsk_abc", None),
 ])  # fmt: skip
 def test_a_key_is_known_by_its_form(key, name):
-    assert neighbours.cloud_of(key) == name
+    assert candidates.cloud_of_key(key) == name
 
 
 def test_a_key_goes_to_the_env_file_and_is_shown_nowhere(data, cloud, capsys):
@@ -255,15 +255,15 @@ def test_what_is_set_already_is_used_and_not_asked(data, cloud, servers, capsys)
 def test_a_refused_key_is_told_from_a_cloud_out_of_reach(data, monkeypatch):
     port = unused_port()
     monkeypatch.setattr(
-        neighbours,
+        candidates,
         "cloud_settings",
-        lambda *_: neighbours.Settings(
+        lambda *_: candidates.Settings(
             "openai", model="m", base_url=f"http://127.0.0.1:{port}/v1", api_key="k"
         ),
     )
 
     with pytest.raises(ConnectFailed, match="connection refused"):
-        neighbours.try_key("openai", "sk-k", {})
+        candidates.try_key("openai", "sk-k", {})
 
 
 # Search, and who may come in.
@@ -289,7 +289,7 @@ def searxng(monkeypatch):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    monkeypatch.setattr(neighbours, "SEARXNG_PORTS", (server.server_port,))
+    monkeypatch.setattr(candidates, "SEARXNG_PORTS", (server.server_port,))
     yield Handler, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -298,10 +298,10 @@ def searxng(monkeypatch):
 def test_a_search_engine_of_this_machine_is_found_and_tried(data, searxng, monkeypatch):
     handler, url = searxng
 
-    assert neighbours.searxng_here() == (url, None)
+    assert candidates.searxng_here() == (url, None)
     handler.status = 403
 
-    assert neighbours.searxng_here() == (
+    assert candidates.searxng_here() == (
         url,
         "its settings.yml has to allow json: search.formats: [html, json]",
     )

@@ -40,7 +40,7 @@ SEARXNG_PORTS = (8888, 8080)  # from a checkout, and in its container
 MAKES = {OLLAMA: "Ollama", LM_STUDIO: "LM Studio", LLAMA_CPP: "llama.cpp", "vllm": "vLLM"}
 OURS = {"auto", "primary"}  # what a Headstart lists
 SOME_SERVER = "A server"  # of no make that is known here
-KNOCK_S = 1.0  # until a port of this machine answers
+PING_S = 1.0  # until a port of this machine answers
 FIRST_ANSWER_S = 180.0  # a large model that has to be loaded first takes its time
 KEY_S = 15.0  # until a cloud has looked at a key
 SEARCH_S = 10.0  # until a search engine of this machine has asked its own
@@ -95,7 +95,7 @@ def _home_if_any(url: str) -> Home | None:
     """The home server at a port, None where there is none, or something else."""
     try:
         parts = urlsplit(url)
-        socket.create_connection((parts.hostname, parts.port), KNOCK_S).close()
+        socket.create_connection((parts.hostname, parts.port), PING_S).close()
         home = home_at(url)
     except (OSError, ProxyError):
         return None
@@ -111,7 +111,7 @@ def searxng_here() -> tuple[str, str | None] | None:
 def _searxng_at(url: str) -> tuple[str, str | None] | None:
     session = local_session()
     try:
-        config = session.get(f"{url}/config", timeout=KNOCK_S).json()
+        config = session.get(f"{url}/config", timeout=PING_S).json()
         if not isinstance(config, dict) or "engines" not in config:
             return None
         answer = session.get(f"{url}/search?q=headstart&format=json", timeout=SEARCH_S)
@@ -142,7 +142,7 @@ def try_home(url: str, model: str, key: str | None) -> float:
     return time.monotonic() - started
 
 
-def cloud_of(key: str) -> str | None:
+def cloud_of_key(key: str) -> str | None:
     """The cloud whose keys look like this one, None for none."""
     return next((cloud for form, cloud in KEY_FORMS.items() if key.startswith(form)), None)
 
