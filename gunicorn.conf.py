@@ -17,6 +17,7 @@ from pathlib import Path
 from deploy.carry_over import carry_over
 from engine import supervisor
 from errors import ConfigError
+from routing import markers
 from runtime import announcement, port
 from settings import loader
 from settings.addresses import authority
@@ -26,7 +27,7 @@ from telemetry.version import VERSION
 try:
     if _carried := carry_over():
         print(_carried, flush=True)
-    _config = loader.load()
+    _config = loader.load(beside=markers.mistakes_in)
     _config.data.mkdir(parents=True, exist_ok=True)
     if "GUNICORN_FD" not in os.environ and "LISTEN_FDS" not in os.environ:  # else it inherits its socket
         port.check_free(_config.server.host, _config.server.port)

@@ -26,6 +26,7 @@ from routing.classifier import Classifier
 from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
 from routing.key_limits import KeyLimits
+from routing.markers import SHIPPED_MARKERS
 from routing.readiness import announce, readiness
 from routing.router import ModelEntry, RoutePlan, Router
 from search.enrichment import Enrichment
@@ -45,7 +46,6 @@ from upstream.probes import Probes
 
 FIRST_ROUND_S = 5.0  # how long the table of who answers waits for the first probes
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
-MARKERS = CHECKOUT / "prompts" / "meta_markers.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Services:
             router=self.router,
             policies=self._policies(),
             classifier=self.classifier,
-            meta_rules=markers.load(MARKERS, config.own(MARKERS.name)),
+            meta_rules=markers.in_effect(config),
             affinity=self.affinity,
             preparation=Preparation(prompts, Enrichment(self.providers, prompts), config.timezone),
             speculator=Speculator(config.speculation, self.providers),
@@ -171,7 +171,7 @@ class Services:
         """
         config = self.config
         around = {file for folder in config.folders for file in _prompts_in(folder)}
-        return {SHIPPED, config.path, *config.dotenv_files, MARKERS, *config.prompts, *around}
+        return {SHIPPED, config.path, *config.dotenv_files, SHIPPED_MARKERS, *config.prompts, *around}
 
     def successor(self, config: Config) -> "Services":
         """The services under another configuration, ready to take this one's place.
@@ -229,4 +229,4 @@ class Services:
 def _prompts_in(folder: Path) -> Iterator[Path]:
     """The prompts and markers in one of the configuration's folders."""
     prompts = folder if folder.name == OWN_PROMPTS else folder / "prompts"
-    yield from (*prompts.glob("*.md"), prompts / MARKERS.name)
+    yield from (*prompts.glob("*.md"), prompts / SHIPPED_MARKERS.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import requests
 
 from errors import ConfigError
+from routing import markers
 from runtime import announcement
 from runtime.announcement import Running
 from runtime.session import local_session
@@ -122,7 +123,7 @@ def configuration(announced: Running | None = None) -> Setting:
         if not Path(announced.config).exists():
             del environ[CONFIG_VARIABLE]
     try:
-        return Setting(loader.load(environ=environ))
+        return Setting(loader.load(environ=environ, beside=markers.mistakes_in))
     except ConfigError as mistake:
         return Setting(mistake=mistake)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from deploy.units import Service
 from deploy.version import git_revision
+from routing import markers
 from runtime.announcement import Running, announced, url_of
 from settings import loader
 from settings.model import Config
@@ -54,7 +55,7 @@ class Place:
 
     def config(self) -> Config:
         """The configuration. Raises ConfigError."""
-        return loader.load(environ=self.variables())
+        return loader.load(environ=self.variables(), beside=markers.mistakes_in)
 
     def running(self) -> Running | None:
         """The server that runs with this data folder, whoever started it."""

@@ -5,19 +5,22 @@ The owner edits that file, so a mistake in it names file, line and key. This mod
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import yaml
 
+from errors import ConfigError, ConfigErrors
 from routing.housekeeping import FULL_STOPS, MARKER_CHARS, Marker, MetaRules, Words
+from settings.model import Config
 from settings.nodes import A_MAPPING, TYPE_NAMES, NodeReader, below
-from settings.paths import OWN_PROMPTS
+from settings.paths import OWN_PROMPTS, SHIPPED
 from wire.turns import one_spaced
 
 SHIPPED_PROMPTS = "prompts"
+SHIPPED_MARKERS = SHIPPED.parent / SHIPPED_PROMPTS / "meta_markers.yaml"
 _SECTIONS = ("task_headers", "real_tasks", "markers", "real", "prompts")
 _WITHOUT = "without"  # only in the owner's file: names of ours that are not wanted
 _WORDS = tuple(field.name for field in dataclasses.fields(Words))
@@ -37,15 +40,31 @@ def load(path: str | Path, own: Path | None = None) -> MetaRules:
     """Read and check a marker file. own: the owner's, which is laid over it, marker by marker, and which may
     name those `without` which it shall be.
 
-    Raises ConfigError with file, line and key for the first mistake: an unknown key, a wrong type, a regular
+    Raises ConfigError with file, line and key of every mistake: an unknown key, a wrong type, a regular
     expression that does not compile, a marker without words to be found by.
     """
     reader = _MarkerReader(Path(path))
-    rules = reader.read(reader.rules)
+    rules = reader.sound(reader.read(reader.rules))
     if own is None:
         return rules
     reader = _MarkerReader(own)
-    return reader.composed(lambda root: _over(rules, *reader.owners_rules(root)) if root else rules)
+    return reader.sound(
+        reader.composed(lambda root: _over(rules, *reader.owners_rules(root)) if root else rules)
+    )
+
+
+def in_effect(config: Config) -> MetaRules:
+    """The shipped rules, with the owner's over them. Raises ConfigError."""
+    return load(SHIPPED_MARKERS, config.own(SHIPPED_MARKERS.name))
+
+
+def mistakes_in(config: Config) -> tuple[ConfigError, ...]:
+    """Every mistake in the marker files."""
+    try:
+        in_effect(config)
+    except ConfigError as error:
+        return error.mistakes
+    return ()
 
 
 def _over(ours: MetaRules, own: MetaRules, without: Collection[str]) -> MetaRules:
@@ -72,23 +91,46 @@ def _name_of(marker: Marker) -> str:
 
 @dataclass(frozen=True)
 class _Mapping:
-    """The nodes of a mapping by their names. key: where it stands, "" for the whole file."""
+    """The nodes of a mapping by their names. key: where it stands, "" for the whole file.
+
+    mistakes: the reader's, to which those in a member are added.
+    """
 
     node: yaml.Node
     key: str
     members: dict[str, yaml.Node]
+    mistakes: list[ConfigError]
 
     def read(self, name: str, read: Read[T], default: Default) -> T | Default:
-        """What is read of a member, or the default where there is none."""
-        if name not in self.members:
-            return default
-        return read(self.members[name], below(self.key, name))
+        """What is read of a member, or the default where there is none, or a faulty one."""
+        if name in self.members:
+            try:
+                return read(self.members[name], below(self.key, name))
+            except ConfigError as mistake:
+                self.mistakes.append(mistake)
+        return default
 
 
 class _MarkerReader(NodeReader):
     """Reads a marker file. Each method reads one part of it from a node and the node's key."""
 
     whole = "markers"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.mistakes: list[ConfigError] = []
+
+    def sound(self, rules: MetaRules) -> MetaRules:
+        """The rules, unless there are mistakes in them. Raises ConfigError with all of them."""
+        if self.mistakes:
+            raise ConfigErrors(sorted(self.mistakes, key=lambda mistake: mistake.line or 0))
+        return rules
+
+    def report(self, where: yaml.Node | int, key: str, message: str) -> None:
+        try:
+            self.fail(where, key, message)
+        except ConfigError as mistake:
+            self.mistakes.append(mistake)
 
     def named(self, file: Path) -> str:
         """With the folder, since the owner's has the same name as ours."""
@@ -116,6 +158,7 @@ class _MarkerReader(NodeReader):
         )
 
     def marker(self, node: yaml.Node, key: str) -> Marker:
+        before = len(self.mistakes)
         mapping = self.mapping(node, key, _MARKER)
         marker = Marker(
             name=self.marker_name(mapping),
@@ -128,15 +171,16 @@ class _MarkerReader(NodeReader):
             tools=mapping.read("tools", self.some_texts, None),
             json_schema=mapping.read("json_schema", self.text, None),
         )
-        if marker.anchor() is None:
+        if marker.anchor() is None and len(self.mistakes) == before:
             problem = "has no start, whole, head or end to be found by; structure alone never decides"
             self.fail(node, key, problem)
         return marker
 
     def prompt(self, node: yaml.Node, key: str) -> tuple[str, Words]:
+        before = len(self.mistakes)
         mapping = self.mapping(node, key, ("name", *_WORDS))
         name, words = self.marker_name(mapping), self.words_in(mapping)
-        if not words.anchored:
+        if not words.anchored and len(self.mistakes) == before:
             self.fail(node, key, "has no start, whole, head or end to be found by")
         return name, words
 
@@ -185,11 +229,19 @@ class _MarkerReader(NodeReader):
         return self.text(node, key or self.whole)
 
     def mapping(self, node: yaml.Node, key: str, known: Collection[str]) -> _Mapping:
-        return _Mapping(node, key, dict(self.members(node, key, known)))
+        return _Mapping(node, key, dict(self.members(node, key, known)), self.mistakes)
 
     def each(self, read: Read[T]) -> Read[tuple[T, ...]]:
-        """Reads a list of such parts."""
-        return lambda node, key: tuple(read(item, here) for here, item in self.items(node, key))
+        """Reads a list of such parts, without the faulty ones."""
+
+        def read_all(node: yaml.Node, key: str) -> Iterator[T]:
+            for here, item in self.items(node, key):
+                try:
+                    yield read(item, here)
+                except ConfigError as mistake:
+                    self.mistakes.append(mistake)
+
+        return lambda node, key: tuple(read_all(node, key))
 
     def texts(self, node: yaml.Node, key: str) -> tuple[str, ...]:
         """One text, or a list of at least one."""

@@ -4,6 +4,7 @@ A set-up may consist of these variables alone; config.yaml says which of its pro
 """
 
 import io
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -29,6 +30,10 @@ CLIENT_KEY = "HEADSTART_KEY"  # a key that clients send, beside those of the fil
 SET_UP_BY = (HOME_URL, VLLM_URL, *CLOUD_KEYS.values(), SEARXNG_URL)
 
 
+# It warns of each faulty line without the file's name; here they are mistakes.
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)
+
+
 class Variables:
     """What `${NAME}` is taken from: the environment, else the `.env` files, the later ones going first.
 
@@ -48,7 +53,7 @@ class Variables:
 
     def source(self, name: str) -> str:
         """Where a variable comes from, as an Origin has it."""
-        return f"env {name}" if name in self._environ else f".env {name}"
+        return f"env {name}" if name in self._environ else f"{DOTENV} {name}"
 
     def place(self, name: str) -> tuple[str, int]:
         """(file, line) of a variable; line 0 where it stands in no file."""
@@ -77,6 +82,11 @@ class Variables:
 
     def _report(self, file: Path, line: int, message: str) -> None:
         self.mistakes.append(ConfigError(file.name, line, "text", message))
+
+
+def file_of(source: str) -> str:
+    """What a message names as the file of a variable, by its source."""
+    return DOTENV if source.startswith(f"{DOTENV} ") else "the environment"
 
 
 def _blank_lines(text: str) -> int:

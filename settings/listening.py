@@ -7,6 +7,7 @@ addresses; there the one counts at which its port is published.
 
 from errors import ConfigError
 from settings.addresses import is_loopback
+from settings.environment import file_of
 from settings.model import Config, Origin
 
 KEY = "server.host"
@@ -20,8 +21,8 @@ def check_listening(config: Config) -> None:
     origin = config.origins.get(KEY, Origin(None))
     named = f"{'HOST=' if origin.variables else ''}{server.host or repr('')}"
     raise ConfigError(
-        config.path.name,
-        origin.line or 0,
+        file_of(origin.variables[0]) if origin.variables else config.path.name,
+        None if origin.variables else origin.line,
         KEY,
         f"{named} is open to everybody in the network, and no key is set: "
         f'add "server: {{api_keys: [KEY]}}" to {config.path.name}, or HEADSTART_KEY=KEY to .env, with a key '

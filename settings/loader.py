@@ -13,27 +13,33 @@ file leaves open, and `settings.validation` checks the rest.
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from errors import ConfigError, ConfigErrors
 from settings.derivation import completed
-from settings.environment import CLIENT_KEY, Variables
+from settings.environment import CLIENT_KEY, Variables, file_of
 from settings.fields import altered
 from settings.listening import check_listening
 from settings.model import Config, Origin, Provider
-from settings.paths import OWNER_FILE, owner_paths
+from settings.paths import OWNER_FILE, SHIPPED, owner_paths
 from settings.reader import SettingsReader
 from settings.validation import mistakes_in
 
 _last: Config | None = None  # what was loaded last; a worker has it from the master that it was forked from
 
 
-def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    beside: Callable[[Config], Iterable[ConfigError]] = lambda config: (),
+) -> Config:
     """Read and check the configuration and return a Config.
 
     path: the owner's file, whole or partial; None takes HEADSTART_CONFIG, else headstart.yaml in the data
     folder, which need not be there. environ: variables to expand from; None takes the process's own,
-    completed by the `.env` beside the file. Raises ConfigError with every mistake found.
+    completed by the `.env` beside the file. beside: finds the mistakes in files that belong to a
+    configuration and that others read. Raises ConfigError with every mistake found.
     """
     global _last
     environ = os.environ if environ is None else environ
@@ -43,11 +49,13 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     reader = SettingsReader(paths.owner_file, variables, must_exist=is_named)
     config = reader.config()
     if config is None:
-        raise _as_one([*reader.mistakes, *variables.mistakes])
+        shipped = SettingsReader(SHIPPED, variables, must_exist=True).config()
+        found = beside(altered(shipped, path=paths.owner_file, data=paths.data)) if shipped else ()
+        raise _as_one([*reader.mistakes, *variables.mistakes, *found])
     config = altered(config, path=paths.owner_file, data=paths.data, origins=reader.origins())
     config = _with_variables(config)
     config = completed(_with_key(_with_address(config, variables), variables), reader.presets)
-    further = [*reader.located(mistakes_in(config)), *_of_listening(config, reader)]
+    further = [*reader.located(mistakes_in(config)), *_of_listening(config, reader), *beside(config)]
     if mistakes := [*reader.mistakes, *variables.mistakes, *further]:
         raise _as_one(mistakes)
     _last = config
@@ -97,7 +105,8 @@ def _with_address(config: Config, variables: Variables) -> Config:
         server = dataclasses.replace(server, host=host)
         origins["server.host"] = Origin(None, (variables.source("HOST"),))
     if port and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536):
-        variables.mistakes.append(ConfigError(config.path.name, 0, "PORT", f"'{port}' is not a port number"))
+        file = file_of(variables.source("PORT"))
+        variables.mistakes.append(ConfigError(file, None, "PORT", f"'{port}' is not a port number"))
     elif port:
         server = dataclasses.replace(server, port=int(port))
         origins["server.port"] = Origin(None, (variables.source("PORT"),))

@@ -466,7 +466,7 @@ class Config:
     def own(self, name: str) -> Path | None:
         """The owner's file in place of the shipped `prompts/NAME`, None where there is none."""
         found = self.resolve(f"prompts/{name}")
-        return found if found.is_file() and found != SHIPPED.parent / "prompts" / name else None
+        return found if found.exists() and found != SHIPPED.parent / "prompts" / name else None
 
     def written(self, name: str | os.PathLike[str]) -> Path:
         """The absolute path of something that is written: below `data` unless its name is absolute."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import yaml
 
 from errors import ConfigError
+from settings.yaml_words import NO_BREAK_SPACE, in_words, of_a_missing_blank
 
 A_MAPPING, A_LIST = "a mapping", "a list"
 TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -58,8 +59,8 @@ class NodeReader:
         try:
             return build(_compose(text, self.path))
         except yaml.MarkedYAMLError as error:
-            index = error.problem_mark.line if error.problem_mark else 0
-            self.fail(index + 1, "yaml", self.yaml_problem(error, text.splitlines()))
+            index, problem = self.yaml_problem(error, text.splitlines())
+            self.fail(index + 1, "yaml", problem)
         except yaml.reader.ReaderError as error:
             index = text[: error.position].count("\n")
             character = text[error.position]
@@ -92,17 +93,23 @@ class NodeReader:
 
     def fail_type(self, node: yaml.Node, key: str, expected: str) -> NoReturn:
         """Raise ConfigError for a node of another type. expected: A_MAPPING, A_LIST or one of TYPE_NAMES."""
-        self.fail(node, key, f"expected {expected}, found {described(node)}")
+        self.fail(node, key, f"expected {expected}, found {described(node)}{_likely(node, expected)}")
 
-    def unknown_key(self, name: str, known: Collection[str]) -> str:
-        """The message about a key that a mapping does not have."""
+    def unknown_key(self, name: str, known: Collection[str], above: str = "") -> str:
+        """The message about a key that a mapping does not have. above: the key before it, if it is empty."""
+        if name.partition(":")[0] in known:
+            return of_a_missing_blank(name)
+        if NO_BREAK_SPACE in name:
+            return "a no-break space stands here, as web pages have them; YAML wants blanks"
+        if above:
+            return f"unknown key; if it belongs to '{above}', indent it by 2 blanks more"
         if near := or_similar(name, known):
             return f"unknown key{near}"
         return f"unknown key; known: {', '.join(known)}" if self.lists_known_keys else "unknown key"
 
-    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> str:
-        """The message about a file that is no YAML. lines: the whole file's."""
-        return error.problem or str(error)
+    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str]:
+        """(the index of the line, the message) for a file that is no YAML. lines: the whole file's."""
+        return in_words(error, lines)
 
     # Nodes.
 
@@ -127,11 +134,13 @@ class NodeReader:
 
     def members(self, node: yaml.Node, key: str, known: Collection[str]) -> Iterator[tuple[str, yaml.Node]]:
         """The (name, value node) of a mapping that has no names but the known ones."""
+        above = ""
         for name, name_node, value in self.pairs(node, key):
             if name in known:
+                above = name if isinstance(value, yaml.ScalarNode) and not value.value else ""
                 yield name, value
             else:
-                self.report(name_node, below(key, name), self.unknown_key(name, known))
+                self.report(name_node, below(key, name), self.unknown_key(name, known, above))
 
     def items(self, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:
         """The (key, node) of each item of a list."""
@@ -195,6 +204,14 @@ def with_text(node: yaml.ScalarNode, text: str, *, quoted: bool = False) -> yaml
         resolver = yaml.SafeLoader("")
         tag = resolver.resolve(yaml.ScalarNode, text, _PLAIN)  # type: ignore[no-untyped-call]  # it has no stub
     return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+
+
+def _likely(node: yaml.Node, expected: str) -> str:
+    """The end of a message about a single value in place of a mapping or a list: what went wrong, if seen."""
+    if expected not in (A_MAPPING, A_LIST) or not isinstance(node, yaml.ScalarNode):
+        return ""
+    likely = of_a_missing_blank(node.value)
+    return f"; {likely}" if likely else ""
 
 
 def described(node: yaml.Node) -> str:

@@ -25,7 +25,6 @@ from settings.model import Config, Origin, Provider
 from settings.nodes import NodeReader, below, is_text
 from settings.paths import SHIPPED
 from settings.secrets import masked, names_secret, without_quotes
-from settings.yaml_words import in_words
 
 VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(VARIABLE)
@@ -53,6 +52,7 @@ class SettingsReader(NodeReader):
         self.mistakes: list[ConfigError] = []
         self.presets: set[str] = set()
         self._calls_cloud_xai = False
+        self._shipped: set[str] = set()  # the names of the providers that are shipped
         self._reads_owner = path != SHIPPED and (must_exist or path.exists())
         self._variables = variables
         self._left_empty: dict[str, str] = {}  # key -> the variable for want of which it is empty
@@ -76,6 +76,7 @@ class SettingsReader(NodeReader):
     def _config(self, shipped: yaml.Node | None, owner: yaml.Node | None) -> Config:
         assert isinstance(shipped, yaml.MappingNode)  # ours, and tested
         self._calls_cloud_xai = calls_cloud_xai(owner)
+        self._shipped = unchanged_providers(shipped, None)
         root = layered(shipped, owner)
         config = self._section(Config, root, "")
         self.presets = unchanged_providers(shipped, owner) & config.providers.keys()
@@ -123,6 +124,8 @@ class SettingsReader(NodeReader):
         return any(f"{told}.".startswith(f"{key}.") for told in (*self._told, *self._faulty))
 
     def _is_told(self, key: str) -> bool:
+        if "providers" in self._told and key.startswith(("routes.", "models[")):
+            return True  # nobody knows who there is
         return any(key == told or key.startswith((f"{told}.", f"{told}[")) for told in self._told)
 
     def _located(self, key: str, message: str, at: str) -> ConfigError:
@@ -143,10 +146,11 @@ class SettingsReader(NodeReader):
             key = f"routes.{XAI}" + key.removeprefix(f"routes.{CLOUD}")
         return masked(key)
 
-    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> str:
-        index = error.problem_mark.line if error.problem_mark else 0
-        problem = in_words(error, lines)
-        return without_quotes(problem) if names_secret("".join(lines[index : index + 1])) else problem
+    def yaml_problem(self, error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str]:
+        index, problem = super().yaml_problem(error, lines)
+        known = not error.problem or error.problem not in problem
+        secret = not known and names_secret("".join(lines[index : index + 1]))
+        return index, without_quotes(problem) if secret else problem
 
     # Values.
 
@@ -175,7 +179,7 @@ class SettingsReader(NodeReader):
         for name, field in fields.items():
             if name not in values and is_required(field):
                 if not self._is_misspelt(name, key):
-                    self.report(node, below(key, name), "is required")
+                    self.report(node, below(key, name), f"is required{self._or_ours(cls, key)}")
                 values[name] = _stand_in(field, hints[name])
         section = cls(**values)
         if isinstance(section, Provider) and not disabled:
@@ -192,6 +196,10 @@ class SettingsReader(NodeReader):
         """Whether a required key is there after all: with a faulty value, or under a name like its own."""
         wrong = [key.rpartition(".") for key in self._faulty]
         return any(where == section and nodes.or_similar(key, [name]) for where, _, key in wrong)
+
+    def _or_ours(self, cls: type, key: str) -> str:
+        """The end of a message about a provider without its kind: the shipped one that may be meant."""
+        return nodes.or_similar(key.rpartition(".")[2], self._shipped) if cls is Provider else ""
 
     def _check_limits(self, field: dataclasses.Field[Any], value: object, node: yaml.Node, key: str) -> None:
         choices, minimum, maximum = (field.metadata[limit] for limit in ("choices", "minimum", "maximum"))
@@ -215,10 +223,22 @@ class SettingsReader(NodeReader):
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin is dict:
             members = self.pairs(node, key)
-            return {name: self._value(args[1], child, below(key, name)) for name, _, child in members}
+            return {name: self._member(args[1], child, below(key, name)) for name, _, child in members}
         if origin is list:
             return [self._value(args[0], child, here) for here, child in self.items(node, key)]
         return self.scalar(hint, node, key)
+
+    def _member(self, hint: Any, node: yaml.Node, key: str) -> Any:
+        """A value of a mapping of names; a faulty section is noted and stood in for, so that all are read."""
+        if not dataclasses.is_dataclass(hint):
+            return self._value(hint, node, key)
+        try:
+            return self._value(hint, node, key)
+        except ConfigError as mistake:
+            self._note(key, mistake)
+            hints, required = typing.get_type_hints(hint), filter(is_required, fields_of(hint))
+            values = {field.name: _stand_in(field, hints[field.name]) for field in required}
+            return typing.cast(type, hint)(**values)
 
     def _one_of(self, kinds: tuple[Any, ...], node: yaml.Node, key: str) -> Any:
         """A value that may be written in more than one way: `X | None`, or a mapping or something else."""

@@ -177,7 +177,8 @@ def check_routes(config: Config) -> Mistakes:
         for index, provider in enumerate(route.chain):
             yield from _check_can_answer(f"{key}.chain[{index}]", config, provider, at=f"{key}.chain")
         if bool(route.chain) == bool(route.answer):
-            yield Mistake(key, "needs a chain, or an answer route" + (", not both" if route.chain else ""))
+            both_or = ", not both" if route.chain else or_similar(name, config.routes.keys() - {name})
+            yield Mistake(key, f"needs a chain, or an answer route{both_or}")
         if route.context and not route.answer:
             yield Mistake(f"{key}.context", "needs an answer route that uses what it finds")
         if route.answer:
@@ -189,7 +190,7 @@ def check_routes(config: Config) -> Mistakes:
 def _check_can_answer(key: str, config: Config, provider: str, *, at: str | None = None) -> Mistakes:
     """Whether there is such a provider, and one that answers."""
     if provider not in config.providers:
-        similar = or_similar(provider, config.providers)
+        similar = or_similar(provider, [*config.providers, *config.dormant])
         yield Mistake(key, f"there is no provider '{provider}'{similar}", at=at)
         return
     capabilities = config.providers[provider].capabilities
@@ -216,7 +217,8 @@ def _check_context(key: str, config: Config, context: str | None) -> Mistakes:
     if not context:
         return
     if context not in config.providers:
-        yield Mistake(key, f"there is no provider '{context}'{or_similar(context, config.providers)}")
+        similar = or_similar(context, [*config.providers, *config.dormant])
+        yield Mistake(key, f"there is no provider '{context}'{similar}")
         return
     provider = config.providers[context]
     if not provider.capabilities.search:

@@ -404,3 +404,17 @@ def test_a_port_that_is_taken_stops_the_start(scripted, tmp_path_factory):
     assert f"headstart: port {scripted.port} is taken by pid {scripted.process.pid} (Headstart); " in line
     assert [name for name in os.listdir(folder) if name.startswith("headstart-")] == []
     assert scripted.chat().status_code == 200
+
+
+def test_faulty_markers_of_the_owners_stop_the_start(scripted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "my-prompts").mkdir()
+    (folder / "my-prompts" / "meta_markers.yaml").write_text("marker: []\n")
+    server = Server(folder, yaml.safe_load((scripted.folder / "config.yaml").read_text()))
+
+    printed = server.process.communicate(timeout=HANG_GUARD_S)[0]
+
+    assert server.process.returncode == 1
+    assert printed.splitlines() == [
+        "headstart: my-prompts/meta_markers.yaml:1: marker: unknown key, did you mean markers?"
+    ]

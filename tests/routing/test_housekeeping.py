@@ -8,6 +8,7 @@ import pytest
 from errors import ConfigError
 from routing import markers
 from routing.housekeeping import MetaRules
+from settings import loader
 from tests.support.server import ROOT
 from wire.turns import user_turns
 
@@ -1588,7 +1589,7 @@ def test_a_marker_of_the_owners_own_is_found(tmp_path):
     ("text", "line", "key", "message"),
     [
         ("", 1, "markers", "the file is empty"),
-        ("markers: [", 1, "yaml", "expected"),
+        ("markers: [", 1, "yaml", "is still open"),
         ("- a\n", 1, "markers", "must be a mapping"),
         ("marker: []\n", 1, "marker", "unknown key, did you mean markers?"),
         ("markers: {}\n", 1, "markers", "must be a list"),
@@ -1722,3 +1723,44 @@ def test_an_empty_marker_file_of_the_owners_changes_nothing(tmp_path):
 def test_a_mistake_in_the_owners_markers_names_that_file(tmp_path):
     with pytest.raises(ConfigError, match=r"own\.yaml:1: marker: unknown key, did you mean markers\?"):
         both(tmp_path, "marker: []\n")
+
+
+def test_every_mistake_in_a_marker_file_is_told(tmp_path):
+    text = (
+        "task_header: [a]\n"
+        "markers:\n"
+        "  - {name: one, user: {starts: x, pattern: '('}}\n"
+        "  - {name: two, user: {start: 7}}\n"
+        "  - {name: three}\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        rules_of(tmp_path, text)
+
+    assert [(one.line, one.key_path) for one in caught.value.mistakes] == [
+        (1, "task_header"),
+        (3, "markers[0].user.starts"),
+        (3, "markers[0].user.pattern"),
+        (4, "markers[1].user.start"),
+        (5, "markers[2]"),
+    ]
+
+
+@pytest.mark.parametrize("settings", ["server: {prot: 1}\n", "server: [\n", ""])
+def test_mistakes_in_the_owners_markers_are_told_with_those_of_the_configuration(tmp_path, settings):
+    (tmp_path / "headstart.yaml").write_text(settings)
+    (tmp_path / "my-prompts").mkdir()
+    (tmp_path / "my-prompts" / "meta_markers.yaml").write_text("marker: []\n")
+
+    with pytest.raises(ConfigError) as caught:
+        loader.load(environ={"HEADSTART_DATA": str(tmp_path)}, beside=markers.mistakes_in)
+
+    files = ["headstart.yaml"] * bool(settings) + ["my-prompts/meta_markers.yaml"]
+    assert [one.file for one in caught.value.mistakes] == files
+
+
+def test_a_folder_in_place_of_the_owners_markers_is_told(tmp_path):
+    (tmp_path / "my-prompts" / "meta_markers.yaml").mkdir(parents=True)
+
+    with pytest.raises(ConfigError, match=r"meta_markers\.yaml: markers: Is a directory"):
+        loader.load(environ={"HEADSTART_DATA": str(tmp_path)}, beside=markers.mistakes_in)

@@ -194,6 +194,30 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     ]
 
 
+def told(tmp_path, text):
+    with pytest.raises(ConfigError) as error:
+        owner(tmp_path, text)
+    return [str(mistake) for mistake in error.value.mistakes]
+
+
+def test_what_only_follows_from_a_mistake_is_not_told(tmp_path):
+    assert told(tmp_path, "providers:\n  home:\n    base_url:http://box:1/v1\n") == [
+        "headstart.yaml:3: providers.home: expected a mapping, found '***'; "
+        "a blank is missing after base_url:"
+    ]
+    assert told(tmp_path, "providers:\nhome:\n  vision: false\n") == [
+        "headstart.yaml:1: providers: expected a mapping, found nothing",
+        "headstart.yaml:2: home: unknown key; if it belongs to 'providers', indent it by 2 blanks more",
+    ]
+
+
+def test_a_shipped_provider_is_suggested_whoever_is_set_up(tmp_path):
+    assert told(tmp_path, "providers: {hmoe: {vision: false}}\nroutes: {primary: {chain: [xia]}}\n") == [
+        "headstart.yaml:1: providers.hmoe.kind: is required, did you mean home?",
+        "headstart.yaml:2: routes.primary.chain[0]: there is no provider 'xia', did you mean xai?",
+    ]
+
+
 def test_a_faulty_variable_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"^environment: HOME_URL: 'nonsense here' is no http\(s\) URL$"):
         owner(tmp_path, "", HOME_URL="nonsense here", HOME_MODEL="m")

@@ -335,7 +335,10 @@ def test_a_faulty_file_changes_nothing_and_is_reported_with_line_and_key(owner):
     [
         ("server: {api_keys: hush}", "config.yaml:1: server.api_keys: expected a list, found '***'"),
         ("server: {api_key:hush}", "config.yaml:1: server.api_key:***: unknown key, did you mean api_keys?"),
-        ("server:\n  api_keys: [*hush]", "config.yaml:2: yaml: found undefined alias '***'"),
+        (
+            "server:\n  api_keys: [*hush]",
+            "config.yaml:2: yaml: a value that begins with '*' has to be in quotes",
+        ),
         (
             "providers: {far: {kind: openai, base_url: 'ftp://me:hush@far'}}",
             "config.yaml:1: providers.far.base_url: 'ftp://***@far' is no http(s) URL",

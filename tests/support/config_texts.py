@@ -289,7 +289,67 @@ MISTAKES = {
     ),
     "a key without its colon": (
         with_change("timezone: Europe/Berlin", "timezone"),
-        "3: yaml: there is no ':' after the key in this line",
+        "2: yaml: there is no ':' after the key",
+    ),
+    "a line whose key has no blank": (
+        with_change("    base_url: https", "    base_url:https"),
+        "12: yaml: a blank is missing after base_url:",
+    ),
+    "a key in braces that has no blank": (
+        with_change("connect_s: 2", "connect_s:2"),
+        "14: providers.far.timeouts.connect_s:2: a blank is missing after connect_s:",
+    ),
+    "items without blanks": (
+        with_change("{chain: [near]}", "\n    chain:\n      -near"),
+        "19: routes.primary.chain: expected a list, found '-near'; a blank is missing after the dash",
+    ),
+    "a quote that is never closed": (
+        with_change("model: large", 'model: "large'),
+        "13: yaml: a quote is opened and never closed",
+    ),
+    "a quote that another one closes": (
+        with_change("model: large", 'model: "large').replace("answer: primary", 'answer: "primary"'),
+        "13: yaml: a quote is opened and not closed in this line",
+    ),
+    "a brace that stays open": (
+        with_change("{port: 9000}", "{port: 9000"),
+        "1: yaml: a ',' is missing here, or the '}' that closes the braces before line 2",
+    ),
+    "a colon in the value of the first key": (
+        with_change("    base_url: https://far.example/v1\n    model: large", "    model: qwen3: 8b"),
+        "12: yaml: there is a second ':' in this line; put the value in quotes",
+    ),
+    "a value that begins with @": (
+        with_change("model: large", "model: @large"),
+        "13: yaml: a value cannot begin with @; put it in quotes",
+    ),
+    "a host that is a star": (
+        with_change("{port: 9000}", "{host: *}"),
+        "1: yaml: a value that begins with '*' or '&' has to be in quotes",
+    ),
+    "a path with backslashes": (
+        GOOD + 'log: {file: "C:\\Users"}\n',
+        "22: yaml: a backslash means something else in double quotes; put the value in single ones",
+    ),
+    "an item among keys": (
+        with_change("    model: large", "    - model: large"),
+        "13: yaml: an item of a list stands among keys; indent it below its key",
+    ),
+    "a bracket too many": (
+        with_change("[far, near]", "[far, near]]"),
+        "18: yaml: a ',' is missing here, or the '}' that closes the braces",
+    ),
+    "a blank that is none": (
+        with_change("{port: 9000}", "{\u00a0port: 9000}"),
+        "1: server.\u00a0port: a no-break space stands here, as web pages have them; YAML wants blanks",
+    ),
+    "a line for .env": (
+        "XAI_KIND=x\n",
+        "1: config: expected a mapping, found 'XAI_KIND=x'; NAME=value is a line for .env",
+    ),
+    "a route with a misspelt name": (
+        GOOD.replace("  enrich:", "  cluod: {slow_ms: 9}\n  enrich:"),
+        "19: routes.cluod: needs a chain, or an answer route, did you mean cloud?",
     ),
     "a chain with a misspelt provider": (
         with_change("chain: [far, near]", "chain: [far, naer]"),
