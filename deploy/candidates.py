@@ -25,8 +25,8 @@ from upstream.attempt import Attempt
 from upstream.breaker import Policy
 from upstream.cancellation import CancelToken
 from upstream.connection import read_whole
-from upstream.discovery import LLAMA_CPP, LM_STUDIO, OLLAMA
 from upstream.endpoint import CHAT
+from upstream.survey import LLAMA_CPP, LM_STUDIO, OLLAMA
 from wire.model_lists import ListedModel, chat_models
 
 # Where each listens unless it is told otherwise.

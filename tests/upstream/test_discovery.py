@@ -16,7 +16,7 @@ from tests.support.home_servers import GEMMA, LLAMA, NOMIC, QWEN, LlamaCpp, LmSt
 from tests.support.in_process import serving
 from tests.support.server import HANG_GUARD_S, unused_port
 from tests.support.waiting import await_that
-from upstream import discovery
+from upstream import survey
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken
 from upstream.checks import Check
@@ -178,7 +178,7 @@ def test_a_server_that_is_down_fails_all_who_wait_at_once():
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for_longer_than_a_round(home, monkeypatch):
-    monkeypatch.setattr(discovery, "SURVEY_S", 0.2)
+    monkeypatch.setattr(survey, "SURVEY_S", 0.2)
     server = home(Vllm, QWEN)
     server.stuck.set()
     provider = at(server.url)
@@ -343,7 +343,7 @@ def test_a_path_that_is_not_there_is_not_blamed_on_the_model(home):
 
 
 def test_a_cloud_is_asked_for_its_list_and_for_no_token(monkeypatch):
-    monkeypatch.setattr(discovery, "is_at_home", lambda host: False)
+    monkeypatch.setattr(survey, "is_at_home", lambda host: False)
     cloud = FakeUpstream()
     provider = at(cloud.url, model="grok", home=False, api_key="secret")
     try:

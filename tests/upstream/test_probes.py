@@ -20,9 +20,9 @@ from settings.model import Prices, Timeouts
 from settings.model import Provider as Settings
 from tests.support.waiting import await_that
 from upstream.breaker import Breaker
-from upstream.discovery import is_at_home
 from upstream.prober import PAUSE_S, SILENT_S, Prober
 from upstream.probes import Probes
+from upstream.survey import is_at_home
 
 HANG_GUARD_S = 20
 PERIOD_S = 0.01  # where a test has the period pass; the clock stands still until it says so
