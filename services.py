@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -91,28 +91,13 @@ class Services:
         self._within_budget = partial(
             policies.stay_within_budget, router=self.router, providers=known, budget=self.accounts.budget
         )
-        breakers = {name: provider.breaker for name, provider in known.items()}
-        self.probes = Probes(
-            known,
-            breakers,
-            config.probes.period_s,
-            busy=lambda name: known[name].admission.running > 0,
-            unheard_s=lambda name: time.monotonic() - known[name].heard_at,
-        )
+        self.probes = _probes(known, config.probes.period_s)
         self.pipeline = self._pipeline(config)
         self.passthrough = PassThrough(
             config.virtual_model, self.router, known, self.embedder, self.key_limits
         )
         self._readiness = partial(readiness, self._plan_now(), known)
-        now = self._readiness
-        self.health = Health(
-            self.router.primary.chain,
-            known,
-            self.classifier,
-            self.probes,
-            config.dormant,
-            lambda snapshot: [one.as_json() for one in now(snapshot)],
-        )
+        self.health = self._health(config)
 
     def _pipeline(self, config: Config) -> Pipeline:
         prompts = Prompts(config)
@@ -126,6 +111,17 @@ class Services:
             affinity=self.affinity,
             preparation=Preparation(prompts, Enrichment(self.providers, prompts), config.timezone),
             speculator=Speculator(config.speculation, self.providers),
+        )
+
+    def _health(self, config: Config) -> Health:
+        outlook = self._readiness
+        return Health(
+            self.router.primary.chain,
+            self.providers,
+            self.classifier,
+            self.probes,
+            config.dormant,
+            lambda snapshot: [one.as_json() for one in outlook(snapshot)],
         )
 
     def _policies(self) -> tuple[policies.Policy, ...]:
@@ -224,6 +220,16 @@ class Services:
         self.accounts.close(successor.accounts if successor else None)
         if successor and self.classifier.backend is not successor.classifier.backend:
             self.classifier.backend.close()
+
+
+def _probes(providers: Mapping[str, Provider], period_s: float) -> Probes:
+    return Probes(
+        providers,
+        {name: provider.breaker for name, provider in providers.items()},
+        period_s,
+        busy=lambda name: providers[name].admission.running > 0,
+        unheard_s=lambda name: time.monotonic() - providers[name].heard_at,
+    )
 
 
 def _prompts_in(folder: Path) -> Iterator[Path]:
