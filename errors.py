@@ -211,8 +211,8 @@ class ModelMissing(UpstreamError):
 class Unavailable(UpstreamError):
     """The provider was not called, and why.
 
-    reason, detail: the same in a word, and what the word leaves out. unreached: nobody was there when it was
-    last called.
+    reason, detail: the same in a word, and what the word leaves out. unreached, silent: nobody was there when
+    it was last called, or it did not answer.
     cooldown_left_s: how long it will not be called; None or infinite where that is not just for a time.
     """
 
@@ -228,11 +228,13 @@ class Unavailable(UpstreamError):
         reason: Reason = Reason.FULL,
         detail: str | None = None,
         unreached: bool = False,
+        silent: bool = False,
         cooldown_left_s: float | None = None,
     ) -> None:
         super().__init__(message, param, code)
         self.reason = reason
         self.unreached = unreached
+        self.silent = silent
         self._detail = detail
         if cooldown_left_s is not None and cooldown_left_s < math.inf:
             self.worth_retrying, self.retry_after_s = True, cooldown_left_s
@@ -284,6 +286,8 @@ def _repair(provider: str, error: ProxyError) -> str:
         return f"; start the server of '{provider}' or correct its address, `make health` tells more"
     if isinstance(error, UpstreamStatus) and error.status in (401, 403):
         return f"; correct the key of '{provider}'"
+    if isinstance(error, HeadTimeout) or (isinstance(error, Unavailable) and error.silent):
+        return f"; see how the server of '{provider}' is, `make health` tells more"
     return ""
 
 

@@ -238,5 +238,6 @@ def resting(provider: Provider) -> Unavailable:
         reason=Reason.RESTING,
         detail=why,
         unreached=breaker.unreached,
+        silent=breaker.silent,
         cooldown_left_s=breaker.cooldown_left_s(),
     )

@@ -100,6 +100,7 @@ class Breaker:
         self.provider = provider
         self.succeeded_at: float | None = None  # by the clock, when a call or a deep probe last did
         self.unreached = False  # nobody was there when it was last tried
+        self.silent = False  # it did not answer when it last failed
         self.on_missed: Callable[[], None] = lambda: None  # a request wanted it, and nobody was there
         self._policy = policy
         self._clock = clock
@@ -208,6 +209,7 @@ class Breaker:
             self.unreached = isinstance(error, ConnectFailed)
         if not isinstance(error, UpstreamError) or not error.may_go_on or error.lacks:
             return self._dropped(permit)
+        self.silent = isinstance(error, HeadTimeout)
         reason = error.in_our_words
         if isinstance(error, UpstreamStatus) and error.status in (401, 403):
             return self._cool_down(math.inf, f"misconfigured: {reason}, is its key right?")
@@ -221,8 +223,10 @@ class Breaker:
             # Tried before its cooldown was over, which goes on as it was.
             return self._open(self._until, reason, firm=False)
         enough = self._failures >= self._policy.failures
-        # A ping met with silence is one failure like a call's; what a probe finds out otherwise is certain.
-        down = permit.is_probe and (permit.deep or not isinstance(error, HeadTimeout))
+        # One ping met with silence may be a server that is busy with others. What a probe finds out otherwise
+        # is certain, and so is a second failure.
+        silent = isinstance(error, HeadTimeout) and not permit.deep
+        down = permit.is_probe and (not silent or self._failures > 1)
         if fresh and (enough or down or self._probe is permit):
             self._unreachable = isinstance(error, ConnectFailed) or not permit.deep
             self._back_off(reason)

@@ -154,11 +154,15 @@ class Prober:
         """Whether every request has been answered."""
         return self._requested == self._answered
 
+    def _is_doubted(self) -> bool:
+        """Whether it was silent, of which one more probe makes sure. Until then calls go there, and wait."""
+        return self._trouble is not None and self._breaker.available
+
     def _left_s(self) -> float:
         """Seconds until the next probe is due."""
         if self._ended_at is None:
             return 0.0
-        pause_s = PAUSE_S if self._triggered else self._period_s
+        pause_s = PAUSE_S if self._triggered or self._is_doubted() else self._period_s
         if not self._breaker.available:
             pause_s = min(pause_s, max(PAUSE_S, self._breaker.cooldown_left_s()))
         return self._ended_at + pause_s - self._clock()

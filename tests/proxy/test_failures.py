@@ -382,6 +382,7 @@ def test_with_nobody_else_to_ask_it_is_a_503_that_says_why(scene, name, mode):
     repair = {
         "ConnectFailed": f"; start the server of '{seen.provider}' or correct its address, "
         "`make health` tells more",
+        "HeadTimeout": f"; see how the server of '{seen.provider}' is, `make health` tells more",
         "UpstreamStatus": f"; correct the key of '{seen.provider}'" if name in ("401", "403") else "",
     }
     assert seen.reply.status_code == 503

@@ -304,6 +304,14 @@ def test_one_failed_background_probe_opens_it(breaker):
     assert not breaker.allows()
 
 
+def test_a_second_ping_met_with_silence_opens_it(breaker):
+    breaker.begin_probe(deep=False).failed(HeadTimeout("it stayed silent too long"))
+    after_one = breaker.allows()
+    breaker.begin_probe(deep=False).failed(HeadTimeout("it stayed silent too long"))
+
+    assert (after_one, breaker.allows()) == (True, False)
+
+
 @pytest.mark.parametrize(
     "error", [ConnectFailed("connection refused"), status(502), HeadTimeout("it stayed silent too long")]
 )

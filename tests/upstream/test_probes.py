@@ -14,12 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from engine.state import DOWN, READY, STARTING, Engine, report
-from errors import UpstreamStatus
+from errors import HeadTimeout, UpstreamStatus
 from providers import EmbeddedProvider, OpenAIProvider
 from settings.model import Prices, Timeouts
 from settings.model import Provider as Settings
 from tests.support.waiting import await_that
+from upstream import prober
 from upstream.breaker import Breaker
+from upstream.checks import Check
 from upstream.prober import PAUSE_S, SILENT_S, Prober
 from upstream.probes import Probes
 from upstream.survey import is_at_home
@@ -538,6 +540,18 @@ def test_one_that_falls_silent_is_unknown_until_it_counts_as_down(host, probing,
         (None, "no answer for 1.0 s"),
         (False, "no answer for 2 s"),
     ]
+
+
+def test_one_that_was_silent_is_probed_again_at_once_and_then_left_alone(host, probing, monkeypatch):
+    def silent(check, wanted):
+        raise HeadTimeout("it stayed silent too long")
+
+    monkeypatch.setattr(Check, "run", silent)
+    monkeypatch.setattr(prober, "PAUSE_S", 0.0)
+
+    probes = probing(at(host()), period_s=3600.0)
+
+    await_that(lambda: not probes.breakers["p"].available, "calls still go to a server that is silent")
 
 
 def test_one_that_answers_at_once_is_well_however_often_it_is_asked(host, probing):
