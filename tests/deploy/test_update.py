@@ -28,7 +28,7 @@ HANG = f"sleep {100_000 + os.getpid()}"
 VERSIONS = {
     "v1.2.0": (
         "settings/loader.py",
-        "\n\ndef load(path=None, environ=None):\n    raise ConfigError('my.yaml', 3, 'meta', 'is unknown')\n",
+        "\n\ndef load(*_, **__):\n    raise ConfigError('my.yaml', 3, 'meta', 'is unknown')\n",
     ),
     "v1.3.0": ("app.py", "\n\nraise RuntimeError('sorry, this version starts for nobody')\n"),
     "v1.4.0": (
