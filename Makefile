@@ -8,6 +8,10 @@ export PORT HOST
 # Of the commands that ask the server. Their exit status is for scripts, which call them without make: it would
 # add error lines of its own.
 OPTIONS = $(ARGS) $(if $(JSON),--json)
+# So that the shell outlives Ctrl-C, of which make would print an error.
+IGNORING = trap : INT;
+# These end make themselves when Ctrl-C ends them, for the same reason.
+setup first-start models install uninstall restart update backup restore .venv/.installed: export HEADSTART_MAKE = 1
 
 help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +24,7 @@ setup: .venv/.installed ## find servers, ask at most four questions, try each an
 
 # Offered once, on a terminal and with nothing set up; a service never gets here.
 first-start: .venv/.installed
-	@[ ! -t 0 ] || [ ! -t 1 ] || $(BIN)/python -m deploy.first_start
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/python -m deploy.first_start; fi
 
 test: all-models .venv/.installed-test ## the same set-up with all that tests need, then the whole test suite
 	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
@@ -32,7 +36,7 @@ benchmark: all-models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
 health: .venv/.installed ## how the running server and everybody behind it are (JSON=1 for programs)
-	@$(BIN)/python -m console.health $(OPTIONS) || true
+	@$(IGNORING) $(BIN)/python -m console.health $(OPTIONS) || true
 
 install: models  ## have it run as a service of yours, now and after a reboot (systemd, launchd)
 	@exec $(BIN)/python -m deploy.service install
@@ -41,10 +45,10 @@ uninstall: .venv/.installed ## stop the service and remove it; configuration and
 	@exec $(BIN)/python -m deploy.service uninstall
 
 status: .venv/.installed ## whether it runs, since when, how it is, where its data and logs are
-	@$(BIN)/python -m deploy.service status || true
+	@$(IGNORING) $(BIN)/python -m deploy.service status || true
 
 logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
-	@$(BIN)/python -m deploy.service logs || true
+	@$(IGNORING) $(BIN)/python -m deploy.service logs || true
 
 restart: .venv/.installed ## start the service anew
 	@exec $(BIN)/python -m deploy.service restart
@@ -65,10 +69,10 @@ evaluate: all-models ## judge the routing classifier on the project's own test r
 	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
 
 costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table (ARGS=--by=key)
-	@$(BIN)/python -m console.costs $(OPTIONS) || true
+	@$(IGNORING) $(BIN)/python -m console.costs $(OPTIONS) || true
 
 config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
-	@$(BIN)/python -m console.config $(OPTIONS) || true
+	@$(IGNORING) $(BIN)/python -m console.config $(OPTIONS) || true
 
 schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.json anew
 	@exec $(BIN)/python -m settings.schema

@@ -1,6 +1,7 @@
 """`make backup` and `make restore`: what is the owner's (`belongings.py`), in one archive."""
 
 import argparse
+import gzip
 import os
 import shutil
 import sqlite3
@@ -14,13 +15,14 @@ from datetime import datetime
 from filecmp import cmp
 from pathlib import Path, PurePosixPath
 from typing import IO
+from urllib.parse import quote
 
 from deploy import health, managers
 from deploy.belongings import LEDGER, SESSIONS, belongings, is_backed_up, target_of
 from deploy.commands import DeployError
 from deploy.managers import ServiceManager
 from deploy.place import Place, here
-from deploy.service import awaited_health, in_the_way, is_ours
+from deploy.service import awaited_health, in_the_way, is_ours, started
 from terminal.command import run_and_exit, say
 
 KEPT = 10  # archives; older ones go
@@ -68,18 +70,34 @@ def restore(place: Place, archive: Path, manager: ServiceManager) -> None:
     with unpacked(place, archive) as files:
         replaced = changed(place, files)
         say(f"{archive}, {_size(archive)}, holds:")
-        for name, file in files.items():
-            what = "as it is" if name not in replaced else "replaced" if replaced[name].exists() else "new"
-            say(f"  {name:<28} {_size(file):>9}  {what}")
+        for line in _listed(files, replaced):
+            say(line)
         if not replaced:
             say("Nothing to restore: everything is as in the archive")
             return
         with _stopped(place, manager):
             before = back_up(place, sessions=any(name.startswith(f"{SESSIONS}/") for name in replaced))
-            put_back({target: files[name] for name, target in replaced.items() if name != LEDGER})
-            if LEDGER in replaced:  # where the configuration that was put back has it
-                put_back({target_of(place, LEDGER): files[LEDGER]})
-    say("Restored" + (f"; to undo it: make restore FILE={before}" if before else ""))
+            undo = f"to undo it: make restore FILE={before}" if before else ""
+            try:
+                put_back({target: files[name] for name, target in replaced.items() if name != LEDGER})
+                if LEDGER in replaced:  # where the configuration that was put back has it
+                    put_back({target_of(place, LEDGER): files[LEDGER]})
+            except OSError as error:
+                failed = f"{error.filename}: {error.strerror}"
+                raise DeployError("; ".join(filter(None, [f"not all is restored: {failed}", undo])))
+            say("; ".join(filter(None, ["Restored", undo])))  # before a start that may fail
+
+
+def _listed(files: Mapping[str, Path], replaced: Mapping[str, Path]) -> Iterator[str]:
+    """A line for each file of an archive, and one for all sessions."""
+    sessions = [name for name in files if name.startswith(f"{SESSIONS}/")]
+    for name, file in files.items():
+        if name not in sessions:
+            what = "as it is" if name not in replaced else "replaced" if replaced[name].exists() else "new"
+            yield f"  {name:<28} {_size(file):>9}  {what}"
+    if sessions:
+        count = sum(name in replaced for name in sessions)
+        yield f"  {SESSIONS + '/':<28} {len(sessions):>3} files  {count} of them new or replaced"
 
 
 def changed(place: Place, files: Mapping[str, Path]) -> dict[str, Path]:
@@ -109,6 +127,7 @@ def unpacked(place: Place, archive: Path) -> Iterator[dict[str, Path]]:
     """
     with tempfile.TemporaryDirectory(dir=_made_folder(place), prefix=".partial-") as folder:
         try:
+            _refuse_damaged(archive)
             with tarfile.open(archive, "r:gz") as tar:
                 members = [member for member in tar.getmembers() if not member.isdir()]
                 for member in members:
@@ -116,11 +135,30 @@ def unpacked(place: Place, archive: Path) -> Iterator[dict[str, Path]]:
                 files = {member.name: Path(folder, member.name) for member in members}
                 for member in members:
                     _unpack(tar, member, files[member.name])
+            if LEDGER in files:
+                _refuse_damaged_ledger(archive, files[LEDGER])
         except FileNotFoundError:
             raise DeployError(f"there is no {archive}")
         except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
             raise DeployError(f"{archive} cannot be read: {error}") from error
         yield files
+
+
+def _refuse_damaged(archive: Path) -> None:
+    """Read it to its end, where gzip has a checksum and tarfile does not look. Raises OSError, zlib.error."""
+    with gzip.open(archive) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def _refuse_damaged_ledger(archive: Path, ledger: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(ledger))}?mode=ro", uri=True)) as database:
+            [said] = database.execute("pragma quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        said = str(error)
+    if said != "ok":
+        raise DeployError(f"{archive} is damaged, its ledger cannot be read: {said}")
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> None:
@@ -201,7 +239,7 @@ def _stopped(place: Place, manager: ServiceManager) -> Iterator[None]:
     try:
         yield
     finally:
-        manager.start()
+        started(place, manager.start)
         report = awaited_health(place, manager, None, START_S)
         say(f"Started the service again: {health.in_words(report)}")
 

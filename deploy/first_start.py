@@ -12,6 +12,7 @@ from pathlib import Path
 from settings.environment import SET_UP_BY, Variables
 from settings.paths import CONFIG_VARIABLE, DOTENV, OWNER_FILE, owner_paths
 from terminal.command import run_and_exit
+from terminal.interruption import status_of_interruption
 
 MARK = ".setup-offered"  # in the data folder, once somebody has answered
 PATIENCE_S = 60.0  # how long the start waits for an answer
@@ -58,7 +59,7 @@ def main() -> int:
             return 0
     except KeyboardInterrupt:
         print()
-        return 130
+        return status_of_interruption()
     from deploy import setup  # heavy: all that a server is made of
 
     run_and_exit(setup.main)

@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 from deploy.pip_output import PipOutput
 from terminal.bar import Bar
+from terminal.interruption import status_of_interruption
 
 OLDEST = (3, 11)
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -213,7 +214,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         print("headstart: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return status_of_interruption()
     return 0
 
 

@@ -19,6 +19,7 @@ from settings.environment import (
     CLIENT_KEY,
 )
 from terminal.command import run_and_exit, say
+from terminal.interruption import status_of_interruption
 
 
 def set_up(place: Place, dialogue: Dialogue) -> None:
@@ -84,7 +85,7 @@ def main(dialogue: Callable[[], Dialogue] = Dialogue) -> int:
         set_up(here(), dialogue())
     except Abandoned as abandoned:
         say("\nNothing was written.")
-        return 130 if abandoned.by_signal else 0
+        return status_of_interruption() if abandoned.by_signal else 0
     return 0
 
 

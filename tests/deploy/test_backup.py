@@ -2,6 +2,8 @@
 
 import io
 import os
+import random
+import re
 import sqlite3
 import stat
 import tarfile
@@ -308,6 +310,68 @@ def test_an_archive_with_anything_else_in_it_changes_nothing(data, member):
     assert list(archive.parent.iterdir()) == [archive]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_an_archive_with_a_damaged_byte_changes_nothing(data, seed):
+    text = "".join(random.Random(seed).choices("abcdefgh\n", k=3000))
+    write(data, {"my-prompts/primary.md": text})
+    archive = backup.back_up(here())
+    content = bytearray(archive.read_bytes())
+    content[len(content) * (seed + 1) // 9] ^= 0x10
+    archive.write_bytes(content)
+    write(data, {".env": "KEY=newer\n", "my-prompts/primary.md": "newer"})
+
+    with pytest.raises(DeployError, match="cannot be read"):
+        restored(archive)
+
+    assert (data / ".env").read_text() == "KEY=newer\n"
+    assert (data / "my-prompts/primary.md").read_text() == "newer"
+
+
+def test_a_ledger_that_is_none_is_not_restored(data):
+    archive = archive_of(data, {"ledger.db": b"not a database", ".env": b"KEY=other"})
+
+    with pytest.raises(DeployError, match=r"is damaged, its ledger cannot be read: file is not a database"):
+        restored(archive)
+
+    assert (data / ".env").read_text() == "KEY=secret\n"
+
+
+def test_what_cannot_be_written_is_named_with_the_way_back(data):
+    (data / "learning/weights.npz").unlink()
+    archive = archive_of(data, {"learning/weights.npz/x.md": b"x"})
+    (data / "learning/weights.npz").write_text("a file")
+
+    with pytest.raises(
+        DeployError, match=r"not all is restored: .*weights\.npz: .*; to undo it: make restore FILE="
+    ):
+        restored(archive)
+
+
+def test_sessions_are_one_line_of_a_listing(data, capsys):
+    write(data, {f"sessions/{number}.json": "{}" for number in range(30)})
+    archive = backup.back_up(here(), sessions=True)
+    (data / "sessions/7.json").unlink()
+    capsys.readouterr()
+
+    restored(archive)
+
+    said = capsys.readouterr().out
+    assert re.search(r"^  sessions/ +31 files  1 of them new or replaced$", said, re.MULTILINE)
+    assert "7.json" not in said
+
+
+def archive_of(data, contents):
+    """An archive with these contents, written by somebody else."""
+    archive = data / "backups/others.tar.gz"
+    archive.parent.mkdir(exist_ok=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return archive
+
+
 def test_a_file_that_is_no_archive_is_refused(data):
     (data / "note.txt").write_text("hello")
 
@@ -351,8 +415,8 @@ def test_a_running_service_is_stopped_meanwhile_and_a_server_by_hand_is_refused(
     said = capsys.readouterr().out
     assert (
         said.index("Stopping the service")
-        < said.index("Started the service again: ")
         < said.index("Restored;")
+        < said.index("Started the service again: ")
     )
 
     write(data, {".env": "KEY=newer\n"})
