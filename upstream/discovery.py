@@ -25,6 +25,7 @@ from upstream.survey import OLLAMA, Server, Surveyor
 from wire import model_lists
 from wire.model_lists import ListedModel
 
+RELEARN_S = 60.0  # after so long a server at home is asked anew: it may have been started otherwise meanwhile
 REPEAT_S = 1.0  # for so long a round's outcome is good enough for those who come next
 LEARNT = ("vision", "audio", "tools", "context_length")
 
@@ -44,7 +45,8 @@ class Discovery:
         """provider: its name, for messages and the log. clock: monotonic seconds."""
         self.server = Server(settings.base_url)
         self.capabilities = settings.capabilities
-        self.is_due = True  # whether it is to be learnt what the server can do, since it may have changed
+        self._learnt_at: float | None = None  # None: what the server can do is to be learnt
+        self._told: dict[str, object] = {}  # what the log said of it last
         self._provider = provider
         self._settings = settings
         self._surveyor = Surveyor(provider, settings, upstream)
@@ -52,6 +54,13 @@ class Discovery:
         self._asking = threading.Lock()
         self._failure: ProxyError | None = None  # of the last round
         self._asked_at: float | None = None  # when it ended
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be learnt what the server can do, since it may have changed."""
+        if self._learnt_at is None:
+            return True
+        return self._settings.is_home and self._clock() - self._learnt_at >= RELEARN_S
 
     @property
     def model(self) -> str:
@@ -82,7 +91,7 @@ class Discovery:
 
     def forget(self) -> None:
         """Have everything learnt anew: who answers next at this address may be another server."""
-        self.is_due, self._asked_at = True, None
+        self._learnt_at = self._asked_at = None
         self._surveyor.forget()
 
     def survey(self, cancel_token: CancelToken) -> None:
@@ -106,7 +115,7 @@ class Discovery:
                 questions = self._surveyor.questions(cancel_token)
                 detailed = self._surveyor.detailed(self.server, model, questions)
                 self._know(dataclasses.replace(self.server, model=detailed))
-            self.is_due = False
+            self._learnt_at = self._clock()
             self._report()
 
     def refused(self, error: UpstreamStatus, model: str, cancel_token: CancelToken) -> ProxyError | None:
@@ -211,14 +220,17 @@ class Discovery:
             and server.model
             and (not before.model or before.model.id != server.model.id)
         ):
-            self.is_due = True
+            self._learnt_at = None
             of = len(server.models)
             log.info("Model found:", extra=fields(provider=self._provider, model=server.model.id, of=of))
 
     def _report(self) -> None:
         capabilities: Capabilities = self.capabilities
         told = {name: getattr(capabilities, name) for name in LEARNT}
-        log.info("Model learnt:", extra=fields(provider=self._provider, model=self.model or None, **told))
+        told = {"model": self.model or None, **told}
+        if told != self._told:
+            self._told = told
+            log.info("Model learnt:", extra=fields(provider=self._provider, **told))
 
     def _no_such(self, name: str, *, is_clients: bool = False) -> ModelMissing:
         return ModelMissing(self._provider, name, self._names(self.server, name), is_clients=is_clients)

@@ -16,7 +16,7 @@ from tests.support.home_servers import GEMMA, LLAMA, NOMIC, QWEN, LlamaCpp, LmSt
 from tests.support.in_process import serving
 from tests.support.server import HANG_GUARD_S, unused_port
 from tests.support.waiting import await_that
-from upstream import survey
+from upstream import discovery, survey
 from upstream.attempt import Attempt
 from upstream.cancellation import CancelToken
 from upstream.checks import Check
@@ -135,6 +135,20 @@ def test_what_a_server_can_do_is_learnt_once_and_again_when_it_is_back(home):
     check.run(wanted=True)
 
     assert (provider.model, provider.capabilities.context_length) == ("other", 8192)
+
+
+def test_a_server_at_home_that_was_started_otherwise_meanwhile_is_learnt_about_anew(home, monkeypatch):
+    server = home(Vllm, dict(QWEN))
+    provider = at(server.url)
+    check = Check(provider)
+    check.run(wanted=True)
+    server.models[0]["max_model_len"] = 8192
+    monkeypatch.setattr(discovery, "RELEARN_S", 0.0)
+    monkeypatch.setattr(discovery, "REPEAT_S", 0.0)
+
+    check.run(wanted=True)
+
+    assert provider.capabilities.context_length == 8192
 
 
 def test_it_is_logged_once_which_model_was_found(home, caplog):
