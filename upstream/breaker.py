@@ -211,7 +211,10 @@ class Breaker:
             return self._dropped(permit)
         self.silent = isinstance(error, HeadTimeout)
         reason = error.in_our_words
-        if isinstance(error, UpstreamStatus) and error.status in (401, 403):
+        # A call's 403 may be about its words, which some clouds moderate so; a probe's is about the key.
+        if isinstance(error, UpstreamStatus) and (
+            error.status == 401 or (error.status == 403 and permit.is_probe)
+        ):
             return self._cool_down(math.inf, f"misconfigured: {reason}, is its key right?")
         fresh = self._state == CLOSED or self._probe is permit
         if fresh:

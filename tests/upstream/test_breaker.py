@@ -272,14 +272,21 @@ def test_no_probe_disturbs_a_provider_that_asked_for_rest(breaker):
 # A refused key.
 
 
-@pytest.mark.parametrize("code", [401, 403])
-def test_a_refused_key_takes_the_provider_out_for_good(breaker, clock, code):
-    fails(breaker, status(code))
+@pytest.mark.parametrize("code, is_probe", [(401, False), (401, True), (403, True)])
+def test_a_refused_key_takes_the_provider_out_for_good(breaker, clock, code, is_probe):
+    permit = breaker.begin_probe(deep=False) if is_probe else breaker.begin()
+    permit.failed(status(code))
     clock.passes(1e9)
 
     assert not breaker.allows()
     assert breaker.begin_probe(deep=True) is None
     assert breaker.snapshot()["reason"] == f"misconfigured: answered {code}, is its key right?"
+
+
+def test_a_call_that_is_forbidden_is_one_failure_since_it_may_be_about_its_words(breaker):
+    fails(breaker, status(403))
+
+    assert breaker.allows()
 
 
 def test_a_misconfigured_provider_stays_so_whatever_calls_still_under_way_bring(breaker, clock):
