@@ -14,37 +14,39 @@ IGNORING = trap : INT;
 setup first-start models install uninstall restart update backup restore .venv/.installed: export HEADSTART_MAKE = 1
 
 help:            ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*### ' '/^[a-z-]+:.*[^#]## / {split($$0, part, /:.*## /); printf "  make %-13s %s\n", part[1], part[2]}' $(MAKEFILE_LIST)
+	@echo; echo "To work on it:"
+	@awk -F ':.*### ' '/^[a-z-]+:.*### / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: first-start models ## set up what is missing and serve on 127.0.0.1:8002 (PORT, HOST, HEADSTART_CONFIG override)
+run: first-start models ## set up what is missing and serve on 127.0.0.1:8002 (PORT=, HOST=)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
-setup: .venv/.installed ## find servers, ask at most four questions, try each answer, write a short headstart.yaml
+setup: .venv/.installed ## find servers, ask at most four questions, try the answers, write them down
 	@$(BIN)/python -m deploy.setup || [ $$? = 130 ] # Ctrl-C
 
 # Offered once, on a terminal and with nothing set up; a service never gets here.
 first-start: .venv/.installed
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/python -m deploy.first_start; fi
 
-test: all-models .venv/.installed-test ## the same set-up with all that tests need, then the whole test suite
+test: all-models .venv/.installed-test ### set up all that tests need and run the whole test suite
 	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-test-clients: all-models .venv/.installed-test .venv-clients/.installed tests/clients/node_modules/.installed ## other people's client libraries
+test-clients: all-models .venv/.installed-test .venv-clients/.installed tests/clients/node_modules/.installed ### test with other people's client libraries
 	@HEADSTART_PYTHON=$(CURDIR)/$(BIN)/python exec .venv-clients/bin/python -m pytest tests/clients
 
-benchmark: all-models ## run ./Benchmark (ARGS="--scripted --scale 0.1", say)
+benchmark: all-models ### run ./Benchmark (ARGS="--scripted --scale 0.1", say)
 	@exec $(BIN)/python ./Benchmark $(ARGS)
 
-health: .venv/.installed ## how the running server and everybody behind it are (JSON=1 for programs)
+health: .venv/.installed ## how the running server and everybody behind it are (JSON=1)
 	@$(IGNORING) $(BIN)/python -m console.health $(OPTIONS) || true
 
-install: models  ## have it run as a service of yours, now and after a reboot (systemd, launchd)
+install: models  ## run it as a service of yours, now and after a reboot (systemd, launchd)
 	@exec $(BIN)/python -m deploy.service install
 
 uninstall: .venv/.installed ## stop the service and remove it; configuration and data stay
 	@exec $(BIN)/python -m deploy.service uninstall
 
-status: .venv/.installed ## whether it runs, since when, how it is, where its data and logs are
+status: .venv/.installed ## whether it runs and how it is, where its data and logs are
 	@$(IGNORING) $(BIN)/python -m deploy.service status || true
 
 logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
@@ -53,37 +55,37 @@ logs: .venv/.installed   ## follow the logs (Ctrl-C ends it)
 restart: .venv/.installed ## start the service anew
 	@exec $(BIN)/python -m deploy.service restart
 
-update: .venv/.installed ## go to the newest version (or TAG=v1.2.3), and back by itself when it does worse
+update: .venv/.installed ## go to the newest version (or TAG=v1.2.3), and back if it does worse
 	@exec $(BIN)/python -m deploy.update "$(TAG)"
 
-backup: .venv/.installed ## put configuration, keys, ledger and what was learnt in one archive (SESSIONS=1: and sessions)
+backup: .venv/.installed ## configuration, keys, ledger and what was learnt in one archive (SESSIONS=1)
 	@exec $(BIN)/python -m deploy.backup backup $(if $(SESSIONS),--sessions)
 
 restore: .venv/.installed ## put a backup back (FILE=..., or the newest)
 	@exec $(BIN)/python -m deploy.backup restore "$(FILE)"
 
-train: all-models ## train the routing classifier anew (about 25 minutes on one core)
+train: all-models ### train the routing classifier anew (about 25 minutes on one core)
 	@exec $(BIN)/python -m training.train $(ARGS)
 
-evaluate: all-models ## judge the routing classifier on the project's own test rows
+evaluate: all-models ### judge the routing classifier on the project's own test rows
 	@OPENBLAS_NUM_THREADS=1 exec $(BIN)/python -m training.evaluate $(ARGS)
 
-costs: .venv/.installed  ## what the calls of today and of 7 days cost, as a table (ARGS=--by=key)
+costs: .venv/.installed  ## what the calls of today and of 7 days cost (ARGS=--by=key, JSON=1)
 	@$(IGNORING) $(BIN)/python -m console.costs $(OPTIONS) || true
 
-config: .venv/.installed ## print every setting in effect and where it came from, secrets masked
+config: .venv/.installed ## every setting in effect and where it came from, secrets masked (JSON=1)
 	@$(IGNORING) $(BIN)/python -m console.config $(OPTIONS) || true
 
-schema: .venv/.installed ## write docs/SETTINGS.md and settings/config.schema.json anew
+schema: .venv/.installed ### write docs/SETTINGS.md and settings/config.schema.json anew
 	@exec $(BIN)/python -m settings.schema
 
-lint: .venv/.installed-test ## check style and names with ruff, types with mypy
+lint: .venv/.installed-test ### check style and names with ruff, types with mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 version:         ## which Headstart this is
 	@$(PYTHON) -m deploy.version
 
-clean:           ## remove the environment, prepared models and caches; sessions/ and app.log stay
+clean:           ## remove packages, models and caches; what is yours stays
 	rm -rf .venv .venv-clients .venv-lock tests/clients/node_modules models .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -113,7 +115,7 @@ UV   := .venv-lock/bin/uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	  --custom-compile-command 'make lock'
 SYSTEMS := x86_64-manylinux_2_35 aarch64-manylinux_2_35 aarch64-apple-darwin
-lock: $(UV)      ## lock the packages of requirements.in and requirements-test.in with their hashes
+lock: $(UV)      ### lock the packages of requirements*.in with their hashes
 	@$(LOCK) $(ARGS) -o requirements.txt requirements.in
 	@$(LOCK) $(ARGS) -o requirements-test.txt requirements-test.in
 	@for system in $(SYSTEMS); do for python in 3.11 3.12 3.13 3.14; do \

@@ -80,8 +80,8 @@ def when_ready(server):
     # Asked of the socket: with PORT=0 only it knows its port.
     listening_host, listening_port = server.LISTENERS[0].sock.getsockname()[:2]
     announcement.announce(_config.path, _data, announcement.url_of(listening_host, listening_port), VERSION)
-    for repair in repairs(_config):
-        print(repair)
+    for line in (*_config.hints, *repairs(_config)):
+        print(line)
     print(f"Headstart listens on http://{authority(_host, listening_port)}  (Ctrl-C stops it)", flush=True)
 
 

@@ -197,6 +197,8 @@ class Services:
 
     def start(self) -> None:
         """Begin to serve."""
+        for hint in self.config.hints:
+            log.warning("Config misspelt? %s", hint)
         for repair in repairs(self.config):
             log.warning("Config repaired: %s", repair)
         self.probes.start()

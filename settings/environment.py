@@ -3,9 +3,10 @@
 A set-up may consist of these variables alone; config.yaml says which of its providers each one sets up.
 """
 
+import difflib
 import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -26,6 +27,7 @@ CLOUD_KEYS = {
     "openrouter": "OPENROUTER_API_KEY",
 }
 CLIENT_KEY = "HEADSTART_KEY"  # a key that clients send, beside those of the file
+LIKE = 0.75  # how like a name has to be: other programs' variables may stand in the same file
 # Each of them alone is a set-up.
 SET_UP_BY = (HOME_URL, VLLM_URL, *CLOUD_KEYS.values(), SEARXNG_URL)
 
@@ -45,11 +47,21 @@ class Variables:
         self._environ = environ
         self._dotenv: dict[str, str] = {}
         self._lines: dict[str, int] = {}
+        self._asked: dict[str, None] = {}  # the names that somebody wanted, as an ordered set
         for file in dotenv_files:
             self._dotenv.update(self._read(file))
 
     def get(self, name: str) -> str | None:
+        self._asked[name] = None
         return self._environ.get(name, self._dotenv.get(name))
+
+    def misspelt(self) -> Iterator[str]:
+        """A sentence for each variable of a file that nobody asked for, and that is like an unset one."""
+        for name in self._dotenv.keys() - self._asked.keys():
+            near = difflib.get_close_matches(name, self._asked, 1, LIKE)
+            if near and not (self._environ.get(near[0]) or self._dotenv.get(near[0])):
+                file, line = self.place(name)
+                yield f"{file}:{line}: {name} is not used, did you mean {near[0]}?"
 
     def source(self, name: str) -> str:
         """Where a variable comes from, as an Origin has it."""
@@ -86,7 +98,7 @@ class Variables:
 
 def file_of(source: str) -> str:
     """What a message names as the file of a variable, by its source."""
-    return DOTENV if source.startswith(f"{DOTENV} ") else "the environment"
+    return DOTENV if source.startswith(f"{DOTENV} ") else "environment"
 
 
 def _blank_lines(text: str) -> int:

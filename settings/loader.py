@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from errors import ConfigError, ConfigErrors
 from settings.derivation import completed
-from settings.environment import CLIENT_KEY, Variables, file_of
+from settings.environment import CLIENT_KEY, Variables
 from settings.fields import altered
 from settings.listening import check_listening
 from settings.model import Config, Origin, Provider
-from settings.paths import OWNER_FILE, SHIPPED, owner_paths
+from settings.paths import DATA_VARIABLE, OWNER_FILE, SHIPPED, owner_paths
 from settings.reader import SettingsReader
 from settings.validation import mistakes_in
 
@@ -44,6 +44,8 @@ def load(
     global _last
     environ = os.environ if environ is None else environ
     paths = owner_paths(environ, named=path)
+    if paths.data.is_file():
+        raise ConfigError("environment", None, DATA_VARIABLE, f"{paths.data} is no folder")
     variables = Variables(environ, paths.dotenv_files)
     is_named = paths.owner_file != paths.data / OWNER_FILE
     reader = SettingsReader(paths.owner_file, variables, must_exist=is_named)
@@ -58,7 +60,7 @@ def load(
     further = [*reader.located(mistakes_in(config)), *_of_listening(config, reader), *beside(config)]
     if mistakes := [*reader.mistakes, *variables.mistakes, *further]:
         raise _as_one(mistakes)
-    _last = config
+    _last = config = altered(config, hints=tuple(sorted(variables.misspelt())))
     return config
 
 
@@ -105,8 +107,8 @@ def _with_address(config: Config, variables: Variables) -> Config:
         server = dataclasses.replace(server, host=host)
         origins["server.host"] = Origin(None, (variables.source("HOST"),))
     if port and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536):
-        file = file_of(variables.source("PORT"))
-        variables.mistakes.append(ConfigError(file, None, "PORT", f"'{port}' is not a port number"))
+        message = f"'{port}' is not a port number"
+        variables.mistakes.append(ConfigError(*variables.place("PORT"), "PORT", message))
     elif port:
         server = dataclasses.replace(server, port=int(port))
         origins["server.port"] = Origin(None, (variables.source("PORT"),))

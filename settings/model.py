@@ -378,7 +378,8 @@ class Config:
     `path` is the owner's file, which need not exist; what is read by a name in it is looked up beside it.
     `data` is the folder of everything that is written. `origins` has an Origin for each key that was given,
     as in `providers.xai.model` or `routes.primary.chain[0]`; the others have their defaults. `dormant` has
-    the shipped providers that are not in use, each with the reason.
+    the shipped providers that are not in use, each with the reason, `hints` a sentence for each variable that
+    nobody uses and that may be misspelt.
     """
 
     server: Server = setting(factory=Server, doc="where it listens, and to whom")
@@ -411,6 +412,7 @@ class Config:
     path: Path = dataclasses.field(default=SHIPPED, init=False)
     data: Path = dataclasses.field(default=SHIPPED.parent, init=False, compare=False)
     dormant: dict[str, str] = dataclasses.field(default_factory=dict, init=False, compare=False)
+    hints: tuple[str, ...] = dataclasses.field(default=(), init=False, compare=False)
     origins: dict[str, Origin] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -218,6 +218,24 @@ def test_a_shipped_provider_is_suggested_whoever_is_set_up(tmp_path):
     ]
 
 
+def test_a_misspelt_variable_of_env_is_told(tmp_path):
+    (tmp_path / ".env").write_text(
+        "# keys\nANTROPIC_API_KEY=k\nHOMEURL=http://box:1\nOPENAI_API_KEYS=theirs\nMINE=1\nTZ=UTC\n"
+    )
+
+    assert owner(tmp_path, "virtual_model: ${MINE}\n", OPENAI_API_KEY="k").hints == (
+        ".env:2: ANTROPIC_API_KEY is not used, did you mean ANTHROPIC_API_KEY?",
+        ".env:3: HOMEURL is not used, did you mean HOME_URL?",
+    )
+
+
+def test_a_file_in_place_of_the_data_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError, match=r"^environment: HEADSTART_DATA: .*/file is no folder$"):
+        loader.load(environ={"HEADSTART_DATA": str(tmp_path / "file")})
+
+
 def test_a_faulty_variable_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"^environment: HOME_URL: 'nonsense here' is no http\(s\) URL$"):
         owner(tmp_path, "", HOME_URL="nonsense here", HOME_MODEL="m")

@@ -48,7 +48,7 @@ def test_host_in_the_environment_is_looked_at_as_well(tmp_path):
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, GOOD, HOST="0.0.0.0")
 
-    assert str(refused.value) == f"the environment: server.host: HOST=0.0.0.0 {MEND}"
+    assert str(refused.value) == f"environment: server.host: HOST=0.0.0.0 {MEND}"
 
 
 @pytest.mark.parametrize("line", ["{host: '::', api_keys: [hush]}", "{host: '::', allow_open: true}"])
