@@ -323,11 +323,10 @@ def test_what_is_not_there_in_time_is_left_behind_and_hung_up(web, slow):
 
     outcomes = read(late, quick, late, within_s=0.5)
 
-    assert [outcome.error for outcome in outcomes] == [
-        "it was not there in time",
-        None,
-        "it was not there in time",
-    ]
+    # Who notices first that the time is over decides the words: who waits, or who reads.
+    late_words = {"it was not there in time", "it was too slow"}
+    assert {outcomes[0].error, outcomes[2].error} <= late_words
+    assert outcomes[1].error is None
     assert outcomes[1].page.body == b"<p>hello"
     assert web.wait_asked("/late").hung_up.wait(HANG_GUARD_S)
 
