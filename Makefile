@@ -22,7 +22,7 @@ run: first-start models ## set up what is missing and serve on 127.0.0.1:8002 (P
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py
 
 setup: .venv/.installed ## find servers, ask at most four questions, try the answers, write them down
-	@$(BIN)/python -m deploy.setup || [ $$? = 130 ] # Ctrl-C
+	@exec $(BIN)/python -m deploy.setup
 
 # Offered once, on a terminal and with nothing set up; a service never gets here.
 first-start: .venv/.installed

@@ -6,6 +6,7 @@ A set-up may consist of these variables alone; config.yaml says which of its pro
 import difflib
 import io
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ CLOUD_KEYS = {
     "openrouter": "OPENROUTER_API_KEY",
 }
 CLIENT_KEY = "HEADSTART_KEY"  # a key that clients send, beside those of the file
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 LIKE = 0.75  # how like a name has to be: other programs' variables may stand in the same file
 # Each of them alone is a set-up.
 SET_UP_BY = (HOME_URL, VLLM_URL, *CLOUD_KEYS.values(), SEARXNG_URL)
@@ -85,7 +87,8 @@ class Variables:
         for binding in parse_stream(io.StringIO(text)):
             if binding.key:
                 self._lines[binding.key] = binding.original.line + _blank_lines(binding.original.string)
-            if binding.error or (binding.key and binding.value is None):
+            name = binding.key
+            if binding.error or (name and (binding.value is None or not _NAME.fullmatch(name))):
                 # The line itself may hold half a secret.
                 line = binding.original.line + _blank_lines(binding.original.string)
                 self._report(file, line, "this line is no NAME=value")

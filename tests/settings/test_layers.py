@@ -229,6 +229,13 @@ def test_a_misspelt_variable_of_env_is_told(tmp_path):
     )
 
 
+@pytest.mark.parametrize("line", ['"NAME=hush', "9NAME=hush", "NAME: hush", "NAME", "=hush", "MY NAME=hush"])
+def test_a_line_of_env_that_names_nothing_is_told_without_its_text(tmp_path, line):
+    (tmp_path / ".env").write_text(f"GOOD=1\n{line}\n")
+
+    assert told(tmp_path, "") == [".env:2: text: this line is no NAME=value"]
+
+
 def test_a_file_in_place_of_the_data_folder_is_told(tmp_path):
     (tmp_path / "file").touch()
 
