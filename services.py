@@ -45,6 +45,7 @@ from upstream.health import Health
 from upstream.probes import Probes
 
 FIRST_ROUND_S = 5.0  # how long the table of who answers waits for the first probes
+CLASSIFIER_END_S = 3.0  # how long the process's end waits for a classifier that is still being loaded
 LOAD_S = 120.0  # how long a new classifier's model may take before a changed configuration is refused
 
 log = logging.getLogger(__name__)
@@ -219,6 +220,7 @@ class Services:
         if successor is None:  # else they go on
             self.alerts.close()
             self.sessions.close()
+            self.classifier.backend.close(CLASSIFIER_END_S)
         self.accounts.close(successor.accounts if successor else None)
         if successor and self.classifier.backend is not successor.classifier.backend:
             self.classifier.backend.close()

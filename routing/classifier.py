@@ -54,8 +54,8 @@ class ClassifierBackend(Protocol):
     def wait_until_ready(self, timeout_s: float) -> None:
         """Raises ClassifierFailed when it cannot decide within the time."""
 
-    def close(self) -> None:
-        """To be called when no more requests will come."""
+    def close(self, patience_s: float = 0.0) -> None:
+        """To be called when no more requests will come. patience_s: how long to wait for its end."""
 
 
 class Classifier:

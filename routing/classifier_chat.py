@@ -103,7 +103,7 @@ class ChatClassifier:
     def wait_until_ready(self, timeout_s: float) -> None:
         """There is nothing to wait for."""
 
-    def close(self) -> None:
+    def close(self, patience_s: float = 0.0) -> None:
         """Its connections and threads go with it."""
 
 

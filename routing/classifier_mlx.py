@@ -72,7 +72,8 @@ class MlxClassifier:
         self._jobs: queue.Queue[ClassifyJob | None] = queue.Queue(MAX_WAITING)  # None ends the thread
         self._ready = threading.Event()  # or known never to be
         self._broken: str | None = None
-        threading.Thread(target=self._own, name="classifier", daemon=True).start()
+        self._thread = threading.Thread(target=self._own, name="classifier", daemon=True)
+        self._thread.start()
 
     def probabilities(
         self,
@@ -135,10 +136,14 @@ class MlxClassifier:
         if self._broken:
             raise ClassifierFailed(self._broken)
 
-    def close(self) -> None:
-        """Let go of the model once the requests so far are decided. To be called when no more will come."""
+    def close(self, patience_s: float = 0.0) -> None:
+        """Let go of the model once the requests so far are decided. To be called when no more will come.
+
+        patience_s: how long to wait for that. A process that ends while MLX is being loaded is aborted by it.
+        """
         if not self._broken:  # else nobody takes what is put there
             self._jobs.put(None)
+        self._thread.join(patience_s)
 
     def _own(self) -> None:
         try:

@@ -569,3 +569,24 @@ def test_the_owner_says_what_an_escalation_costs_and_how_sure_is_sure(knobs, dec
     assert verdict.decision == decision
     assert verdict.confidence == BORDER[decision]
     assert verdict.probabilities == BORDER
+
+
+def test_the_end_waits_for_a_model_that_is_being_loaded():
+    released, loaded = threading.Event(), threading.Event()
+
+    class Slow:
+        at_once = 1
+
+    def load():
+        released.wait(HANG_GUARD_S)
+        loaded.set()
+        return Slow()
+
+    backend = MlxClassifier(load)
+    backend.close(0.01)
+    assert not loaded.is_set(), "a change of the configuration waits for nothing"
+
+    released.set()
+    backend.close(HANG_GUARD_S)
+    assert loaded.is_set()
+    assert not [thread for thread in threading.enumerate() if thread is backend._thread]
