@@ -14,6 +14,7 @@ from api.authorization import authorize
 from api.cors import Cors
 from api.disconnect import DisconnectWatcher
 from api.handler import Api, Handler
+from routing import markers
 from services import Services
 from settings import loader
 from settings.model import Config
@@ -38,7 +39,7 @@ def create_app(config: Config | None = None, apis: Sequence[Api] = APIS) -> Flas
     """The WSGI application. config: None loads the configured file. Raises ConfigError."""
     mistake = None
     if config is None:
-        config, mistake = loader.load_or_last()
+        config, mistake = loader.load_or_last(markers.mistakes_in)
     logs.set_up(config)
     reloader = Reloader(Services(config))
     reloader.start()

@@ -25,6 +25,7 @@ from routing.affinity import Affinity
 from routing.classifier import Classifier
 from routing.classifier import build as build_classifier
 from routing.decision import ClassifierFailed
+from routing.housekeeping import MetaRules
 from routing.key_limits import KeyLimits
 from routing.markers import SHIPPED_MARKERS
 from routing.readiness import announce, readiness
@@ -93,14 +94,14 @@ class Services:
             policies.stay_within_budget, router=self.router, providers=known, budget=self.accounts.budget
         )
         self.probes = _probes(known, config.probes.period_s)
-        self.pipeline = self._pipeline(config)
+        self.pipeline = self._pipeline(config, _meta_rules(config, is_first=previous is None))
         self.passthrough = PassThrough(
             config.virtual_model, self.router, known, self.embedder, self.key_limits
         )
         self._readiness = partial(readiness, self._plan_now(), known)
         self.health = self._health(config)
 
-    def _pipeline(self, config: Config) -> Pipeline:
+    def _pipeline(self, config: Config, meta_rules: MetaRules) -> Pipeline:
         prompts = Prompts(config)
         return Pipeline(
             config,
@@ -108,7 +109,7 @@ class Services:
             router=self.router,
             policies=self._policies(),
             classifier=self.classifier,
-            meta_rules=markers.in_effect(config),
+            meta_rules=meta_rules,
             affinity=self.affinity,
             preparation=Preparation(prompts, Enrichment(self.providers, prompts), config.timezone),
             speculator=Speculator(config.speculation, self.providers),
@@ -234,6 +235,21 @@ def _probes(providers: Mapping[str, Provider], period_s: float) -> Probes:
         busy=lambda name: providers[name].admission.running > 0,
         unheard_s=lambda name: time.monotonic() - providers[name].heard_at,
     )
+
+
+def _meta_rules(config: Config, *, is_first: bool) -> MetaRules:
+    """The owner's markers over ours. Raises ConfigError for faulty ones.
+
+    is_first: of this process. The start has found no mistake, so there is one only where a worker is replaced
+    while somebody edits the file; then ours serve alone, since a server without markers serves better than
+    none.
+    """
+    try:
+        return markers.in_effect(config)
+    except ConfigError:
+        if not is_first:
+            raise
+        return markers.load(SHIPPED_MARKERS)
 
 
 def _prompts_in(folder: Path) -> Iterator[Path]:

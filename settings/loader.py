@@ -64,15 +64,17 @@ def load(
     return config
 
 
-def load_or_last() -> tuple[Config, ConfigError | None]:
+def load_or_last(
+    beside: Callable[[Config], Iterable[ConfigError]] = lambda config: (),
+) -> tuple[Config, ConfigError | None]:
     """(the configuration as `load` reads it, None), or (what was loaded last, the ConfigError).
 
-    It is the second where the file has become faulty since: so a worker can be replaced while somebody edits
-    the file. Raises ConfigError when nothing was ever loaded.
+    It is the second where a file has become faulty since: so a worker can be replaced while somebody edits
+    it. beside: as for `load`. Raises ConfigError when nothing was ever loaded.
     """
     last = _last
     try:
-        return load(), None
+        return load(beside=beside), None
     except ConfigError as error:
         if last is None:
             raise

@@ -297,6 +297,22 @@ def test_a_worker_that_is_killed_is_replaced_and_clients_are_served_again(script
     assert worker_of(scripted) != worker
 
 
+def test_a_worker_is_replaced_also_while_the_owners_markers_are_faulty(scripted):
+    own = scripted.folder / "my-prompts" / "meta_markers.yaml"
+    own.parent.mkdir()
+    own.write_text("markers: oops\n")
+    worker = worker_of(scripted)
+
+    os.kill(worker, signal.SIGKILL)
+    await_that(lambda: not alive(worker), "the worker lives on")
+
+    assert scripted.chat().json()["choices"][0]["message"]["content"] == "ok"
+    health = requests.get(f"{scripted.url}/health", timeout=HANG_GUARD_S).json()
+    assert "meta_markers.yaml:1: markers: " in health["config"]["rejected"][0]
+    own.unlink()
+    own.parent.rmdir()
+
+
 def test_a_master_that_is_killed_takes_a_scripted_worker_along(scripted):
     children = scripted.descendants()
     assert children
