@@ -125,13 +125,25 @@ def test_structured_output(client, primary, way):
 
 @pytest.mark.parametrize("client", ALL, indirect=True)
 def test_error_before_the_head(client, primary, backup):
-    primary.refuses(400, "the context is full", code="context_length_exceeded")
+    primary.refuses(400, "the seed is out of range", code="invalid_value")
+
+    with pytest.raises(Exception) as raised:
+        (client.text or client.city)(QUESTION)
+
+    assert "the seed is out of range" in messages_of(raised.value)
+    assert (len(primary.requests), len(backup.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("client", ALL, indirect=True)
+def test_what_is_too_long_for_everybody_is_said_in_the_first_ones_words(client, primary, backup):
+    for provider in (primary, backup):
+        provider.refuses(400, "the context is full", code="context_length_exceeded")
 
     with pytest.raises(Exception) as raised:
         (client.text or client.city)(QUESTION)
 
     assert "the context is full" in messages_of(raised.value)
-    assert (len(primary.requests), len(backup.requests)) == (1, 0)
+    assert backup.requests
 
 
 @talking
