@@ -33,20 +33,21 @@ class BudgetLevels:
     """
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str | None, str, float, datetime], float] = {}  # the budget -> the level told
+        # The budget -> the level that was told.
+        self._alerted: dict[tuple[str | None, str, float, datetime], float] = {}
         self._began = False
 
     def due(self, budgets: Iterable[Spending]) -> Iterator[Alert]:
         budgets = [budget for budget in budgets if budget.limit_usd > 0]  # a limit of 0 is no event
-        told = {}
+        levels = {}
         for budget in budgets:
             which = (budget.key, budget.period, budget.limit_usd, budget.start)
-            before = self._told.get(which, 0.0)
+            before = self._alerted.get(which, 0.0)
             reached = next((level for level in LEVELS if _has_reached(budget, level)), 0.0)
-            told[which] = max(before, reached)
+            levels[which] = max(before, reached)
             if reached > before and self._began:
                 yield budget_alert(budget, is_spent=reached == LEVELS[0])
-        self._told, self._began = told, True
+        self._alerted, self._began = levels, True
 
 
 def _has_reached(budget: Spending, level: float) -> bool:
@@ -57,15 +58,15 @@ class RefusedKeys:
     """Providers that refuse their key: once until they accept it, or have other settings."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Breaker] = {}
+        self._alerted: dict[str, Breaker] = {}
 
     def due(self, breakers: Mapping[str, Breaker]) -> Iterator[Alert]:
         """breakers: by the provider's name; a provider whose settings change has another one."""
         refused = {name: breaker for name, breaker in breakers.items() if breaker.misconfigured}
         for name, breaker in refused.items():
-            if self._told.get(name) is not breaker:
+            if self._alerted.get(name) is not breaker:
                 yield refused_alert(name)
-        self._told = refused
+        self._alerted = refused
 
 
 @dataclass
@@ -105,10 +106,10 @@ class Fallbacks:
         with self._lock:
             self._routes = {route: one for route, one in self._routes.items() if one.first in breakers}
             late = [(route, one) for route, one in self._routes.items() if now - one.since >= FALLBACK_S]
-            told = []
+            alerts = []
             for route, one in late:
                 goes_on = one.last - one.since >= FALLBACK_S or not breakers[one.first].available
                 if goes_on and not one.is_told:
                     one.is_told = True
-                    told.append(fallback_alert(route, one.first, one.answering, round(FALLBACK_S / 60)))
-        yield from told
+                    alerts.append(fallback_alert(route, one.first, one.answering, round(FALLBACK_S / 60)))
+        yield from alerts

@@ -53,5 +53,5 @@ def _ntfy(alert: Alert, at: datetime | None) -> tuple[bytes, dict[str, str]]:
 
 
 def _webhook(alert: Alert, at: datetime) -> tuple[dict[str, object], dict[str, str]]:
-    told = {"event": alert.event, "title": alert.title, "message": alert.message}
-    return {**told, "at": at.isoformat(timespec="seconds"), **alert.details}, {}
+    payload = {"event": alert.event, "title": alert.title, "message": alert.message}
+    return {**payload, "at": at.isoformat(timespec="seconds"), **alert.details}, {}

@@ -15,7 +15,7 @@ from wire import JsonObject
 def main() -> int:
     """Print the effective settings. Returns an exit status."""
     options = screen.options("config", "Every setting in effect and where it came from.").parse_args()
-    effective, whose, setting = _asked()
+    effective, whose, setting = _arguments()
     if options.json:
         screen.show_json(effective)
     else:
@@ -26,7 +26,7 @@ def main() -> int:
     return 1 if setting.mistake else 0
 
 
-def _asked() -> tuple[JsonObject, str, Setting]:
+def _arguments() -> tuple[JsonObject, str, Setting]:
     """(what is in effect, where, the configuration as its files are now). Raises ConfigError."""
     setting = None
     try:

@@ -81,12 +81,12 @@ class Systemd:
         )
 
     def check(self) -> None:
-        asked = self._ask("show", "--property=Version")
-        if asked.status == 127:
+        ran = self._ask("show", "--property=Version")
+        if ran.status == 127:
             raise DeployError(f"this machine has no systemd, so there is nothing to install into; {BY_HAND}")
-        if not asked.ok:
+        if not ran.ok:
             raise DeployError(
-                f"systemd does not run for this user ({_last_line(asked)}), as in a container, in WSL "
+                f"systemd does not run for this user ({_last_line(ran)}), as in a container, in WSL "
                 f"without systemd or under sudo and su; log in as the user it shall run as, or {BY_HAND}"
             )
 
@@ -151,9 +151,9 @@ class Systemd:
         self._do("restart", units.UNIT_NAME)
 
     def _do(self, *command: str) -> None:
-        asked = self._ask(*command)
-        if not asked.ok:
-            raise DeployError(f"systemctl --user {' '.join(command)}: {_last_line(asked)}")
+        ran = self._ask(*command)
+        if not ran.ok:
+            raise DeployError(f"systemctl --user {' '.join(command)}: {_last_line(ran)}")
 
     def _ask(self, *command: str) -> Ran:
         environment = dict(os.environ)

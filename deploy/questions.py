@@ -90,7 +90,7 @@ class Questions:
         self._ask_secret = dialogue.ask_secret
         self._variables = Variables(place.variables(), place.paths.dotenv_files)
         self._answers = Answers()
-        self._asked = 0
+        self._count = 0
 
     def run(self) -> Answers:
         """Ask and try. Raises Abandoned."""
@@ -108,8 +108,8 @@ class Questions:
 
     def _number(self) -> str:
         """The number of the next question."""
-        self._asked += 1
-        return f"{self._asked}."
+        self._count += 1
+        return f"{self._count}."
 
     # The home server and its model.
 
@@ -139,7 +139,7 @@ class Questions:
     def _chosen(self, found: Sequence[Home]) -> Home | None:
         """The home server of the owner's choice, None for none."""
         first = "Enter for 1, - for none" if found else "Enter for none"
-        number = "  " if self._asked else self._number()
+        number = "  " if self._count else self._number()
         question = f"{number} Your home server: {'a number, or ' if found else ''}an address ({first}):"
         while True:
             answer = self._ask(question) or ("1" if found else "-")

@@ -16,8 +16,8 @@ def described(checkout: Path) -> str:
 
 def git_revision(checkout: Path) -> str | None:
     """What git calls that which is checked out, as in `v1.0.0-3-g1234567`; None where it does not know."""
-    told = run("git", "-C", str(checkout), "describe", "--tags", "--always", "--dirty")
-    return told.output if told.ok else None
+    ran = run("git", "-C", str(checkout), "describe", "--tags", "--always", "--dirty")
+    return ran.output if ran.ok else None
 
 
 if __name__ == "__main__":

@@ -135,14 +135,16 @@ def pass_over_the_unable(
     without tools is then passed over for another local one that has them, and for nobody else. Where a tool
     must be called, or has been, it is passed over for anybody.
     """
-    asked = {name: providers[name] for name in plan.chain if name not in plan.passed_over}
-    unable = {name: why for name, provider in asked.items() if (why := _lacking(provider, plan, context))}
+    candidates = {name: providers[name] for name in plan.chain if name not in plan.passed_over}
+    unable = {
+        name: why for name, provider in candidates.items() if (why := _lacking(provider, plan, context))
+    }
     if context.needs.offers_tools and not plan.to_provider:
-        unable |= _without_tools({name: one for name, one in asked.items() if name not in unable})
+        unable |= _without_tools({name: one for name, one in candidates.items() if name not in unable})
     if not unable:
         return plan
-    able = [name for name, provider in asked.items() if name not in unable and not provider.disabled]
-    if not able and (closest := _closest(unable, asked)):
+    able = [name for name, provider in candidates.items() if name not in unable and not provider.disabled]
+    if not able and (closest := _closest(unable, candidates)):
         del unable[closest]
     return dataclasses.replace(plan, passed_over={**plan.passed_over, **unable})
 
@@ -173,18 +175,20 @@ def _has_no_tools(provider: Provider) -> bool:
     return provider.capabilities.tools is False and "tools" not in provider.settings.params.drop
 
 
-def _without_tools(asked: Mapping[str, Provider]) -> dict[str, ProxyError]:
+def _without_tools(candidates: Mapping[str, Provider]) -> dict[str, ProxyError]:
     """Who has no tools, if a local provider that can be called now has."""
-    local = (one for one in asked.values() if one.is_local and not one.disabled and one.breaker.available)
+    local = (
+        one for one in candidates.values() if one.is_local and not one.disabled and one.breaker.available
+    )
     if all(map(_has_no_tools, local)):
         return {}
-    return {name: NO_TOOLS for name, one in asked.items() if _has_no_tools(one)}
+    return {name: NO_TOOLS for name, one in candidates.items() if _has_no_tools(one)}
 
 
-def _closest(unable: Mapping[str, ProxyError], asked: Mapping[str, Provider]) -> str | None:
+def _closest(unable: Mapping[str, ProxyError], candidates: Mapping[str, Provider]) -> str | None:
     """Who of those that are not able is asked all the same: the one with the most context, else the first.
 
     None where it would be in vain.
     """
     worth_asking = [name for name, why in unable.items() if why.reason in UNCERTAIN]
-    return max(worth_asking, key=lambda name: asked[name].capabilities.context_length or 0, default=None)
+    return max(worth_asking, key=lambda name: candidates[name].capabilities.context_length or 0, default=None)

@@ -71,9 +71,11 @@ def withdraw(data: Path) -> None:
 def read(folder: Path) -> Running | None:
     """What a server of that data folder has announced; None for nothing, or nothing that makes sense."""
     try:
-        told = json.loads((folder / FILE).read_text())
-        url, started_at, config, data = (str(told[name]) for name in ("url", "started_at", "config", "data"))
-        return Running(int(told["pid"]), url, started_at, config, data, told.get("version"))
+        content = json.loads((folder / FILE).read_text())
+        url, started_at, config, data = (
+            str(content[name]) for name in ("url", "started_at", "config", "data")
+        )
+        return Running(int(content["pid"]), url, started_at, config, data, content.get("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -49,18 +49,18 @@ class Variables:
         self._environ = environ
         self._dotenv: dict[str, str] = {}
         self._lines: dict[str, int] = {}
-        self._asked: dict[str, None] = {}  # the names that somebody wanted, as an ordered set
+        self._wanted: dict[str, None] = {}  # the names that somebody wanted, as an ordered set
         for file in dotenv_files:
             self._dotenv.update(self._read(file))
 
     def get(self, name: str) -> str | None:
-        self._asked[name] = None
+        self._wanted[name] = None
         return self._environ.get(name, self._dotenv.get(name))
 
     def misspelt(self) -> Iterator[str]:
         """A sentence for each variable of a file that nobody asked for, and that is like an unset one."""
-        for name in self._dotenv.keys() - self._asked.keys():
-            near = difflib.get_close_matches(name, self._asked, 1, LIKE)
+        for name in self._dotenv.keys() - self._wanted.keys():
+            near = difflib.get_close_matches(name, self._wanted, 1, LIKE)
             if near and not (self._environ.get(near[0]) or self._dotenv.get(near[0])):
                 file, line = self.place(name)
                 yield f"{file}:{line}: {name} is not used, did you mean {near[0]}?"

@@ -60,7 +60,7 @@ class SettingsReader(NodeReader):
         self._supplied: dict[str, dict[str, None]] = {}
         self._secrets: list[str] = []  # keys whose values no message may quote
         self._faulty: set[str] = set()  # keys that have a mistake, and so a default in place of a value
-        self._told: set[str] = set()  # keys and sections about which nothing more is said
+        self._reported: set[str] = set()  # keys and sections about which nothing more is said
 
     def config(self) -> Config | None:
         """The settings, with a default in place of each faulty value; None where there is nothing to read."""
@@ -107,7 +107,7 @@ class SettingsReader(NodeReader):
     def _note(self, key: str, mistake: ConfigError) -> None:
         self._faulty.add(key)
         section = key.rpartition(".")[0]
-        self._told.add(key if section in ("", "providers", "routes") else section)
+        self._reported.add(key if section in ("", "providers", "routes") else section)
         self.mistakes.append(mistake)
 
     def located(self, mistakes: Iterable[tuple[str, str, str | None]]) -> list[ConfigError]:
@@ -121,12 +121,14 @@ class SettingsReader(NodeReader):
 
     def has_mistake(self, key: str) -> bool:
         """Whether the value of a key, or one below it, could not be read."""
-        return any(f"{told}.".startswith(f"{key}.") for told in (*self._told, *self._faulty))
+        return any(f"{reported}.".startswith(f"{key}.") for reported in (*self._reported, *self._faulty))
 
     def _is_told(self, key: str) -> bool:
-        if "providers" in self._told and key.startswith(("routes.", "models[")):
+        if "providers" in self._reported and key.startswith(("routes.", "models[")):
             return True  # nobody knows who there is
-        return any(key == told or key.startswith((f"{told}.", f"{told}[")) for told in self._told)
+        return any(
+            key == reported or key.startswith((f"{reported}.", f"{reported}[")) for reported in self._reported
+        )
 
     def _located(self, key: str, message: str, at: str) -> ConfigError:
         place = self.places.get(at) or nodes.Place(str(self.path), 1)

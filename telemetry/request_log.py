@@ -129,13 +129,13 @@ class RequestLog(Recorder):
     def _log_passed_over(self) -> None:
         """One line about who did not answer, and who did not search, where there is anybody to name."""
         request, search = self._request, self._request.unsearched_by
-        told: dict[str, str] = {}
+        pairs: dict[str, str] = {}
         if request.passed:
-            told["providers"] = ",".join(f"{event.provider}:{event.reason}" for event in request.passed)
+            pairs["providers"] = ",".join(f"{event.provider}:{event.reason}" for event in request.passed)
         if search:
-            told["search"] = f"{search.provider}:{search.reason}" if search.provider else "nobody"
-        if told:
-            log.info("Passed over:", extra=fields(session=request.session, route=request.route, **told))
+            pairs["search"] = f"{search.provider}:{search.reason}" if search.provider else "nobody"
+        if pairs:
+            log.info("Passed over:", extra=fields(session=request.session, route=request.route, **pairs))
 
     def _log_response(self, head: AttemptHead, **details: int | str | None) -> None:
         request = self._request

@@ -144,13 +144,13 @@ class SessionRecord(Recorder):
     def _passed_over(self) -> list[JsonObject]:
         """Who of the chain did not answer, in its order, then who should have searched; and why not."""
         request = self._request
-        told = [
+        entries = [
             {"provider": event.provider, "reason": event.reason, **_detailed(event)}
             for event in request.passed
         ]
         search = request.unsearched_by
         if search and search.provider:
-            told.append(
+            entries.append(
                 {
                     "provider": search.provider,
                     "reason": search.reason,
@@ -158,7 +158,7 @@ class SessionRecord(Recorder):
                     "for": "search",
                 }
             )
-        return told
+        return entries
 
     def _cost_usd(self) -> float | None:
         """The sum of what is known to have been paid; None where nothing is known."""

@@ -95,7 +95,7 @@ class Summary(Recorder):
     def attempt_head(self, event: AttemptHead) -> None:
         self.provider, self.inference_started_ms = event.provider, event.started_ms
         missing = [NO_SEARCH] if self.unsearched_by else []
-        missing += [_told(event) for event in self.passed[:1]]
+        missing += [_in_words(event) for event in self.passed[:1]]
         self.degraded = "; ".join(missing) or None
 
     def first_byte(self, event: FirstByte) -> None:
@@ -111,7 +111,7 @@ class Summary(Recorder):
         self.enrichment_ms = event.duration_ms
 
 
-def _told(event: PassedOver) -> str:
+def _in_words(event: PassedOver) -> str:
     """The first provider that does not answer, and why, for X-Degraded: a header has no other letters."""
     return _words(event).encode("ascii", "replace").decode()
 

@@ -46,7 +46,7 @@ class Discovery:
         self.server = Server(settings.base_url)
         self.capabilities = settings.capabilities
         self._learnt_at: float | None = None  # None: what the server can do is to be learnt
-        self._told: dict[str, object] = {}  # what the log said of it last
+        self._logged: dict[str, object] = {}  # what the log said of it last
         self._provider = provider
         self._settings = settings
         self._surveyor = Surveyor(provider, settings, upstream)
@@ -124,8 +124,8 @@ class Discovery:
         model: the name that was sent. It is worth repeating where the server has another model by now
         than the one that was found before.
         """
-        told = {"param": error.param, "code": error.code}
-        if error.lacks or not model_lists.blames_model(error.status, told):
+        blame = {"param": error.param, "code": error.code}
+        if error.lacks or not model_lists.blames_model(error.status, blame):
             return error
         try:
             with self._round():
@@ -226,11 +226,11 @@ class Discovery:
 
     def _report(self) -> None:
         capabilities: Capabilities = self.capabilities
-        told = {name: getattr(capabilities, name) for name in LEARNT}
-        told = {"model": self.model or None, **told}
-        if told != self._told:
-            self._told = told
-            log.info("Model learnt:", extra=fields(provider=self._provider, **told))
+        learnt = {name: getattr(capabilities, name) for name in LEARNT}
+        learnt = {"model": self.model or None, **learnt}
+        if learnt != self._logged:
+            self._logged = learnt
+            log.info("Model learnt:", extra=fields(provider=self._provider, **learnt))
 
     def _no_such(self, name: str, *, is_clients: bool = False) -> ModelMissing:
         return ModelMissing(self._provider, name, self._names(self.server, name), is_clients=is_clients)

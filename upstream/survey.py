@@ -136,8 +136,8 @@ class Surveyor:
         owner = model_lists.owner_of(answer)
         models = model_lists.openai_models(answer) or ()
         if owner == LM_STUDIO and self.is_at_home():
-            told = questions.get(_root(base_url) + "/api/v0/models")[1]
-            models = model_lists.lmstudio_models(told) or models
+            detailed = questions.get(_root(base_url) + "/api/v0/models")[1]
+            models = model_lists.lmstudio_models(detailed) or models
         return Server(base_url, owner, models)
 
     def _openai_list(self, known: str, questions: Questions) -> tuple[str, Any]:

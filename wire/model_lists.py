@@ -156,15 +156,15 @@ def ollama_shown(model: str, show: Any) -> ListedModel:
 
 def _ollama_abilities(name: str, entry: JsonObject) -> ListedModel:
     """`capabilities` is missing in older servers, and never partial."""
-    told = entry.get("capabilities")
-    if not isinstance(told, list) or not told:
+    capabilities = entry.get("capabilities")
+    if not isinstance(capabilities, list) or not capabilities:
         return ListedModel(name)
     return ListedModel(
         name,
-        vision="vision" in told,
-        audio="audio" in told,
-        tools="tools" in told,
-        chats="completion" in told,
+        vision="vision" in capabilities,
+        audio="audio" in capabilities,
+        tools="tools" in capabilities,
+        chats="completion" in capabilities,
     )
 
 
@@ -183,12 +183,12 @@ def lmstudio_models(answer: Any) -> Models | None:
 
 
 def _lmstudio_model(entry: JsonObject) -> ListedModel:
-    loaded, kind, told = entry.get("state") == "loaded", entry.get("type"), entry.get("capabilities")
+    loaded, kind, capabilities = entry.get("state") == "loaded", entry.get("type"), entry.get("capabilities")
     return ListedModel(
         entry["id"],
         context_length=_count(loaded and entry.get("loaded_context_length"), entry.get("max_context_length")),
         vision=kind == "vlm" if kind in ("llm", "vlm") else None,
-        tools=True if isinstance(told, list) and "tool_use" in told else None,
+        tools=True if isinstance(capabilities, list) and "tool_use" in capabilities else None,
         loaded=loaded,
         chats=kind != "embeddings" if isinstance(kind, str) else None,
     )
