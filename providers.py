@@ -65,7 +65,10 @@ class Provider:
         self.name = name
         self.settings = settings
         self.disabled = settings.disabled
+        # Every request looks at these, so they are worked out once.
         self.is_local: bool = settings.is_home
+        self.is_away = settings.is_away
+        self._declared = settings.capabilities
         self.heard_at = -math.inf
         self.search_trouble: str | None = None  # why its last search failed; None where it did not
         self.upstream = Upstream(
@@ -101,7 +104,7 @@ class Provider:
     @property
     def capabilities(self) -> Capabilities:
         """What it can do: as the owner has it, completed by what its server tells."""
-        return self.discovery.capabilities if self.discovery else self.settings.capabilities
+        return self.discovery.capabilities if self.discovery else self._declared
 
     def prepare(self, cancel_token: CancelToken) -> None:
         """Find out what has to be known before a call; returns at once where it is.

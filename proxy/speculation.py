@@ -129,7 +129,7 @@ class Speculator:
         paid for each call, or when enough are undecided already.
         """
         provider, passed_over = self._first_able(plan)
-        if provider is None or provider.settings.is_away:
+        if provider is None or provider.is_away:
             return Speculation(exchange)
         if self._places is None or not self._places.acquire(blocking=False):
             return Speculation(exchange)
